@@ -1,0 +1,1 @@
+"""Pretrained networks: their names, weights and preprocessing, and taps on their layers."""

@@ -1,0 +1,147 @@
+"""Every network that dltool can build by name: torchvision's classifiers, timm's models, the bundled default."""
+
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from dltool.backbones import lite0
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.weights import Match, load_matching, read_tensors
+from dltool.errors import ModelError, SettingsError, did_you_mean
+
+DEFAULT_BACKBONE = lite0.NAME
+TIMM_PREFIX = "timm:"
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network in eval mode with what belongs to its weights.
+
+    Attributes:
+        name: as given to `--backbone`.
+        weights: `default`, `none` or the file's path.
+        missing: tensors that a weights file did not hold; they are still random.
+        unexpected: tensors of the file that the network has no place for.
+    """
+
+    name: str
+    module: nn.Module
+    preprocessing: Preprocessing
+    weights: str
+    missing: tuple[str, ...] = field(default=(), repr=False)
+    unexpected: tuple[str, ...] = field(default=(), repr=False)
+
+
+def list_backbones() -> list[str]:
+    """The bundled default and torchvision's classifiers; timm's models come on top of them as `timm:NAME`."""
+    from torchvision import models
+
+    return [DEFAULT_BACKBONE, *models.list_models(module=models)]
+
+
+def create_backbone(name: str, weights: str = "default", seed: int = 0) -> Backbone:
+    """Build a network on the CPU.
+
+    Args:
+        name: a name of `list_backbones()` or `timm:NAME`.
+        weights: `default` (the library's own, downloaded once; the default backbone's are installed already),
+            `none` (random, drawn from `seed`) or a .safetensors, .pth or .pt file. A file with a part of the tensors
+            is accepted: what it lacks is listed in `missing`.
+
+    Raises:
+        SettingsError: no such network; the message suggests near names.
+        ModelError: the weights cannot be fetched, read or matched.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        if name == DEFAULT_BACKBONE:
+            module, preprocessing = _build_timm(lite0.TIMM_NAME, pretrained=False)
+        elif name.startswith(TIMM_PREFIX):
+            module, preprocessing = _build_timm(name.removeprefix(TIMM_PREFIX), pretrained=weights == "default")
+        else:
+            module, preprocessing = _build_torchvision(name, weights)
+    match = Match((), ())
+    if weights not in ("default", "none"):
+        match = load_matching(module, read_tensors(weights), weights)
+    elif weights == "default" and name == DEFAULT_BACKBONE:
+        module.load_state_dict(lite0.bundled_weights())
+    return Backbone(name, module.eval(), preprocessing, weights, match.missing, match.unexpected)
+
+
+def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+    from torchvision import models
+
+    if name not in models.list_models(module=models):
+        raise SettingsError(f"--backbone {name}: no such network{_suggest(name)}")
+    own = models.get_model_weights(name).DEFAULT
+    options: dict[str, bool] = {}
+    if name in ("googlenet", "inception_v3"):
+        # Their ImageNet weights expect this switch; without `init_weights` both warn and draw very slowly.
+        options = {"transform_input": True, "init_weights": weights == "none"}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            if weights == "default":
+                module = models.get_model(name, weights=own)
+            else:
+                module = models.get_model(name, weights=None, **options)
+    except (OSError, RuntimeError) as error:
+        file = Path(torch.hub.get_dir()) / "checkpoints" / Path(own.url).name
+        raise ModelError(
+            f"--weights default: {name}'s weights cannot be fetched ({_reason(error)}); put {own.url} at {file}, "
+            f"or give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"
+        ) from error
+    preset = own.transforms()
+    preprocessing = Preprocessing(
+        resize=preset.resize_size[0],
+        crop=preset.crop_size[0],
+        interpolation=preset.interpolation.value,
+        mean=tuple(preset.mean),
+        std=tuple(preset.std),
+    )
+    return module, preprocessing
+
+
+def _build_timm(name: str, pretrained: bool) -> tuple[nn.Module, Preprocessing]:
+    import timm
+    from timm.data import resolve_model_data_config
+
+    base_name = name.partition(".")[0]
+    if base_name not in timm.list_models():
+        hint = did_you_mean(TIMM_PREFIX + name, [TIMM_PREFIX + known for known in timm.list_models()])
+        raise SettingsError(f"--backbone {TIMM_PREFIX}{name}: no such network{hint}")
+    try:
+        module = timm.create_model(name, pretrained=pretrained)
+    except Exception as error:  # the hub's client raises its own, requests' and httpx's types
+        if not pretrained:
+            raise
+        raise ModelError(
+            f"--weights default: the weights of {TIMM_PREFIX}{name} cannot be fetched ({_reason(error)}); "
+            f"give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"
+        ) from error
+    config = resolve_model_data_config(module)
+    crop = config["input_size"][-1]
+    preprocessing = Preprocessing(
+        resize=int(crop / config["crop_pct"]),
+        crop=crop,
+        interpolation=config["interpolation"] if config["interpolation"] != "random" else "bilinear",
+        mean=tuple(config["mean"]),
+        std=tuple(config["std"]),
+    )
+    return module, preprocessing
+
+
+def _suggest(name: str) -> str:
+    import timm
+
+    if name in timm.list_models():
+        return f"; did you mean '{TIMM_PREFIX}{name}'?"
+    return did_you_mean(name, list_backbones())
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(getattr(error, "reason", error)).split())
+    return text if len(text) <= 100 else text[:99] + "…"

@@ -1,0 +1,141 @@
+"""From the files and folders that a user names to pairs of input and output, before any work starts."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from dltool.errors import DataError, SettingsError
+from dltool.images.write import FORMATS, picture_format
+
+# What a folder is searched for. A file that is named on the command line is tried whatever its suffix.
+PICTURE_SUFFIXES = frozenset(
+    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()
+)
+
+
+class OnExisting(StrEnum):
+    """What to do about an output that is already there."""
+
+    ERROR = "error"
+    OVERWRITE = "overwrite"
+    SKIP = "skip"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to read and the file to write for it; `exists` when that file is there and shall be kept."""
+
+    input: Path
+    output: Path
+    exists: bool = False
+
+
+def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
+    """Every picture file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
+
+    Hidden files and folders are skipped, links to folders are followed once, and nothing below `exclude` is returned,
+    so that outputs written inside an input folder are not read again.
+    """
+    excluded = exclude.resolve() if exclude is not None else None
+    return sorted(_walk(folder, excluded, set()), key=natural_key)
+
+
+def natural_key(path: Path) -> list[tuple[int, int | str]]:
+    """Sort key that compares digits as numbers and letters without case."""
+    parts = re.split(r"(\d+)", str(path).lower())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+
+
+def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path]:
+    real = folder.resolve()
+    if real == excluded or real in seen:
+        return
+    seen.add(real)
+    try:
+        entries = list(os.scandir(folder))
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+    for entry in entries:
+        if entry.name.startswith("."):
+            continue
+        if entry.is_dir():
+            yield from _walk(folder / entry.name, excluded, seen)
+        elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
+            yield folder / entry.name
+
+
+def plan_outputs(inputs: Sequence[Path], output: Path, suffix: str, on_existing: OnExisting) -> list[Job]:
+    """Pair every picture of `inputs` (files and folders) with the file to write.
+
+    `output` is a file when one file is given and it has a picture's suffix, else a folder, in which the sub-folders
+    of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and pictures of
+    several input folders go below the folder's own name.
+
+    Raises:
+        DataError: an input is missing or holds no picture.
+        SettingsError: outputs exist (with OnExisting.ERROR), would overwrite an input, or cannot be told apart.
+    """
+    for path in inputs:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+    is_file = output.suffix.lower() in FORMATS and not output.is_dir()
+    if is_file and (len(inputs) > 1 or inputs[0].is_dir()):
+        raise SettingsError(f"-o {output}: several pictures need a folder, not a file")
+    if is_file:
+        pairs = [(inputs[0], output)]
+    else:
+        if output.suffix and not output.exists() and len(inputs) == 1 and inputs[0].is_file():
+            picture_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
+        pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
+    return _check_outputs(pairs, on_existing)
+
+
+def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
+    """Every picture with its output's path relative to the output folder."""
+    several_folders = sum(path.is_dir() for path in inputs) > 1
+    found: list[tuple[Path, Path]] = []
+    for path in inputs:
+        if path.is_dir():
+            pictures = find_pictures(path, exclude=output)
+            if not pictures:
+                raise DataError(f"{path}: no pictures in this folder")
+            prefix = Path(path.resolve().name) if several_folders else Path()
+            found += [(picture, prefix / picture.relative_to(path)) for picture in pictures]
+        else:
+            found.append((path, Path(path.name)))
+    found = list({picture.resolve(): (picture, relative) for picture, relative in reversed(found)}.values())[::-1]
+    taken = Counter(relative.with_suffix(suffix) for _, relative in found)
+    return [
+        (picture, relative.with_suffix(suffix) if taken[relative.with_suffix(suffix)] == 1 else _keep_suffix(relative, suffix))
+        for picture, relative in found
+    ]
+
+
+def _keep_suffix(relative: Path, suffix: str) -> Path:
+    return relative.with_name(relative.name + suffix)
+
+
+def _check_outputs(pairs: Iterable[tuple[Path, Path]], on_existing: OnExisting) -> list[Job]:
+    pairs = list(pairs)
+    owners: dict[Path, Path] = {}
+    read = {picture.resolve() for picture, _ in pairs}
+    for picture, target in pairs:
+        if target in owners:
+            raise SettingsError(f"{owners[target]} and {picture} would both be written to {target}; run them apart")
+        owners[target] = picture
+        if target.resolve() in read:
+            raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
+        if target.is_dir():
+            raise SettingsError(f"{target}: a folder stands where the output would be written")
+    jobs = [Job(picture, target, target.exists()) for picture, target in pairs]
+    existing = [job.output for job in jobs if job.exists]
+    if existing and on_existing is OnExisting.ERROR:
+        others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise SettingsError(f"{existing[0]}{others}: output exists; give --overwrite or --skip-existing")
+    if on_existing is OnExisting.OVERWRITE:
+        return [Job(job.input, job.output) for job in jobs]
+    return jobs

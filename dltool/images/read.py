@@ -1,0 +1,150 @@
+"""The one reader of pictures: whatever Pillow opens becomes upright 8-bit sRGB, converted by meaning."""
+
+import io
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+
+from dltool.errors import DataError, SettingsError
+
+MAX_PIXELS_VARIABLE = "DLTOOL_MAX_PIXELS"
+
+# Pillow warns at the limit and refuses at twice the limit; here only the refusal matters.
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One decoded picture.
+
+    Attributes:
+        pixels: H × W × 3 uint8, sRGB, upright; transparent pixels are laid on white.
+        alpha: H × W uint8, 0 is transparent; None for a picture without transparency.
+        size: width and height of the upright picture in its file, which `pixels` may be a reduction of.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+    size: tuple[int, int]
+
+    @property
+    def image(self) -> Image.Image:
+        """The opaque pixels as a Pillow picture in mode RGB."""
+        return Image.fromarray(self.pixels)
+
+
+def read_picture(path: Path | str, longest_side: int | None = None) -> Picture:
+    """Decode the picture in `path`; of an animation the first frame.
+
+    Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float pictures to 8 bits, converts CMYK,
+    palettes and grey to RGB.
+
+    Args:
+        path: any file that Pillow reads, whatever its suffix.
+        longest_side: the side in pixels that the caller will resize to; a JPEG is then decoded at a reduced scale of
+            at least twice that size (5 times faster for 12 megapixels, 0.34/255 mean difference).
+
+    Raises:
+        DataError: missing, unreadable, truncated or too large; the message starts with the path.
+    """
+    _apply_pixel_limit()
+    try:
+        with Image.open(path) as opened:
+            return _decode(opened, longest_side)
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not a picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{path}: more than {limit:,} pixels, which may be a decompression bomb; "
+            f"if you trust it, raise the limit with {MAX_PIXELS_VARIABLE}=N"
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{path}: a folder, not a picture") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: permission denied") from error
+    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: damaged picture ({reason})") from error
+
+
+def fit_longest(size: tuple[int, int], longest_side: int) -> tuple[int, int]:
+    """Scale width and height so that the longer one is `longest_side`; the other is at least 1."""
+    scale = longest_side / max(size)
+    return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
+
+
+def _apply_pixel_limit() -> None:
+    text = os.environ.get(MAX_PIXELS_VARIABLE)
+    if text is None:
+        return
+    if not text.isdigit() or int(text) < 1:
+        raise SettingsError(f"{MAX_PIXELS_VARIABLE}={text}: a whole number of pixels is needed")
+    Image.MAX_IMAGE_PIXELS = -(-int(text) // 2)
+
+
+def _decode(image: Image.Image, longest_side: int | None) -> Picture:
+    size = image.size
+    if longest_side is not None:
+        image.draft(None, fit_longest(size, 2 * longest_side))
+    image.load()
+    profile = image.info.get("icc_profile")
+    upright = _apply_orientation(image)
+    if upright.size != image.size:
+        size = size[::-1]
+    colors, alpha = _split_alpha(_to_eight_bits(upright))
+    pixels = np.asarray(_to_srgb(colors, profile))
+    if alpha is None:
+        return Picture(pixels, None, size)
+    opacity = alpha[..., None].astype(np.float32) / 255
+    on_white = np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
+    return Picture(on_white, alpha, size)
+
+
+def _apply_orientation(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # a damaged EXIF block says nothing about the pixels
+        return image
+
+
+def _to_eight_bits(image: Image.Image) -> Image.Image:
+    """Scale the modes that Pillow's own convert() would clip: 16-bit, 32-bit integer and float grey."""
+    if not (image.mode.startswith("I") or image.mode == "F"):
+        return image
+    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
+    low, high = float(values.min()), float(values.max())
+    if low < 0:
+        values, high = values - low, high - low
+    if image.mode == "F":
+        white = next((white for white in (1.0, 255.0, 65535.0) if high <= white), high)
+    else:
+        white = 65535.0 if high <= 65535.0 else high
+    return Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
+
+
+def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
+    """Return the picture without transparency, and its alpha channel or None where it has none."""
+    if not image.has_transparency_data:
+        return image, None
+    rgba = image.convert("RGBA")
+    return rgba.convert("RGB"), np.asarray(rgba.getchannel("A"))
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """Convert to RGB through the embedded ICC profile; one that does not fit the picture is ignored."""
+    if profile:
+        try:
+            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+            if "sRGB" not in ImageCms.getProfileDescription(source):
+                target = ImageCms.createProfile("sRGB")
+                return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
+        except (ImageCms.PyCMSError, OSError, ValueError):
+            pass
+    return image.convert("RGB")

@@ -1,0 +1,33 @@
+"""Between pixels and tensors."""
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dltool.images.read import Picture, fit_longest
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """Return H × W × 3 uint8 pixels as a contiguous 1 × 3 × H × W float32 tensor in [0, 1]."""
+    return torch.from_numpy(pixels.astype(np.float32) / 255).permute(2, 0, 1).unsqueeze(0).contiguous()
+
+
+def to_pixels(image: Tensor) -> np.ndarray:
+    """Return a 1 × 3 × H × W tensor, clamped to [0, 1] and rounded, as H × W × 3 uint8 pixels."""
+    scaled = image.detach().float().clamp(0, 1).mul(255).round()
+    return scaled.squeeze(0).permute(1, 2, 0).to("cpu", torch.uint8).contiguous().numpy()
+
+
+def resize_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Resize H × W × 3 or H × W uint8 pixels to `size` (width, height) with Pillow's antialiased Lanczos filter."""
+    if pixels.shape[1::-1] == size:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def resize_picture(picture: Picture, longest_side: int) -> Picture:
+    """Scale a picture, and its alpha with it, so that its longer side is `longest_side`."""
+    size = fit_longest(picture.size, longest_side)
+    alpha = None if picture.alpha is None else resize_pixels(picture.alpha, size)
+    return Picture(resize_pixels(picture.pixels, size), alpha, picture.size)

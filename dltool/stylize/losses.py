@@ -1,0 +1,43 @@
+"""The losses of Gatys et al., "Image Style Transfer Using Convolutional Neural Networks" (CVPR 2016), normalised."""
+
+import torch
+from torch import Tensor
+
+
+def gram_matrix(features: Tensor) -> Tensor:
+    """Return the second moments of the channels, G = F Fᵀ / (H·W), as C × C for 1 × C × H × W features.
+
+    Dividing by the number of positions makes the style of a small picture comparable with that of a large one. The
+    product runs in float32 whatever the features' type: bf16 sums over 10⁵ positions lose the small entries.
+    """
+    # Positions first: features in channels_last memory are read as they lie.
+    by_position = features.squeeze(0).permute(1, 2, 0).reshape(-1, features.shape[1]).float()
+    return by_position.T @ by_position / by_position.shape[0]
+
+
+def relative_distance(value: Tensor, target: Tensor) -> Tensor:
+    """Return ‖value - target‖² / ‖target‖²: 0 when equal, about 1 for an unrelated target, at any size and scale.
+
+    A target without any energy (a black picture in a dead layer) divides by a tiny constant instead of zero.
+    """
+    energy = target.float().square().sum().clamp_min(1e-8)
+    return (value.float() - target.float()).square().sum() / energy
+
+
+def total_variation(image: Tensor) -> Tensor:
+    """Return the mean squared difference of neighbouring pixels of a 1 × 3 × H × W picture; 0 for a single pixel."""
+    terms = [
+        difference.square().mean()
+        for difference in (image[..., 1:, :] - image[..., :-1, :], image[..., 1:] - image[..., :-1])
+        if difference.numel()
+    ]
+    return torch.stack(terms).sum() if terms else image.sum() * 0
+
+
+def range_penalty(image: Tensor) -> Tensor:
+    """Return the mean squared distance of the pixels to [0, 1].
+
+    It keeps pixels in range by a smooth force. Clamping between the steps instead would make L-BFGS's differences of
+    gradients belong to points that it never asked for.
+    """
+    return (image - image.clamp(0, 1)).square().mean()
