@@ -46,7 +46,9 @@ def _find_pairs(model: nn.Module, sample: Tensor) -> list[tuple[str, str]]:
 
         return hook
 
-    watched = [(name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)]
+    watched = [
+        (name, module) for name, module in model.named_modules() if isinstance(module, nn.Conv2d | nn.BatchNorm2d)
+    ]
     handles = [module.register_forward_hook(watch(name)) for name, module in watched]
     try:
         with torch.no_grad():

@@ -6,7 +6,6 @@ from torch import Tensor
 
 from dltool.backbones.weights import read_tensors
 
-NAME = "efficientnet_lite0"
 TIMM_NAME = "tf_efficientnet_lite0"
 
 # The package counts its 16 blocks in one row; timm groups them in stages of these lengths.
@@ -33,7 +32,7 @@ def bundled_weights() -> dict[str, Tensor]:
 
 
 def rename(name: str) -> str:
-    """Translate a tensor's name from `efficientnet-lite-pytorch` to timm: `_blocks.1._bn0.bias` → `blocks.1.0.bn1.bias`."""
+    """Translate a tensor's name to timm: `_blocks.1._bn0.bias` becomes `blocks.1.0.bn1.bias`."""
     match = re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name)
     if match is None:
         module, _, leaf = name.partition(".")

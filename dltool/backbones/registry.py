@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dltool.backbones import lite0
+from dltool.backbones import DEFAULT_BACKBONE, lite0
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.weights import Match, load_matching, read_tensors
 from dltool.errors import ModelError, SettingsError, did_you_mean
 
-DEFAULT_BACKBONE = lite0.NAME
 TIMM_PREFIX = "timm:"
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from types import TracebackType
 
+import torch
 from torch import Tensor, nn
 
 from dltool.errors import ModelError
@@ -94,3 +95,20 @@ class Taps:
 def _version(tensor: Tensor) -> int:
     """Torch's count of in-place changes; tensors of inference mode have none (they are cloned at once)."""
     return 0 if tensor.is_inference() else tensor._version
+
+
+def modules_run(model: nn.Module, layers: Sequence[str], images: Tensor) -> set[str]:
+    """Names of the modules that run in a forward pass of `images` which ends with the last of `layers`."""
+    ran: set[str] = set()
+    with torch.no_grad(), Taps(model, layers) as taps:
+        taps(images)
+        handles = [
+            module.register_forward_pre_hook(lambda *_, name=name: ran.add(name))
+            for name, module in model.named_modules()
+        ]
+        try:
+            taps(images)
+        finally:
+            for handle in handles:
+                handle.remove()
+    return ran

@@ -9,12 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.write import FORMATS, picture_format
-
-# What a folder is searched for. A file that is named on the command line is tried whatever its suffix.
-PICTURE_SUFFIXES = frozenset(
-    ".avif .bmp .dib .gif .ico .j2k .jfif .jp2 .jpe .jpeg .jpg .pbm .pgm .png .pnm .ppm .qoi .tga .tif .tiff .webp".split()
-)
+from dltool.images.formats import PICTURE_SUFFIXES, WRITABLE, picture_format
 
 
 class OnExisting(StrEnum):
@@ -82,7 +77,7 @@ def plan_outputs(inputs: Sequence[Path], output: Path, suffix: str, on_existing:
     for path in inputs:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
-    is_file = output.suffix.lower() in FORMATS and not output.is_dir()
+    is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
     if is_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise SettingsError(f"-o {output}: several pictures need a folder, not a file")
     if is_file:
@@ -110,7 +105,12 @@ def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[P
     found = list({picture.resolve(): (picture, relative) for picture, relative in reversed(found)}.values())[::-1]
     taken = Counter(relative.with_suffix(suffix) for _, relative in found)
     return [
-        (picture, relative.with_suffix(suffix) if taken[relative.with_suffix(suffix)] == 1 else _keep_suffix(relative, suffix))
+        (
+            picture,
+            relative.with_suffix(suffix)
+            if taken[relative.with_suffix(suffix)] == 1
+            else _keep_suffix(relative, suffix),
+        )
         for picture, relative in found
     ]
 

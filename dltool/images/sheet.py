@@ -32,7 +32,9 @@ def contact_sheet(tiles: Sequence[Tile], columns: int, tile_size: int = 224, tit
     gap = max(4, tile_size // 28)
     columns = min(columns, len(tiles))
     images = [_fit(Image.fromarray(tile.pixels), tile_size) for tile in tiles]
-    heights = [max(image.height for image in images[start : start + columns]) for start in range(0, len(tiles), columns)]
+    heights = [
+        max(image.height for image in images[start : start + columns]) for start in range(0, len(tiles), columns)
+    ]
     head = round(2.2 * font.size) if title else 0
     page_height = head + gap + sum(height + line + gap for height in heights)
     page = Image.new("RGB", (columns * (tile_size + gap) + gap, page_height), BACKGROUND)

@@ -7,27 +7,14 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dltool.errors import SettingsError
 from dltool.files import write_atomically
+from dltool.images.formats import picture_format
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "WEBP": {"quality": 95},
     "TIFF": {"compression": "tiff_deflate"},
 }
-
-
-def picture_format(path: Path) -> str:
-    """Return Pillow's name of the format that `path`'s suffix asks for.
-
-    Raises:
-        SettingsError: no format can be told from the suffix; the message lists those that can.
-    """
-    try:
-        return FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise SettingsError(f"{path}: cannot write this kind of picture; use {', '.join(FORMATS)}") from None
 
 
 def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:

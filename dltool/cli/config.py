@@ -1,0 +1,58 @@
+"""`--config FILE.toml`: values by option name, one table per command; flags win over the file."""
+
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from dltool.errors import SettingsError, did_you_mean
+
+
+def load_config(context: typer.Context, path: Path | None) -> Path | None:
+    """Option callback: make the file's table for this command the defaults of its parameters.
+
+    Raises:
+        SettingsError: the file cannot be read, has no table for the command, or names an option that does not exist.
+    """
+    if path is None or context.resilient_parsing:
+        return path
+    table = _find_table(path, context.command_path.split()[1:])
+    names = {_option_name(parameter.name): parameter.name for parameter in context.command.params if parameter.name}
+    names.pop("config", None)
+    values = {}
+    for key, value in table.items():
+        name = key.replace("_", "-")
+        if name not in names:
+            raise SettingsError(
+                f"--config {path}: {context.info_name} has no option '{key}'{did_you_mean(name, names)}"
+            )
+        values[names[name]] = _as_words(value)
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+def _find_table(path: Path, command: list[str]) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            table = tomllib.load(file)
+    except OSError as error:
+        raise SettingsError(f"--config {path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"--config {path}: not valid TOML ({error})") from error
+    for word in command:
+        if not isinstance(table.get(word), dict):
+            raise SettingsError(f"--config {path}: no table [{'.'.join(command)}] in this file")
+        table = table[word]
+    return table
+
+
+def _option_name(parameter: str) -> str:
+    return parameter.replace("_", "-")
+
+
+def _as_words(value: Any) -> Any:
+    """TOML values as the command line would give them, so that both are parsed and checked alike."""
+    if isinstance(value, list):
+        return [_as_words(item) for item in value]
+    return value if isinstance(value, bool) else str(value)

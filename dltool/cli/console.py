@@ -1,0 +1,153 @@
+"""What the user sees: progress and talk on stderr, the result or one JSON document on stdout."""
+
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from dltool import __version__
+
+_LOG_SECONDS = 5.0
+
+
+class Console:
+    """Talks to the user for one run of a command, in the way that --json and --quiet ask for."""
+
+    def __init__(self, command: str, as_json: bool, quiet: bool) -> None:
+        """Start the clock of the run; `command` is its name as typed, such as `gan train`."""
+        self._command = command
+        self._as_json = as_json
+        self._quiet = quiet
+        self._started = time.perf_counter()
+
+    def say(self, text: str) -> None:
+        """Print a line for people on stderr, unless --quiet."""
+        if not self._quiet:
+            print(text, file=sys.stderr, flush=True)
+
+    def warn(self, text: str) -> None:
+        """Print a line about something that went wrong on stderr, even under --quiet."""
+        print(f"dltool: {text}", file=sys.stderr, flush=True)
+
+    def result(self, text: str) -> None:
+        """Print a line of the result on stdout, unless --quiet or --json."""
+        if not (self._quiet or self._as_json):
+            print(text, flush=True)
+
+    def document(self, settings: Any, device: str | None, **fields: Any) -> None:
+        """Print the JSON document of the run on stdout if --json asks for it."""
+        if not self._as_json:
+            return
+        head = {
+            "command": self._command,
+            "version": __version__,
+            "settings": settings,
+            "device": device,
+            "seconds": round(time.perf_counter() - self._started, 3),
+        }
+        print(json.dumps(_plain(head | fields), indent=2), flush=True)
+
+    @contextmanager
+    def progress(self) -> Iterator["Progress"]:
+        """A progress display for as long as the context lasts: a bar on a terminal, else a line now and then."""
+        if self._quiet:
+            yield Progress()
+        elif sys.stderr.isatty():
+            with _Bar() as bar:
+                yield bar
+        else:
+            yield _Log()
+
+
+class Progress:
+    """A progress display that shows nothing, and the calls that every display has."""
+
+    def update(self, task: str, done: int, total: int, figure: str = "") -> None:
+        """Show that `done` of `total` steps of `task` are done; `figure` is the number that matters."""
+
+    def say(self, text: str) -> None:
+        """Print a line without spoiling the display."""
+
+
+class _Log(Progress):
+    """Plain lines without escape codes, a few seconds apart."""
+
+    def __init__(self) -> None:
+        self._last_time = time.monotonic()
+
+    def update(self, task: str, done: int, total: int, figure: str = "") -> None:
+        if time.monotonic() - self._last_time < _LOG_SECONDS:
+            return
+        self._last_time = time.monotonic()
+        self.say(f"{task}: {done}/{total} {figure}".rstrip())
+
+    def say(self, text: str) -> None:
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Bar(Progress):
+    """A rich bar: what is being done, steps, rate, time left, and the figure."""
+
+    def __init__(self) -> None:
+        from rich import console, progress
+
+        self._bar = progress.Progress(
+            progress.TextColumn("{task.description}", table_column=None),
+            progress.BarColumn(bar_width=None),
+            progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+            progress.TextColumn("{task.fields[rate]}"),
+            progress.TimeRemainingColumn(compact=True),
+            progress.TextColumn("{task.fields[figure]}"),
+            console=console.Console(stderr=True, highlight=False, markup=False),
+            transient=True,
+            expand=True,
+        )
+        self._task: int | None = None
+        self._name = ""
+        self._task_started = 0.0
+
+    def __enter__(self) -> "_Bar":
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def update(self, task: str, done: int, total: int, figure: str = "") -> None:
+        if task != self._name:
+            if self._task is not None:
+                self._bar.remove_task(self._task)
+            self._task = self._bar.add_task(_shorten(task), total=total, figure="", rate="")
+            self._name, self._task_started = task, time.monotonic()
+        elapsed = time.monotonic() - self._task_started
+        rate = f"{done / elapsed:.1f}/s" if elapsed > 0.5 else ""
+        self._bar.update(self._task, completed=done, total=total, figure=figure, rate=rate)
+
+    def say(self, text: str) -> None:
+        self._bar.console.print(text, soft_wrap=True)
+
+
+def _shorten(text: str, width: int = 32) -> str:
+    return text if len(text) <= width else "…" + text[1 - width :]
+
+
+def _plain(value: Any) -> Any:
+    """Values as JSON knows them: paths as typed, dataclasses as objects, numbers that are no numbers as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return _plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    return value

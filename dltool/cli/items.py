@@ -1,0 +1,52 @@
+"""Reporting on commands over files: a line and a JSON item for each, counts, failures by name, the exit code."""
+
+from collections import Counter
+from typing import Any
+
+import typer
+
+from dltool.cli.console import Console
+from dltool.errors import DataError, DltoolError
+from dltool.images.folder import Job
+
+
+def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[str, Any]:
+    """One entry of the document's `items`; `status` is done, skipped, failed, or planned in a dry run."""
+    return {
+        "input": job.input,
+        "output": job.output,
+        "status": status,
+        "error": None if error is None else str(error),
+        "exit_code": 0 if error is None else error.exit_code,
+    }
+
+
+def report_items(console: Console, items: list[dict[str, Any]], settings: dict[str, Any], device: str | None) -> None:
+    """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
+
+    Raises:
+        typer.Exit: with the code, unless it is 0.
+    """
+    counts = Counter(item["status"] for item in items)
+    codes = {item.pop("exit_code") for item in items}
+    for item in items:
+        console.result(_line(item))
+        if item["status"] == "failed":
+            console.warn(f"failed: {item['error']}")
+    if len(items) > 1 or counts["failed"]:
+        console.say(", ".join(f"{count} {status}" for status, count in counts.items()))
+    console.document(
+        settings, device, items=items, counts={status: counts[status] for status in ("done", "skipped", "failed")}
+    )
+    if counts["failed"]:
+        all_unreadable = codes == {DataError.exit_code}
+        raise typer.Exit(DataError.exit_code if all_unreadable else DltoolError.exit_code)
+
+
+def _line(item: dict[str, Any]) -> str:
+    text = f"{item['input']} -> {item['output']}"
+    if item["status"] != "done":
+        return f"{text} ({item['status']})"
+    details = [f"{item['size'][0]}x{item['size'][1]}"] if "size" in item else []
+    details += [f"{item['seconds']:.1f} s"] if "seconds" in item else []
+    return f"{text} ({', '.join(details)})" if details else text
