@@ -2,11 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
+
+from dltool.images.read import fit_shortest
+from dltool.images.tensors import to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True)
@@ -26,8 +32,19 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
+    def crop_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Resize and centre-crop H × W × 3 uint8 pixels as the weights' own evaluation does: crop × crop × 3."""
+        size = fit_shortest(pixels.shape[1::-1], self.resize)
+        image = Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation])
+        left, top = round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
+        return np.asarray(image.crop((left, top, left + self.crop, top + self.crop)))
+
     def normalize(self, image: Tensor) -> Tensor:
         """Return (x - mean) / std for an N × 3 × H × W picture in [0, 1]; differentiable."""
         mean = torch.tensor(self.mean, dtype=image.dtype, device=image.device).view(3, 1, 1)
         std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
         return (image - mean) / std
+
+    def network_input(self, pixels: np.ndarray) -> Tensor:
+        """Return H × W × 3 uint8 pixels as the normalised 1 × 3 × crop × crop tensor that the network expects."""
+        return self.normalize(to_tensor(self.crop_pixels(pixels)))

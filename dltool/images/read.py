@@ -37,7 +37,7 @@ class Picture:
         return Image.fromarray(self.pixels)
 
 
-def read_picture(path: Path | str, longest_side: int | None = None) -> Picture:
+def read_picture(path: Path | str, longest_side: int | None = None, shortest_side: int | None = None) -> Picture:
     """Decode the picture in `path`; of an animation the first frame.
 
     Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float pictures to 8 bits, converts CMYK,
@@ -45,8 +45,9 @@ def read_picture(path: Path | str, longest_side: int | None = None) -> Picture:
 
     Args:
         path: any file that Pillow reads, whatever its suffix.
-        longest_side: the side in pixels that the caller will resize to; a JPEG is then decoded at a reduced scale of
-            at least twice that size (5 times faster for 12 megapixels, 0.34/255 mean difference).
+        longest_side, shortest_side: the size in pixels that the caller will resize to, by one of the two sides; a
+            JPEG is then decoded at a reduced scale of at least twice that size (5 times faster for 12 megapixels,
+            0.34/255 mean difference). The caller still resizes.
 
     Raises:
         DataError: missing, unreadable, truncated or too large; the message starts with the path.
@@ -54,7 +55,7 @@ def read_picture(path: Path | str, longest_side: int | None = None) -> Picture:
     _apply_pixel_limit()
     try:
         with Image.open(path) as opened:
-            return _decode(opened, longest_side)
+            return _decode(opened, longest_side, shortest_side)
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not a picture that can be read") from error
     except Image.DecompressionBombError as error:
@@ -80,6 +81,12 @@ def fit_longest(size: tuple[int, int], longest_side: int) -> tuple[int, int]:
     return max(1, round(size[0] * scale)), max(1, round(size[1] * scale))
 
 
+def fit_shortest(size: tuple[int, int], shortest_side: int) -> tuple[int, int]:
+    """Scale width and height so that the shorter one is `shortest_side`; the other is rounded down."""
+    short = min(size)
+    return int(size[0] * shortest_side / short), int(size[1] * shortest_side / short)
+
+
 def _apply_pixel_limit() -> None:
     text = os.environ.get(MAX_PIXELS_VARIABLE)
     if text is None:
@@ -89,10 +96,12 @@ def _apply_pixel_limit() -> None:
     Image.MAX_IMAGE_PIXELS = -(-int(text) // 2)
 
 
-def _decode(image: Image.Image, longest_side: int | None) -> Picture:
+def _decode(image: Image.Image, longest_side: int | None, shortest_side: int | None) -> Picture:
     size = image.size
     if longest_side is not None:
         image.draft(None, fit_longest(size, 2 * longest_side))
+    elif shortest_side is not None:
+        image.draft(None, fit_shortest(size, 2 * shortest_side))
     image.load()
     profile = image.info.get("icc_profile")
     upright = _apply_orientation(image)
