@@ -17,7 +17,7 @@ def test_a_name_that_is_no_device_is_a_wrong_setting(name: str):
 
 
 def test_a_missing_device_says_what_is_there():
-    with pytest.raises(DeviceError, match="cuda:99: not on this machine; available: .*cpu"):
+    with pytest.raises(DeviceError, match=r"cuda:99: not on this machine; available: .*cpu"):
         select_device("cuda:99")
 
 

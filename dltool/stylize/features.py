@@ -11,8 +11,6 @@ from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, modules_run
 from dltool.errors import ModelError, SettingsError
 
-_PROBE_SIZE = 64
-
 # Chosen by measurement: benchmarks/stylize_defaults.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = ("bn1", "blocks.0.0", "blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.2")
 _LITE0_CONTENT = ("blocks.2.1",)
@@ -45,16 +43,17 @@ class FeatureNetwork:
         self._device = device
         self._preprocessing = backbone.preprocessing
         module = backbone.module.requires_grad_(False)
-        default_content, default_style = default_layers(module)
+        if not (content_layers and style_layers):
+            default_content, default_style = default_layers(module)
         self.content_layers = content_layers or default_content
         self.style_layers = style_layers or default_style
         self._modules = resolve_layers(module, self.content_layers, "--content-layers")
         self._modules |= resolve_layers(module, self.style_layers, "--style-layers")
         names = list(dict.fromkeys(self._modules.values()))
-        sample = torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
+        crop = backbone.preprocessing.crop
+        sample = torch.rand(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
         _check_weights(backbone, names, sample)
-        with torch.no_grad(), Taps(module, names) as taps:
-            _check_maps(taps(sample), self._modules)
+        _check_maps(module, sample, self._modules)
         folded = fold_batchnorm(module, sample, keep=set(names))
         self._module = folded.to(device, memory_format=torch.channels_last)
         self._taps = Taps(self._module, names)
@@ -89,7 +88,7 @@ def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]
     if type(module).__name__ == "EfficientNet" and {"blocks.4.2.conv_pwl", "bn1.act"} <= names:
         return _LITE0_CONTENT, _LITE0_STYLE
     style = _last_of_each_resolution(module)[:5]
-    if not style:
+    if len(style) < 2:
         raise SettingsError(
             "--style-layers: this network has no feature maps of several sizes to choose from; name its layers"
         )
@@ -107,9 +106,12 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
 
         return hook
 
-    # The outermost containers (`features`) are left out: their output is their last layer's, under a name that
-    # would run the whole network.
-    inner = [(name, child) for name, child in module.named_modules() if name and name.count(".") <= 1]
+    # Blocks, not the layers inside them; an adaptive pool's map has the same size whatever the picture's.
+    inner = [
+        (name, child)
+        for name, child in module.named_modules()
+        if name and name.count(".") <= 1 and not isinstance(child, nn.AdaptiveAvgPool2d)
+    ]
     handles = [child.register_forward_hook(watch(name)) for name, child in inner]
     try:
         with torch.no_grad():
@@ -117,7 +119,7 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(name for size, name in last.items() if size[0] < 224 or len(last) == 1)
+    return tuple(name for size, name in last.items() if size[0] < 224)
 
 
 def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None:
@@ -130,8 +132,15 @@ def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None
         raise ModelError(f"--weights {backbone.weights}: lacks {lacking[0]}{more}, which the layers asked for need")
 
 
-def _check_maps(outputs: dict[str, Tensor], asked: dict[str, str]) -> None:
-    for name, module in asked.items():
-        if outputs[module].ndim != 4:
-            shape = " × ".join(str(size) for size in outputs[module].shape)
-            raise SettingsError(f"layer {name}: its output of shape {shape} is no feature map")
+def _check_maps(module: nn.Module, sample: Tensor, asked: dict[str, str]) -> None:
+    with torch.no_grad(), Taps(module, list(asked.values())) as taps:
+        outputs = taps(sample)
+        for name, layer in asked.items():
+            if outputs[layer].ndim != 4:
+                shape = " × ".join(str(size) for size in outputs[layer].shape)
+                raise SettingsError(f"layer {name}: its output of shape {shape} is no feature map")
+        try:
+            taps(sample[..., : sample.shape[-1] // 2])
+        except (RuntimeError, AssertionError) as error:
+            side = sample.shape[-1]
+            raise SettingsError(f"--backbone: this network takes pictures of {side} x {side} pixels only") from error

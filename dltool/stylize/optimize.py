@@ -1,5 +1,6 @@
 """Stylizing one picture: its own pixels are optimized, from coarse to fine."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool.errors import DltoolError
 from dltool.images.read import fit_longest
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.features import FeatureNetwork
@@ -18,6 +20,7 @@ _RANGE_WEIGHT = 10.0
 _SMALLEST_SCALE = 64
 _LBFGS_HISTORY = 10
 _ADAM_LEARNING_RATE = 0.02
+_DIVERGED = 100.0  # times the best loss so far
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,7 @@ def stylize(
             losses = descent.step()
             done += 1
             yield StylizeStep(done, settings.steps, size, *losses)
-            if time.perf_counter() > deadline or descent.converged:
+            if time.perf_counter() > deadline:
                 break
         image = descent.best_image.to("cpu")
     seconds = time.perf_counter() - started
@@ -144,8 +147,8 @@ class _Descent:
         self._image = image.detach().clone().contiguous().requires_grad_()
         self.best_image = image.detach().clone()
         self.best_losses = (float("inf"),) * 3
-        self.converged = False
-        self._optimizer = self._new_optimizer(1.0)
+        self._factor = 1.0
+        self._optimizer = self._new_optimizer()
 
     def step(self) -> tuple[float, float, float]:
         """Evaluate the picture once, move it, and return the total, content and style loss before the move."""
@@ -162,18 +165,30 @@ class _Descent:
             return losses[0]
 
         self._optimizer.step(closure)
-        if self._settings.optimizer is Optimizer.ADAM:
-            with torch.no_grad():
+        with torch.no_grad():
+            if not evaluated[0][0] <= _DIVERGED * self.best_losses[0]:
+                self._restart()
+            elif self._settings.optimizer is Optimizer.ADAM:
                 self._image.clamp_(0, 1)
         return evaluated[0]
 
-    def _new_optimizer(self, factor: float) -> torch.optim.Optimizer:
+    def _restart(self) -> None:
+        """Go back to the best picture, with a fresh optimizer and a tenth of the step."""
+        if not math.isfinite(self.best_losses[0]):
+            raise DltoolError(
+                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
+            )
+        self._image.copy_(self.best_image)
+        self._factor /= 10
+        self._optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
         rate = self._settings.learning_rate
         if self._settings.optimizer is Optimizer.ADAM:
-            return torch.optim.Adam([self._image], lr=factor * (rate or _ADAM_LEARNING_RATE), betas=(0.9, 0.99))
+            return torch.optim.Adam([self._image], lr=self._factor * (rate or _ADAM_LEARNING_RATE), betas=(0.9, 0.99))
         return torch.optim.LBFGS(
             [self._image],
-            lr=factor * (rate or 1.0),
+            lr=self._factor * (rate or 1.0),
             max_iter=1,
             history_size=_LBFGS_HISTORY,
             tolerance_grad=0,

@@ -96,13 +96,15 @@ def test_outputs_that_are_no_tensor_and_layers_never_reached_are_named():
     model = Odd()
     with pytest.raises(ModelError, match="layer lstm: its output is a tuple"), Taps(model, ["lstm"]) as taps:
         taps(torch.rand(2, 1, 4))
-    with pytest.raises(ModelError, match="layer unused: .* does not reach it"), Taps(model, ["unused"]) as taps:
+    with pytest.raises(ModelError, match=r"layer unused: .* does not reach it"), Taps(model, ["unused"]) as taps:
         taps(torch.rand(2, 1, 4))
 
 
 def test_vgg_answers_to_the_literature_s_names():
     vgg19 = create_backbone("vgg19", "none").module
-    names = resolve_layers(vgg19, ["conv1_1", "relu4_1", "conv4_2", "pool3", "conv_4", "features.5"], "--content-layers")
+    names = resolve_layers(
+        vgg19, ["conv1_1", "relu4_1", "conv4_2", "pool3", "conv_4", "features.5"], "--content-layers"
+    )
     assert names == {
         "conv1_1": "features.0",
         "relu4_1": "features.20",

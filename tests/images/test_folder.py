@@ -58,7 +58,9 @@ def test_one_file_goes_to_a_file_or_into_a_folder(tmp_path: Path):
 
 def test_the_same_picture_named_twice_is_done_once(tmp_path: Path):
     _touch(tmp_path / "a.jpg")
-    jobs = plan_outputs([tmp_path / "a.jpg", tmp_path / "." / "a.jpg", tmp_path], tmp_path / "o", ".png", OnExisting.ERROR)
+    jobs = plan_outputs(
+        [tmp_path / "a.jpg", tmp_path / "." / "a.jpg", tmp_path], tmp_path / "o", ".png", OnExisting.ERROR
+    )
     assert len(jobs) == 1
 
 

@@ -156,7 +156,7 @@ def test_the_limit_against_decompression_bombs_says_how_to_raise_it(tmp_path: Pa
     Image.new("L", (300, 300)).save(tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     monkeypatch.setenv("DLTOOL_MAX_PIXELS", "50000")
-    with pytest.raises(DataError, match="more than 50,000 pixels.*DLTOOL_MAX_PIXELS=N"):
+    with pytest.raises(DataError, match=r"more than 50,000 pixels.*DLTOOL_MAX_PIXELS=N"):
         read_picture(tmp_path / "a.png")
     monkeypatch.setenv("DLTOOL_MAX_PIXELS", "100000")
     assert read_picture(tmp_path / "a.png").size == (300, 300)

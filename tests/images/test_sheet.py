@@ -11,7 +11,11 @@ def test_tiles_stand_row_by_row_at_their_size():
     page = contact_sheet([Tile(_solid(10)), Tile(_solid(20)), Tile(_solid(30))], columns=2, tile_size=100)
     gap = 4
     assert page.shape == (2 * 100 + 3 * gap, 2 * 100 + 3 * gap, 3)
-    assert [page[gap + 50, gap + 50, 0], page[gap + 50, 2 * gap + 150, 0], page[2 * gap + 150, gap + 50, 0]] == [10, 20, 30]
+    assert [page[gap + 50, gap + 50, 0], page[gap + 50, 2 * gap + 150, 0], page[2 * gap + 150, gap + 50, 0]] == [
+        10,
+        20,
+        30,
+    ]
     assert tuple(page[2 * gap + 150, 2 * gap + 150]) == BACKGROUND
 
 
