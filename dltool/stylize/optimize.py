@@ -18,6 +18,7 @@ from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _RANGE_WEIGHT = 10.0
 _SMALLEST_SCALE = 64
+_DETAIL = 0.5
 _LBFGS_HISTORY = 10
 _ADAM_LEARNING_RATE = 0.02
 _DIVERGED = 100.0  # times the best loss so far
@@ -83,14 +84,15 @@ def stylize(
     """
     started = time.perf_counter()
     width, height = content.shape[:1:-1]
-    sizes = scale_sizes((width, height), settings.scales)
+    sizes = scale_sizes((width, height), settings.scales)[-settings.steps :]
     shares = _split_steps(settings.steps, len(sizes))
     deadlines = _deadlines(started, settings, sizes, shares)
     start = _first_picture(content, style.image, settings, init)
+    detailed = settings.init not in ("noise", "style")
     image = _resize(start, sizes[0])
     done = 0
     for size, share, deadline in zip(sizes, shares, deadlines, strict=True):
-        image = _enlarge(image, start, size).to(device)
+        image = (_enlarge(image, start, size) if detailed else _resize(image, size)).to(device)
         objective = _Objective(network, _resize(content, size).to(device), style.at(max(size), device), settings)
         descent = _Descent(objective, image, settings)
         for _ in range(share):
@@ -214,7 +216,15 @@ def _first_picture(content: Tensor, style: Tensor, settings: StylizeSettings, in
 
 
 def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
-    return _resize(image, size)
+    """Take the picture of one scale to the next, with half of the start's detail that the smaller size cannot hold.
+
+    Without it each scale begins blurred and spends its steps on inventing edges that the photo has.
+    """
+    enlarged = _resize(image, size)
+    if image.shape == enlarged.shape:
+        return enlarged
+    blurred = _resize(_resize(start, image.shape[:1:-1]), size)
+    return enlarged + _DETAIL * (_resize(start, size) - blurred)
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -225,10 +235,9 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _split_steps(steps: int, scales: int) -> list[int]:
-    """Share the steps out, each scale getting two thirds of the one before; every scale gets at least one."""
-    weights = [1.5 ** (scales - 1 - index) for index in range(scales)]
-    shares = [max(1, round(steps * weight / sum(weights))) for weight in weights[:-1]]
-    return [*shares, max(1, steps - sum(shares))]
+    """Share the steps out evenly, what is left over going to the last scale; every scale gets at least one."""
+    share = max(1, steps // scales)
+    return [*[share] * (scales - 1), max(1, steps - share * (scales - 1))]
 
 
 def _deadlines(

@@ -36,7 +36,7 @@ class StylizeSettings:
     """
 
     size: int = 512
-    steps: int = 125
+    steps: int = 150
     optimizer: Optimizer = Optimizer.LBFGS
     content_weight: float = 0.2
     style_weight: float = 1.0
