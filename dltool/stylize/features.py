@@ -11,7 +11,7 @@ from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, modules_run
 from dltool.errors import ModelError, SettingsError
 
-# Chosen by measurement: benchmarks/stylize_defaults.py. Other networks get the last layer of every resolution.
+# Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = (
     *("bn1", "blocks.0.0", "blocks.1.0", "blocks.1.1", "blocks.2.0"),
     *("blocks.2.1", "blocks.3.0", "blocks.3.2", "blocks.4.0", "blocks.4.2"),

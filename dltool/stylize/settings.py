@@ -18,7 +18,7 @@ INITS = ("colors", "content", "noise", "style")
 
 @dataclass(frozen=True)
 class StylizeSettings:
-    """Settings of one stylization; the defaults were chosen by `benchmarks/stylize_defaults.py` and by eye.
+    """Settings of one stylization; the defaults were chosen by `benchmarks/stylize_quality.py` and by eye.
 
     Attributes:
         size: longest side of the result in pixels.

@@ -83,7 +83,7 @@ def test_every_start_works_and_colours_begin_nearer_to_the_style(network, pictur
         first[init] = steps[0]
     assert first["content"].content_loss < 1e-6
     assert first["style"].style_loss < 0.25 * first["content"].style_loss
-    assert first["colors"].style_loss < 0.8 * first["content"].style_loss
+    assert first["colors"].style_loss < 0.9 * first["content"].style_loss
 
 
 def test_a_time_budget_ends_early_at_full_size(network, pictures):
