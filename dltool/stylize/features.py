@@ -9,6 +9,7 @@ from dltool.backbones.fold import fold_batchnorm
 from dltool.backbones.layers import resolve_layers, vgg_aliases
 from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, modules_run
+from dltool.device import has_fast_bf16
 from dltool.errors import ModelError, SettingsError
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
@@ -26,6 +27,7 @@ class FeatureNetwork:
 
     Attributes:
         content_layers, style_layers: the layers in use, under the names that the user gave or the defaults have.
+        bf16: whether the network runs in bfloat16; losses are summed in float32 all the same.
     """
 
     def __init__(
@@ -34,18 +36,18 @@ class FeatureNetwork:
         device: torch.device,
         content_layers: tuple[str, ...] = (),
         style_layers: tuple[str, ...] = (),
-        bf16: bool = False,
+        bf16: bool | None = False,
     ) -> None:
-        """Fold, freeze and move the backbone.
+        """Fold, freeze and move the backbone; `bf16` None takes bfloat16 where `gains_by_bf16` says so.
 
         Raises:
             SettingsError: a layer does not exist, or the network has none that can be chosen by itself.
             ModelError: the weights file lacks a tensor that these layers need.
         """
-        self._bf16 = bf16
+        module = backbone.module.requires_grad_(False)
+        self.bf16 = gains_by_bf16(module, device) if bf16 is None else bf16
         self._device = device
         self._preprocessing = backbone.preprocessing
-        module = backbone.module.requires_grad_(False)
         if not (content_layers and style_layers):
             default_content, default_style = default_layers(module)
         self.content_layers = content_layers or default_content
@@ -74,9 +76,19 @@ class FeatureNetwork:
         """Return the layers' features by name, each 1 × C × h × w, of a 1 × 3 × H × W picture in [0, 1]."""
         # The picture stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
         normalized = self._preprocessing.normalize(image).to(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self._taps(normalized)
         return {name: outputs[module] for name, module in self._modules.items()}
+
+
+def gains_by_bf16(module: nn.Module, device: torch.device) -> bool:
+    """Whether bfloat16 is faster here at equal results, by `benchmarks/stylize_speed.py`.
+
+    On a CPU with bf16 arithmetic it is for dense convolutions (VGG: 1.6 times, the loss within 1 %), and is not for
+    networks of depthwise ones, which wait for memory. On GPUs nothing has been measured yet.
+    """
+    dense = all(layer.groups == 1 for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    return device.type == "cpu" and dense and has_fast_bf16(device)
 
 
 def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:

@@ -235,8 +235,8 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _split_steps(steps: int, scales: int) -> list[int]:
-    """Share the steps out evenly, what is left over going to the last scale; every scale gets at least one."""
-    share = max(1, steps // scales)
+    """Give the last scale half of the steps and share the rest out evenly; every scale gets at least one."""
+    share = max(1, steps // (2 * max(1, scales - 1)))
     return [*[share] * (scales - 1), max(1, steps - share * (scales - 1))]
 
 
