@@ -170,6 +170,8 @@ def _run(
             f"stopped with {len(jobs) - len(items)} of {len(jobs)} pictures not done; --skip-existing goes on from here"
         )
         stop.leave()
+    order = [job.input for job in jobs]
+    items.sort(key=lambda item: order.index(item["input"]))  # a failed read is told before the write before it
     report_items(console, items, reported, describe_device(device))
 
 
