@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from threadpoolctl import threadpool_limits
 
 from dltool.errors import DeviceError, SettingsError
 
@@ -48,6 +49,7 @@ def set_threads(count: int | None) -> None:
     if count < 1:
         raise SettingsError(f"--threads {count}: at least 1 is needed")
     torch.set_num_threads(count)
+    threadpool_limits(count)
 
 
 def has_fast_bf16(device: torch.device) -> bool:

@@ -37,7 +37,7 @@ class DeviceError(DltoolError):
 def did_you_mean(name: str, choices: Iterable[str], count: int = 3) -> str:
     """Return `"; did you mean 'resnet50'?"` for the names nearest to `name`, or an empty string.
 
-    A name that holds the word or is held by it counts as near too, so that `conv4` finds `conv4_1`.
+    Where no name is near, those that hold the word count, so that `dw` finds `blocks.0.0.conv_dw`.
     """
     choices = list(dict.fromkeys(choices))
     lower = {choice.lower(): choice for choice in reversed(choices)}

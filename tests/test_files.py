@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,10 +14,26 @@ def test_content_is_written_and_nothing_else_left(tmp_path: Path):
     assert [path.name for path in (tmp_path / "sub").iterdir()] == ["a.bin"]
 
 
-def test_what_a_killed_run_left_behind_is_taken_over(tmp_path: Path):
-    (tmp_path / ".a.bin.part").write_bytes(b"half")
+def test_what_a_killed_run_left_behind_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    ended = subprocess.Popen([sys.executable, "-c", "pass"])
+    ended.wait()
+
+    def killed(_: int) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr("os.getpid", lambda: ended.pid)
+    monkeypatch.setattr("os.fsync", killed)
+    with pytest.raises(SystemExit):
+        write_atomically(tmp_path / "a.bin", b"half")
+    assert [path.suffix for path in tmp_path.iterdir()] == [".part"]
+    monkeypatch.undo()
     write_atomically(tmp_path / "a.bin", b"whole")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"a.bin": b"whole"}
+
+
+def test_the_longest_possible_name_can_be_written(tmp_path: Path):
+    write_atomically(tmp_path / ("a" * 255), b"whole")
+    assert (tmp_path / ("a" * 255)).read_bytes() == b"whole"
 
 
 def test_the_old_file_survives_a_failed_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

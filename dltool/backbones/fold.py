@@ -16,6 +16,8 @@ def fold_batchnorm(model: nn.Module, sample: Tensor, keep: set[str]) -> nn.Modul
     `BatchNormAct2d`) or an identity, so that its output is still found under its name.
     """
     pairs = [(conv, norm) for conv, norm in _find_pairs(model, sample) if conv not in keep]
+    if not pairs:
+        return model
     folded = copy.deepcopy(model)
     for conv_name, norm_name in pairs:
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)

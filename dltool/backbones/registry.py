@@ -1,5 +1,6 @@
 """Every network that dltool can build by name: torchvision's classifiers, timm's models, the bundled default."""
 
+import logging
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,11 +113,12 @@ def _build_timm(name: str, pretrained: bool) -> tuple[nn.Module, Preprocessing]:
     if base_name not in timm.list_models():
         hint = did_you_mean(TIMM_PREFIX + name, [TIMM_PREFIX + known for known in timm.list_models()])
         raise SettingsError(f"--backbone {TIMM_PREFIX}{name}: no such network{hint}")
+    logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are told once, by the error below
     try:
         module = timm.create_model(name, pretrained=pretrained)
     except Exception as error:  # the hub's client raises its own, requests' and httpx's types
-        if not pretrained:
-            raise
+        if not pretrained or "tag" in str(error):
+            raise SettingsError(f"--backbone {TIMM_PREFIX}{name}: timm cannot build it ({_reason(error)})") from error
         raise ModelError(
             f"--weights default: the weights of {TIMM_PREFIX}{name} cannot be fetched ({_reason(error)}); "
             f"give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"

@@ -1,5 +1,6 @@
 """The `dltool` command: its sub-commands, and the one place where errors become a line and an exit code."""
 
+import contextlib
 import json
 import os
 import sys
@@ -11,7 +12,7 @@ from typer.core import TyperGroup
 
 from dltool import __version__
 from dltool.cli import info, stylize
-from dltool.cli.signals import Terminated, raise_on_sigterm
+from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
 
@@ -40,7 +41,7 @@ class _Group(TyperGroup):
                 code = _report(words, _one_line(error.format_message()), 2, error)
             else:
                 code = _report(words, f"{type(error).__name__}: {_one_line(str(error))}", 1, error)
-        if code == 130:
+        if code == 130 and not isinstance(code, ReportedCode):
             _report(words, "interrupted", 130)
         sys.exit(code if isinstance(code, int) else 0)
 
@@ -49,10 +50,12 @@ def _report(words: list[str], message: str, code: int, error: Exception | None =
     """Print `dltool: error: …` on stderr, and under --json a document with the error on stdout."""
     if error is not None and os.environ.get("DLTOOL_DEBUG") == "1":
         raise error
-    print(f"dltool: error: {message}", file=sys.stderr)
-    if "--json" in words:
-        command = " ".join(_command_words(words))
-        print(json.dumps({"command": command, "version": __version__, "error": message, "exit_code": code}, indent=2))
+    with contextlib.suppress(OSError):  # a closed or full stream takes no message
+        print(f"dltool: error: {message}", file=sys.stderr)
+        if "--json" in words:
+            command = " ".join(_command_words(words))
+            document = {"command": command, "version": __version__, "error": message, "exit_code": code}
+            print(json.dumps(document, indent=2))
     return code
 
 

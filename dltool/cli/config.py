@@ -19,7 +19,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
         return path
     table = _find_table(path, context.command_path.split()[1:])
     names = {
-        word.removeprefix("--"): parameter.name
+        word.removeprefix("--"): parameter
         for parameter in context.command.params
         for word in parameter.opts
         if parameter.name != "config" and (word.startswith("--") or parameter.param_type_name == "argument")
@@ -31,7 +31,8 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
             raise SettingsError(
                 f"--config {path}: {context.info_name} has no option '{key}'{did_you_mean(name, names)}"
             )
-        values[names[name]] = _as_words(value)
+        parameter = names[name]
+        values[parameter.name] = _as_words(value, parameter.nargs == -1 or getattr(parameter, "multiple", False))
     context.default_map = {**(context.default_map or {}), **values}
     return path
 
@@ -51,8 +52,9 @@ def _find_table(path: Path, command: list[str]) -> dict[str, Any]:
     return table
 
 
-def _as_words(value: Any) -> Any:
-    """TOML values as the command line would give them, so that both are parsed and checked alike."""
-    if isinstance(value, list):
-        return [_as_words(item) for item in value]
-    return value if isinstance(value, bool) else str(value)
+def _as_words(value: Any, takes_several: bool) -> Any:
+    """A TOML value as the command line would give it, so that both are parsed and checked alike."""
+    if isinstance(value, bool):
+        return value
+    words = [str(item) for item in value] if isinstance(value, list) else [str(value)]
+    return words if takes_several else ",".join(words)

@@ -1,10 +1,11 @@
 """What the user sees: progress and talk on stderr, the result or one JSON document on stdout."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, is_dataclass
 from enum import Enum
 from pathlib import Path
@@ -55,13 +56,16 @@ class Console:
     @contextmanager
     def progress(self) -> Iterator["Progress"]:
         """A progress display for as long as the context lasts: a bar on a terminal, else a line now and then."""
-        if self._quiet:
-            yield Progress()
-        elif sys.stderr.isatty():
-            with _Bar() as bar:
-                yield bar
-        else:
-            yield _Log()
+        with redirect_stdout(
+            sys.stderr
+        ):  # libraries that print, as torch.hub does about a download, don't reach stdout
+            if self._quiet:
+                yield Progress()
+            elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+                with _Bar() as bar:
+                    yield bar
+            else:
+                yield _Log()
 
 
 class Progress:
@@ -97,7 +101,7 @@ class _Bar(Progress):
         from rich import console, progress
 
         self._bar = progress.Progress(
-            progress.TextColumn("{task.description}", table_column=None),
+            progress.TextColumn("{task.description}", markup=False),
             progress.BarColumn(bar_width=None),
             progress.TextColumn("{task.completed:.0f}/{task.total:.0f}"),
             progress.TextColumn("{task.fields[rate]}"),
@@ -133,6 +137,7 @@ class _Bar(Progress):
 
 
 def _shorten(text: str, width: int = 32) -> str:
+    text = "".join(letter if letter.isprintable() else "�" for letter in text)
     return text if len(text) <= width else "…" + text[1 - width :]
 
 

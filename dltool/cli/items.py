@@ -6,7 +6,7 @@ from typing import Any
 import typer
 
 from dltool.cli.console import Console
-from dltool.errors import DataError, DltoolError
+from dltool.errors import DltoolError
 from dltool.images.folder import Job
 
 
@@ -21,8 +21,12 @@ def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[st
     }
 
 
-def report_items(console: Console, items: list[dict[str, Any]], settings: dict[str, Any], device: str | None) -> None:
+def report_items(
+    console: Console, items: list[dict[str, Any]], settings: dict[str, Any], device: str | None, **fields: Any
+) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
+
+    `fields` go into the document beside `items` and `counts`.
 
     Raises:
         typer.Exit: with the code, unless it is 0.
@@ -35,12 +39,10 @@ def report_items(console: Console, items: list[dict[str, Any]], settings: dict[s
             console.warn(f"failed: {item['error']}")
     if len(items) > 1 or counts["failed"]:
         console.say(", ".join(f"{count} {status}" for status, count in counts.items()))
-    console.document(
-        settings, device, items=items, counts={status: counts[status] for status in ("done", "skipped", "failed")}
-    )
+    shown = ("done", "skipped", "failed", *(["planned"] if counts["planned"] else []))
+    console.document(settings, device, items=items, counts={status: counts[status] for status in shown}, **fields)
     if counts["failed"]:
-        all_unreadable = codes == {DataError.exit_code}
-        raise typer.Exit(DataError.exit_code if all_unreadable else DltoolError.exit_code)
+        raise typer.Exit(codes.pop() if len(codes) == 1 else DltoolError.exit_code)
 
 
 def _line(item: dict[str, Any]) -> str:

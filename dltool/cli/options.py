@@ -33,10 +33,10 @@ Device = Annotated[
 PrecisionOption = Annotated[
     Precision, typer.Option("--precision", help="auto takes what is faster at equal results.", rich_help_panel=COMMON)
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Same seed, same result.", rich_help_panel=COMMON)]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Same seed, same result.", rich_help_panel=COMMON)]
 Threads = Annotated[
     int | None,
-    typer.Option(min=1, help="CPU threads of torch; beside other busy processes 1 is fastest.", rich_help_panel=COMMON),
+    typer.Option(min=1, help="CPU threads of torch and BLAS; all cores unless told.", rich_help_panel=COMMON),
 ]
 Workers = Annotated[
     int | None,
@@ -107,6 +107,13 @@ def parse_seconds(text: str | None, option: str) -> float | None:
     return seconds
 
 
-def split_names(text: str | None) -> tuple[str, ...]:
-    """Split `a,b, c` into its parts; nothing gives an empty tuple."""
-    return tuple(part.strip() for part in (text or "").split(",") if part.strip())
+def split_names(text: str | None, option: str) -> tuple[str, ...]:
+    """Split `a,b, c` into its parts; None gives an empty tuple.
+
+    Raises:
+        SettingsError: there is a text but no name in it.
+    """
+    names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and not names:
+        raise SettingsError(f"{option} '{text}': names no layer")
+    return names

@@ -2,13 +2,20 @@
 
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+import typer
+
 
 class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt no Exception, so that nothing mistakes it for a failed file."""
+
+
+class ReportedCode(int):
+    """An exit code whose reason the user has been told already."""
 
 
 class StopRequest:
@@ -21,8 +28,8 @@ class StopRequest:
         return self.signal is not None
 
     def leave(self) -> None:
-        """Raise what the signal would have raised, now that everything is saved."""
-        raise Terminated if self.signal == signal.SIGTERM else KeyboardInterrupt
+        """Leave with the signal's exit code, 130 or 143, now that everything is saved and reported."""
+        raise typer.Exit(ReportedCode(128 + (self.signal or 0)))
 
 
 def raise_on_sigterm() -> None:
@@ -47,6 +54,8 @@ def stop_requests() -> Iterator[StopRequest]:
 
     def handle(signum: int, frame: FrameType | None) -> None:
         if request:
+            if sys.stderr.isatty():
+                os.write(2, b"\x1b[?25h\n")  # a progress bar hides the cursor
             os._exit(128 + signum)
         request.signal = signum
 

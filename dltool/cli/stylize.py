@@ -1,6 +1,6 @@
 """`dltool stylize`: photos and a painting in, restyled photos out."""
 
-from contextlib import closing
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -48,7 +48,7 @@ def command(
         ),
     ] = _DEFAULTS.init,
     scales: Annotated[
-        int, typer.Option(min=1, help="Sizes worked through from coarse to fine, each 1.4 times the last.")
+        int, typer.Option(min=1, max=20, help="Sizes worked through from coarse to fine, each 1.4 times the last.")
     ] = _DEFAULTS.scales,
     optimizer: Annotated[Optimizer, typer.Option(help="How the pixels are moved.")] = _DEFAULTS.optimizer,
     learning_rate: Annotated[
@@ -98,8 +98,8 @@ def command(
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
-        content_layers=options.split_names(content_layers),
-        style_layers=options.split_names(style_layers),
+        content_layers=options.split_names(content_layers, "--content-layers"),
+        style_layers=options.split_names(style_layers, "--style-layers"),
         init=init,
         scales=scales,
         learning_rate=learning_rate,
@@ -107,7 +107,9 @@ def command(
         seed=seed,
     )
     _check_pictures(style, init)
-    jobs = plan_outputs(content, output, ".png", options.on_existing(overwrite, skip_existing))
+    read_too = [path for path in (style[0], Path(init), Path(weights), config) if path is not None]
+    existing = options.on_existing(overwrite, skip_existing)
+    jobs = plan_outputs(content, output, ".png", existing, protected=read_too)
     reported = {
         **vars(settings),
         "style": style[0],
@@ -126,7 +128,8 @@ def _check_pictures(style: list[Path], init: str) -> None:
     if len(style) > 1:
         raise SettingsError(f"--style {style[1]}: one style at a time; run the command once for each")
     if not style[0].is_file():
-        raise DataError(f"--style {style[0]}: no such file")
+        kind = "a folder or no regular file" if style[0].exists() else "no such file"
+        raise DataError(f"--style {style[0]}: {kind}")
     if init not in INITS and not Path(init).is_file():
         raise SettingsError(f"--init {init}: neither a picture file nor one of {', '.join(INITS)}")
 
@@ -142,7 +145,7 @@ def _run(
     workers: int,
 ) -> None:
     items: list[dict[str, Any]] = []
-    with stop_requests() as stop, console.progress() as progress:
+    with console.progress() as progress:
         progress.update("loading the network", 0, 1)
         from dltool.backbones.registry import create_backbone
         from dltool.device import describe_device, select_device, set_threads
@@ -160,19 +163,19 @@ def _run(
         network = FeatureNetwork(backbone, device, settings.content_layers, settings.style_layers, bf16)
         reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
         reported["precision"] = "bf16" if network.bf16 else "fp32"
-        with network, closing(stylize_files(jobs, style, network, settings, device, workers)) as events:
-            for event in events:
-                if stop:
-                    break
+        with network, stop_requests() as stop:
+            for event in stylize_files(jobs, style, network, settings, device, workers, should_stop=lambda: bool(stop)):
                 _show(event, progress, items)
-    if stop:
-        console.warn(
-            f"stopped with {len(jobs) - len(items)} of {len(jobs)} pictures not done; --skip-existing goes on from here"
-        )
-        stop.leave()
-    order = [job.input for job in jobs]
-    items.sort(key=lambda item: order.index(item["input"]))  # a failed read is told before the write before it
-    report_items(console, items, reported, describe_device(device))
+    place = {job.input: number for number, job in enumerate(jobs)}
+    items.sort(key=lambda item: place[item["input"]])  # a failed read is told before the write before it
+    if not stop:
+        report_items(console, items, reported, describe_device(device))
+        return
+    left = len(jobs) - len(items)
+    console.warn(f"stopped with {left} of {len(jobs)} pictures not done; --skip-existing goes on from here")
+    with contextlib.suppress(typer.Exit):
+        report_items(console, items, reported, describe_device(device), error="interrupted")
+    stop.leave()
 
 
 def _show(event: "FileStep | FileDone", progress: Progress, items: list[dict[str, Any]]) -> None:

@@ -3,7 +3,7 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -59,22 +59,26 @@ def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path
     for entry in entries:
         if entry.name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(folder / entry.name, excluded, seen)
-        elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
-            yield folder / entry.name
+        path = Path(entry)
+        if path.is_dir():
+            yield from _walk(path, excluded, seen)
+        elif path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or entry.is_symlink()):
+            yield path
 
 
-def plan_outputs(inputs: Sequence[Path], output: Path, suffix: str, on_existing: OnExisting) -> list[Job]:
+def plan_outputs(
+    inputs: Sequence[Path], output: Path, suffix: str, on_existing: OnExisting, protected: Sequence[Path] = ()
+) -> list[Job]:
     """Pair every picture of `inputs` (files and folders) with the file to write.
 
     `output` is a file when one file is given and it has a picture's suffix, else a folder, in which the sub-folders
     of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and pictures of
-    several input folders go below the folder's own name.
+    several input folders go below the folder's own name. No output may be an input or one of the `protected` files.
 
     Raises:
         DataError: an input is missing or holds no picture.
-        SettingsError: outputs exist (with OnExisting.ERROR), would overwrite an input, or cannot be told apart.
+        SettingsError: outputs exist (with OnExisting.ERROR), would overwrite an input, cannot be told apart, or
+            cannot be written where they shall be.
     """
     for path in inputs:
         if not path.exists():
@@ -88,7 +92,8 @@ def plan_outputs(inputs: Sequence[Path], output: Path, suffix: str, on_existing:
         if output.suffix and not output.exists() and len(inputs) == 1 and inputs[0].is_file():
             picture_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
-    return _check_outputs(pairs, on_existing)
+    _check_place(output.parent if is_file else output)
+    return _check_outputs(pairs, on_existing, protected)
 
 
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
@@ -97,6 +102,8 @@ def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[P
     found: list[tuple[Path, Path]] = []
     for path in inputs:
         if path.is_dir():
+            if output.resolve() == path.resolve():
+                raise SettingsError(f"-o {output}: is the input folder itself; choose another")
             pictures = find_pictures(path, exclude=output)
             if not pictures:
                 raise DataError(f"{path}: no pictures in this folder")
@@ -104,7 +111,10 @@ def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[P
             found += [(picture, prefix / picture.relative_to(path)) for picture in pictures]
         else:
             found.append((path, Path(path.name)))
-    found = list({picture.resolve(): (picture, relative) for picture, relative in reversed(found)}.values())[::-1]
+    first: dict[str, tuple[Path, Path]] = {}
+    for picture, relative in found:
+        first.setdefault(str(picture.absolute()), (picture, relative))
+    found = list(first.values())
     taken = Counter(relative.with_suffix(suffix) for _, relative in found)
     return [
         (
@@ -121,15 +131,26 @@ def _keep_suffix(relative: Path, suffix: str) -> Path:
     return relative.with_name(relative.name + suffix)
 
 
-def _check_outputs(pairs: Iterable[tuple[Path, Path]], on_existing: OnExisting) -> list[Job]:
-    pairs = list(pairs)
+def _check_place(folder: Path) -> None:
+    """Raise SettingsError if `folder` neither is one that can be written to nor can be made."""
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    if not existing.is_dir():
+        raise SettingsError(f"-o {folder}: {existing} is a file, not a folder")
+    if not os.access(existing, os.W_OK):
+        raise SettingsError(f"-o {folder}: {existing} cannot be written to")
+
+
+def _check_outputs(pairs: Sequence[tuple[Path, Path]], on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:
     owners: dict[Path, Path] = {}
-    read = {picture.resolve() for picture, _ in pairs}
+    # realpath, unlike resolve(), does not fail on a link to itself; such a picture fails by name when it is read.
+    read = {os.path.realpath(path) for path in [*protected, *(picture for picture, _ in pairs)]}
     for picture, target in pairs:
         if target in owners:
             raise SettingsError(f"{owners[target]} and {picture} would both be written to {target}; run them apart")
         owners[target] = picture
-        if target.resolve() in read:
+        if os.path.realpath(target) in read:
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
         if target.is_dir():
             raise SettingsError(f"{target}: a folder stands where the output would be written")

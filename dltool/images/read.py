@@ -2,6 +2,7 @@
 
 import io
 import os
+import stat
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,8 +55,12 @@ def read_picture(path: Path | str, longest_side: int | None = None, shortest_sid
     """
     _apply_pixel_limit()
     try:
+        if not stat.S_ISREG(Path(path).stat().st_mode) and not Path(path).is_dir():
+            raise DataError(f"{path}: not a regular file")
         with Image.open(path) as opened:
             return _decode(opened, longest_side, shortest_side)
+    except DataError:
+        raise
     except UnidentifiedImageError as error:
         raise DataError(f"{path}: not a picture that can be read") from error
     except Image.DecompressionBombError as error:
@@ -127,15 +132,19 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
     """Scale the modes that Pillow's own convert() would clip: 16-bit, 32-bit integer and float grey."""
     if not (image.mode.startswith("I") or image.mode == "F"):
         return image
-    values = np.nan_to_num(np.asarray(image).astype(np.float64), posinf=0.0, neginf=0.0)
-    low, high = float(values.min()), float(values.max())
-    if low < 0:
-        values, high = values - low, high - low
+    values = np.asarray(image).astype(np.float64)
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        finite = np.zeros(1)
+    low = min(0.0, float(finite.min()))
     if image.mode == "F":
-        white = next((white for white in (1.0, 255.0, 65535.0) if high <= white), high)
+        # A few highlights above white (overshoot of a filter, a light source) do not make it another scale.
+        high = float(np.percentile(finite, 99.5)) - low
+        white = next((white for white in (1.0, 255.0, 65535.0) if high <= 1.5 * white), high)
     else:
-        white = 65535.0 if high <= 65535.0 else high
-    return Image.fromarray(np.rint(values * (255.0 / white)).astype(np.uint8))
+        white = max(65535.0, float(finite.max()) - low)
+    scaled = np.nan_to_num((values - low) * (255.0 / white), nan=0.0, posinf=255.0, neginf=0.0)
+    return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
@@ -143,11 +152,15 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
     if not image.has_transparency_data:
         return image, None
     rgba = image.convert("RGBA")
-    return rgba.convert("RGB"), np.asarray(rgba.getchannel("A"))
+    # Grey stays grey, so that an embedded profile for grey still fits it.
+    colors = image.convert("L") if image.mode == "LA" else rgba.convert("RGB")
+    return colors, np.asarray(rgba.getchannel("A"))
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
     """Convert to RGB through the embedded ICC profile; one that does not fit the picture is ignored."""
+    if image.mode in ("P", "1"):
+        image = image.convert("RGB")
     if profile:
         try:
             source = ImageCms.ImageCmsProfile(io.BytesIO(profile))

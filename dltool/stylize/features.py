@@ -155,7 +155,13 @@ def _check_maps(module: nn.Module, sample: Tensor, asked: dict[str, str]) -> Non
                 shape = " × ".join(str(size) for size in outputs[layer].shape)
                 raise SettingsError(f"layer {name}: its output of shape {shape} is no feature map")
         try:
-            taps(sample[..., : sample.shape[-1] // 2])
+            halves = taps(sample[..., : sample.shape[-1] // 2])
         except (RuntimeError, AssertionError) as error:
             side = sample.shape[-1]
             raise SettingsError(f"--backbone: this network takes pictures of {side} x {side} pixels only") from error
+        for name, layer in asked.items():
+            if (
+                halves[layer].shape[1] != outputs[layer].shape[1]
+                or halves[layer].shape[3] == outputs[layer].shape[3] > 1
+            ):
+                raise SettingsError(f"layer {name}: its maps have the channels last, which stylize does not read")

@@ -1,8 +1,9 @@
 """Stylizing files: pictures are read ahead and written behind, and a bad one never stops the rest."""
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,15 +50,18 @@ def stylize_files(
     settings: StylizeSettings,
     device: torch.device,
     workers: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileStep | FileDone]:
     """Stylize every job's input into its output, in order; jobs marked `exists` are skipped.
+
+    When `should_stop`, asked after every step, says so, the picture at work is given up, what is finished is written,
+    and the generator ends.
 
     Every picture's result depends on that picture, the style and the settings alone, so that a run that was killed
     and goes on with what is missing ends with the same files.
 
     Raises:
         DataError: the style or the start picture cannot be read.
-        DeviceError: a picture of this size does not fit into memory.
     """
     targets = StyleTargets(network, to_tensor(_read(style, settings.size).pixels))
     init = None if settings.init in INITS else to_tensor(_read(Path(settings.init), settings.size).pixels)
@@ -70,10 +74,18 @@ def stylize_files(
             if isinstance(picture, DltoolError):
                 yield FileDone(job, "failed", picture)
                 continue
-            with memory_errors(f"a picture of {settings.size} px does not fit; try a smaller --size"):
-                for event in stylize(to_tensor(picture.pixels), targets, network, settings, device, init):
-                    if isinstance(event, StylizeStep):
-                        yield FileStep(job, number, len(waiting), event)
+            try:
+                with _failures_of(job.input, picture, settings.size):
+                    for event in stylize(to_tensor(picture.pixels), targets, network, settings, device, init):
+                        if isinstance(event, StylizeStep):
+                            yield FileStep(job, number, len(waiting), event)
+                        if should_stop():
+                            break
+            except DltoolError as error:
+                yield FileDone(job, "failed", error)
+                continue
+            if should_stop():
+                break
             pixels = to_pixels(event.image)
             done = FileDone(job, "done", size=pixels.shape[1::-1], result=event)
             written.append((done, writer.submit(partial(write_picture, job.output, pixels, picture.alpha))))
@@ -81,6 +93,20 @@ def stylize_files(
                 yield _finish(*written.popleft())
         while written:
             yield _finish(*written.popleft())
+
+
+@contextmanager
+def _failures_of(path: Path, picture: Picture, size: int) -> Iterator[None]:
+    """Turn what goes wrong with one picture into a DltoolError that names it."""
+    try:
+        with memory_errors(f"a picture of {size} px does not fit; try a smaller --size"):
+            yield
+    except DltoolError as error:
+        raise type(error)(f"{path}: {error}") from error
+    except (RuntimeError, ValueError, AssertionError) as error:
+        height, width = picture.pixels.shape[:2]
+        reason = " ".join(str(error).split())[:120]
+        raise DltoolError(f"{path}: the network does not take it at {width} x {height} pixels ({reason})") from error
 
 
 def _read(path: Path, size: int) -> Picture:

@@ -17,7 +17,7 @@ from dltool.stylize.losses import gram_matrix, range_penalty, relative_distance,
 from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _RANGE_WEIGHT = 10.0
-_SMALLEST_SCALE = 64
+_SMALLEST_SCALE = 32
 _DETAIL = 0.5
 _LBFGS_HISTORY = 10
 _ADAM_LEARNING_RATE = 0.02
@@ -108,7 +108,7 @@ def stylize(
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
-    """Sizes (width, height) from coarse to fine, each √2 larger; those with a side below 64 pixels are left out."""
+    """Sizes (width, height) from coarse to fine, each √2 larger; those with a side below 32 pixels are left out."""
     longest = max(size)
     sides = [round(longest / 2 ** (0.5 * (scales - 1 - index))) for index in range(scales)]
     sizes = [fit_longest(size, side) for side in sides[:-1]]

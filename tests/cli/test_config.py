@@ -33,8 +33,9 @@ def test_values_come_by_option_name_and_flags_win(tmp_path: Path, words: list[ob
 
 def test_required_options_and_arguments_may_come_from_the_file(tmp_path: Path, words: list[object]):
     lines = [
-        f'content = ["{words[1]}"]',
+        f'content = "{words[1]}"',
         f'style = ["{words[3]}"]',
+        'style-layers = ["bn1", "blocks.1"]',
         f'output = "{words[5]}"',
         "dry-run = true",
         "json = true",
@@ -43,6 +44,7 @@ def test_required_options_and_arguments_may_come_from_the_file(tmp_path: Path, w
     result = run_inside("stylize", "--config", tmp_path / "c.toml", "--json")
     assert result.exit_code == 0, result.stderr
     assert json.loads(result.stdout)["items"][0]["status"] == "planned"
+    assert json.loads(result.stdout)["settings"]["style_layers"] == ["bn1", "blocks.1"]
 
 
 @pytest.mark.parametrize(

@@ -17,8 +17,10 @@ def test_what_is_no_duration_is_refused(text: str):
 
 
 def test_names_are_split_at_commas():
-    assert split_names(" a, b,,c.1 ") == ("a", "b", "c.1")
-    assert split_names(None) == ()
+    assert split_names(" a, b,,c.1 ", "--layers") == ("a", "b", "c.1")
+    assert split_names(None, "--layers") == ()
+    with pytest.raises(SettingsError, match="--layers ',': names no layer"):
+        split_names(",", "--layers")
 
 
 def test_overwrite_and_skip_exclude_each_other():

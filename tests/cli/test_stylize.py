@@ -2,7 +2,6 @@
 
 import json
 import os
-import pty
 import signal
 import time
 from pathlib import Path
@@ -109,6 +108,27 @@ def test_all_pictures_broken_is_a_data_error(tmp_path: Path, style: Path):
     assert "text.jpg: not a picture" in result.stderr
 
 
+def test_a_picture_that_the_network_cannot_take_fails_alone(tmp_path: Path, cat: Path, style: Path):
+    folder = _photos(tmp_path / "in", cat, ["1.jpg", "3.jpg"])
+    Image.new("RGB", (1, 2000), (90, 10, 10)).save(folder / "2.png")
+    words = ["--backbone", "alexnet", "--weights", "none", "--json", *QUICK, "--size", 128, "--scales", 1]
+    result = run_inside("stylize", folder, "-s", style, "-o", tmp_path / "out", *words)
+    assert result.exit_code == 1
+    document = json.loads(result.stdout)
+    assert [item["status"] for item in document["items"]] == ["done", "failed", "done"]
+    assert "2.png: the network does not take it at 1 x 128 pixels" in document["items"][1]["error"]
+
+
+def test_the_painting_is_never_written_over(tmp_path: Path, cat: Path):
+    painting = tmp_path / "cat.png"
+    Image.new("RGB", (50, 50), (200, 0, 0)).save(painting)
+    before = painting.read_bytes()
+    result = run_inside("stylize", cat, "-s", painting, "-o", tmp_path, "--overwrite", *QUICK)
+    assert result.exit_code == 2
+    assert "would overwrite an input" in result.stderr
+    assert painting.read_bytes() == before
+
+
 def test_same_seed_same_bytes(tmp_path: Path, cat: Path, style: Path):
     words = ["stylize", cat, "-s", style, "--init", "noise", "--seed", 5, *QUICK]
     for name in ("one.png", "two.png"):
@@ -161,21 +181,26 @@ def test_killed_in_the_middle_and_run_again_ends_with_the_same_files(tmp_path: P
 def test_ctrl_c_and_sigterm_keep_finished_pictures(tmp_path: Path, cat: Path, style: Path, number: int, code: int):
     folder = _photos(tmp_path / "in", cat, [f"{index}.jpg" for index in range(4)])
     process = start_process(
-        "stylize", folder, "-s", style, "-o", tmp_path / "out", "--size", 96, "--steps", 200, "--threads", 1
+        *("stylize", folder, "-s", style, "-o", tmp_path / "out", "--json"),
+        *("--size", 96, "--steps", 200, "--threads", 1),
     )
     _wait_for(lambda: list((tmp_path / "out").glob("*.png")))
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=60)
     assert process.returncode == code
+    document = json.loads(output)
+    assert document["error"] == "interrupted"
     assert "--skip-existing goes on from here" in errors
     assert "Traceback" not in errors
     done = files_in(tmp_path / "out")
     assert 1 <= len(done) < 4
+    assert len(done) == document["counts"]["done"]
     for name in done:
         Image.open(tmp_path / "out" / name).load()
 
 
 def test_a_log_has_plain_lines_and_a_terminal_a_bar_that_fits(tmp_path: Path, cat: Path, style: Path):
+    pty = pytest.importorskip("pty", reason="needs a system with pseudo-terminals")
     words = process_words("stylize", cat, "-s", style, "-o", tmp_path / "a.png", "--size", 64, "--steps", 400)
     pid, terminal = pty.fork()
     if pid == 0:

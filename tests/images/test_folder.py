@@ -63,6 +63,14 @@ def test_one_file_goes_to_a_file_or_into_a_folder(tmp_path: Path):
     assert [to_file[0].output, to_folder[0].output] == [tmp_path / "b.webp", tmp_path / "new" / "a.png"]
 
 
+def test_a_link_is_a_picture_of_its_own_and_one_to_itself_stops_nothing(tmp_path: Path):
+    _touch(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "a.jpg")
+    (tmp_path / "in" / "loop.jpg").symlink_to(tmp_path / "in" / "loop.jpg")
+    jobs = plan_outputs([tmp_path / "in"], tmp_path / "out", ".png", OnExisting.ERROR)
+    assert [job.output.name for job in jobs] == ["a.png", "link.png", "loop.png"]
+
+
 def test_the_same_picture_named_twice_is_done_once(tmp_path: Path):
     _touch(tmp_path / "a.jpg")
     jobs = plan_outputs(
@@ -78,6 +86,10 @@ def test_the_same_picture_named_twice_is_done_once(tmp_path: Path):
         (["."], "out.png", "several pictures need a folder"),
         (["a.jpg"], "out.xyz", "cannot write this kind of picture"),
         (["a.jpg"], "a.jpg", "would overwrite an input"),
+        (["."], ".", "is the input folder itself"),
+        (["a.jpg"], "b.jpg/out", "b.jpg is a file, not a folder"),
+        (["a.jpg"], "b.jpg/out.png", "b.jpg is a file, not a folder"),
+        (["a.jpg"], "style.png", "would overwrite an input"),
         (["a.jpg", "s/a.jpg"], "out", "would both be written to"),
         (["a.jpg"], "done", "output exists; give --overwrite or --skip-existing"),
     ],
@@ -87,7 +99,8 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(
 ):
     _touch(*(tmp_path / name for name in ("a.jpg", "b.jpg", "s/a.jpg", "done/a.png")))
     with pytest.raises(SettingsError, match=message):
-        plan_outputs([tmp_path / name for name in inputs], tmp_path / output, ".png", OnExisting.ERROR)
+        paths = [tmp_path / name for name in inputs]
+        plan_outputs(paths, tmp_path / output, ".png", OnExisting.ERROR, protected=[tmp_path / "style.png"])
 
 
 def test_existing_outputs_are_replaced_on_demand_but_never_an_input(tmp_path: Path):

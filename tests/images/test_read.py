@@ -1,5 +1,6 @@
 """Every kind of picture file becomes the right colours, upright."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,17 @@ def test_float_pictures_are_scaled_by_their_range(tmp_path: Path, white: float):
     ramp[1, 0] = np.nan
     Image.fromarray(ramp).save(tmp_path / "a.tif")
     np.testing.assert_array_equal(read_picture(tmp_path / "a.tif").pixels[0, :, 1], np.arange(256))
+
+
+def test_a_few_highlights_do_not_make_a_float_picture_dark(tmp_path: Path):
+    ramp = np.linspace(0, 1, 256, dtype=np.float32)[None].repeat(8, 0)
+    ramp[0, 10], ramp[0, 11], ramp[0, 12], ramp[0, 13] = 1.3, 300.0, np.inf, -np.inf
+    Image.fromarray(ramp).save(tmp_path / "a.tif")
+    ramp[0, 13] = 0
+    pixels = read_picture(tmp_path / "a.tif").pixels
+    Image.fromarray(ramp).save(tmp_path / "b.tif")
+    np.testing.assert_array_equal(read_picture(tmp_path / "b.tif").pixels[1, :, 0], np.arange(256))
+    assert list(pixels[0, 10:14, 0]) == [255, 255, 255, 0]
 
 
 def test_cmyk_palette_grey_and_bilevel_become_rgb(tmp_path: Path):
@@ -139,11 +151,13 @@ def test_broken_files_are_named_with_what_is_wrong(tmp_path: Path, sample_images
     (tmp_path / "half.jpg").write_bytes(jpeg[: len(jpeg) // 2])
     (tmp_path / "text.jpg").write_text("not a picture")
     (tmp_path / "empty.png").write_bytes(b"")
+    os.mkfifo(tmp_path / "pipe.png")
     for name, message in (
         ("half.jpg", "damaged picture .*truncated"),
         ("text.jpg", "not a picture"),
         ("empty.png", "not a picture"),
         ("missing.png", "no such file"),
+        ("pipe.png", "not a regular file"),
         (".", "a folder"),
     ):
         with pytest.raises(DataError, match=message) as caught:

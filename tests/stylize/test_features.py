@@ -53,6 +53,11 @@ def test_a_transformer_is_refused_in_plain_words():
         FeatureNetwork(create_backbone("vit_b_32", "none"), CPU, ("conv_proj",), ("conv_proj",))
 
 
+def test_maps_with_the_channels_last_are_refused():
+    with pytest.raises(SettingsError, match=r"layer features\.1: .*channels last"):
+        FeatureNetwork(create_backbone("swin_t", "none"), CPU, ("features.1",), ("features.1",))
+
+
 def test_a_file_with_the_convolutions_alone_is_enough_where_only_they_are_used(tmp_path: Path):
     tensors = create_backbone("vgg11", "none", seed=3).module.state_dict()
     path = tmp_path / "features.safetensors"
@@ -70,7 +75,8 @@ def test_bf16_is_chosen_for_dense_networks_on_cpus_that_have_it_and_agrees(monke
     vgg, lite0 = create_backbone("vgg11", "none"), create_backbone(DEFAULT_BACKBONE)
     assert not FeatureNetwork(lite0, CPU, bf16=None).bf16
     image = torch.rand(1, 3, 64, 64)
-    with FeatureNetwork(vgg, CPU, bf16=None) as quick, FeatureNetwork(vgg, CPU) as exact, torch.no_grad():
+    same = create_backbone("vgg11", "none")
+    with FeatureNetwork(vgg, CPU, bf16=None) as quick, FeatureNetwork(same, CPU) as exact, torch.no_grad():
         assert quick.bf16
         assert not exact.bf16
         for name, features in exact(image).items():

@@ -92,9 +92,9 @@ def test_a_time_budget_ends_early_at_full_size(network, pictures):
     assert steps[-1].size == tuple(pictures[0].shape[:1:-1])
 
 
-def test_scales_grow_by_root_two_and_never_below_64_pixels():
+def test_scales_grow_by_root_two_and_never_below_32_pixels():
     assert scale_sizes((512, 384), 3) == [(256, 192), (362, 272), (512, 384)]
-    assert scale_sizes((512, 100), 3) == [(362, 71), (512, 100)]
+    assert scale_sizes((512, 50), 3) == [(362, 35), (512, 50)]
     assert scale_sizes((40, 30), 5) == [(40, 30)]
 
 
