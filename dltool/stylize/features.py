@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from dltool.backbones.fold import fold_batchnorm
 from dltool.backbones.layers import resolve_layers, vgg_aliases
 from dltool.backbones.registry import Backbone
-from dltool.backbones.taps import Taps, modules_run
-from dltool.errors import ModelError, SettingsError
+from dltool.backbones.taps import Taps, require_tensors
+from dltool.errors import SettingsError
 
 _PROBE_SIZE = 64
 
@@ -52,7 +52,7 @@ class FeatureNetwork:
         self._modules |= resolve_layers(module, self.style_layers, "--style-layers")
         names = list(dict.fromkeys(self._modules.values()))
         sample = torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
-        _check_weights(backbone, names, sample)
+        require_tensors(module, backbone.missing, names, sample, backbone.weights)
         with torch.no_grad(), Taps(module, names) as taps:
             _check_maps(taps(sample), self._modules)
         folded = fold_batchnorm(module, sample, keep=set(names))
@@ -118,16 +118,6 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
         for handle in handles:
             handle.remove()
     return tuple(name for size, name in last.items() if size[0] < 224 or len(last) == 1)
-
-
-def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None:
-    if not backbone.missing:
-        return
-    used = modules_run(backbone.module, names, sample)
-    lacking = [name for name in backbone.missing if name.rpartition(".")[0] in used]
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ModelError(f"--weights {backbone.weights}: lacks {lacking[0]}{more}, which the layers asked for need")
 
 
 def _check_maps(outputs: dict[str, Tensor], asked: dict[str, str]) -> None:
