@@ -53,9 +53,14 @@ def command(
         str | None, typer.Option(metavar="NAME", help="matplotlib's name.", show_default="viridis; turbo over photos")
     ] = None,
     channels: Annotated[
-        str,
-        typer.Option(metavar="N|all|3,7,12", help="The N strongest, all, or these.", rich_help_panel=_MAPS),
-    ] = "16",
+        str | None,
+        typer.Option(
+            metavar="N|all|3,7,12",
+            help="The N strongest, all, or these.",
+            show_default="16; all filters",
+            rich_help_panel=_MAPS,
+        ),
+    ] = None,
     scale: Annotated[
         Scale, typer.Option(help="Colours span each map's range, or the layer's.", rich_help_panel=_MAPS)
     ] = Scale.MAP,
@@ -176,7 +181,7 @@ def command(
     if task == "--list-layers":
         tasks.show_layers(common, layers)
     elif task == "--filters":
-        tasks.draw_filters(common, _at_most_one(layers, task), parse_channels(channels), scale)
+        tasks.draw_filters(common, _at_most_one(layers, task), parse_channels(channels or "all"), scale)
     elif task == "--maximize":
         dreaming = DreamSettings(steps=steps or DreamSettings.steps, seed=seed)
         tasks.draw_maximized(common, tuple(maximize or ()), dreaming)
@@ -207,7 +212,7 @@ def command(
             common,
             MapSettings(
                 layers=layers,
-                channels=parse_channels(channels),
+                channels=parse_channels(channels or "16"),
                 scale=scale,
                 gif=gif,
                 raw=raw,

@@ -13,8 +13,10 @@ from dltool.featmap.settings import DreamSettings
 
 _OCTAVE = 1.4
 _SMALLEST_SIDE = 64
-_RATE = 0.02
+_RATE = 0.008
 _LARGEST_SHIFT = 16
+# The gradient's coarse waves count as much as its fine ones, which alone would give grain instead of shapes.
+_WAVES = (1.0, 0.5, 0.25)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,10 @@ def _step(network: Network, taps: Taps, image: Tensor, layer: str, generator: to
         leaf = torch.roll(image, shift, (2, 3)).requires_grad_()
         energy = taps(network.preprocessing.normalize(leaf))[layer].square().mean()
         gradient = torch.autograd.grad(energy, leaf)[0]
-    moved = leaf.detach() + _RATE * gradient / gradient.abs().mean().clamp_min(1e-12)
+    size = tuple(gradient.shape[2:])
+    coarse = [_resize(gradient, tuple(max(1, round(share * side)) for side in size)) for share in _WAVES]
+    smooth = torch.stack([_resize(part, size) / part.abs().mean().clamp_min(1e-12) for part in coarse]).mean(0)
+    moved = leaf.detach() + _RATE * smooth / smooth.abs().mean().clamp_min(1e-12)
     return torch.roll(moved.clamp(0, 1), (-shift[0], -shift[1]), (2, 3)), energy.item()
 
 

@@ -7,6 +7,7 @@ scalings, gives pictures instead of the noise that plain pixels end in.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import cos, sin
 
 import torch
 import torch.nn.functional as F
@@ -17,13 +18,15 @@ from dltool.backbones.taps import Taps
 from dltool.errors import SettingsError
 from dltool.featmap.activations import lay_out
 from dltool.featmap.network import Network, answer, frozen
+from dltool.featmap.relus import ReLUGradients, redirect
 from dltool.featmap.settings import DreamSettings
 from dltool.featmap.targets import find_class
 
 _LEARNING_RATE = 0.05
 _START_DEVIATION = 0.01
-_LARGEST_SHIFT = 1 / 14
-_SCALES = (0.9, 0.95, 1.0, 1.05, 1.1)
+_LARGEST_SHIFT = 0.1
+_LARGEST_ZOOM = 0.15
+_LARGEST_TURN = 0.15
 
 # Square root of the covariance of R, G, B in ImageNet's photos, whose columns are light-dark, blue-yellow, red-green.
 _COLOR_SPREAD = ((0.26, 0.09, 0.02), (0.27, 0.00, -0.05), (0.27, -0.09, 0.03))
@@ -118,38 +121,44 @@ def maximize(
     generator = torch.Generator().manual_seed(settings.seed)
     size, module = network.size, network.module
     parameters = FourierImage(size, size, generator, network.device)
-    optimizer = torch.optim.Adam([parameters.spectrum], lr=_LEARNING_RATE)
-    values = []
+    optimizer = _new_optimizer(parameters)
+    values, was_off = [], False
     with frozen(module), torch.enable_grad(), Taps(module, [objective.layer]) as taps:
         for step in range(1, settings.steps + 1):
             optimizer.zero_grad()
-            moved = transform(parameters(), generator)
-            output = taps(network.preprocessing.normalize(moved))[objective.layer]
-            value = _excitation(network, objective, output)
-            (-value).backward()
+            moved = network.preprocessing.normalize(transform(parameters(), generator))
+            value = _excitation(network, objective, taps(moved)[objective.layer])
+            (-value).backward(retain_graph=True)
+            is_off = not parameters.spectrum.grad.any()
+            if is_off:
+                with ReLUGradients(redirect):
+                    (-_excitation(network, objective, taps(moved)[objective.layer])).backward()
+            elif was_off:
+                # Redirected gradients are of another size, by which Adam would go on measuring its steps.
+                optimizer = _new_optimizer(parameters)
+            was_off = is_off
             optimizer.step()
             values.append(value.item())
             yield MaximizeStep(step, settings.steps, values[-1])
     yield MaximizeResult(parameters().detach().cpu(), values[0], values[-1])
 
 
+def _new_optimizer(parameters: FourierImage) -> torch.optim.Optimizer:
+    return torch.optim.Adam([parameters.spectrum], lr=_LEARNING_RATE)
+
+
 def transform(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift and scale an N × 3 × H × W picture a little, at random, keeping its size; differentiable."""
-    height, width = image.shape[2:]
-    scale = _SCALES[int(torch.randint(len(_SCALES), (), generator=generator))]
-    most = max(1, round(_LARGEST_SHIFT * height))
-    down, across = torch.randint(-most, most + 1, (2,), generator=generator).tolist()
-    scaled = F.interpolate(image, scale_factor=scale, mode="bilinear", align_corners=False)
-    spare_y, spare_x = height - scaled.shape[2], width - scaled.shape[3]
-    top, left = spare_y // 2, spare_x // 2
-    # Negative padding crops. What lies outside is repeated, not black: an edge would be optimized against.
-    fitted = _pad(scaled, (left, spare_x - left, top, spare_y - top))
-    return torch.roll(fitted, (down, across), (2, 3))
+    """Shift, scale and turn an N × 3 × H × W picture a little, at random, keeping its size; differentiable.
 
-
-def _pad(image: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
-    grown = F.pad(image, tuple(max(0, side) for side in sides), mode="replicate")
-    return F.pad(grown, tuple(min(0, side) for side in sides))
+    What comes into view at the borders is a mirror image, not black: an edge would be optimized against.
+    """
+    zoom, turn, right, down = (2 * torch.rand(4, generator=generator) - 1).tolist()
+    scale = 1 + _LARGEST_ZOOM * zoom
+    cosine, sine = scale * cos(_LARGEST_TURN * turn), scale * sin(_LARGEST_TURN * turn)
+    shift_x, shift_y = 2 * _LARGEST_SHIFT * right, 2 * _LARGEST_SHIFT * down
+    matrix = image.new_tensor([[cosine, -sine, shift_x], [sine, cosine, shift_y]]).expand(len(image), 2, 3)
+    grid = F.affine_grid(matrix, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
 def _excitation(network: Network, objective: Objective, output: Tensor) -> Tensor:

@@ -1,19 +1,17 @@
 """Maps from gradients of the answer with respect to the picture's own pixels."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from dltool.errors import SettingsError
 from dltool.featmap.network import Network, frozen
+from dltool.featmap.relus import ReLUGradients, guide
 from dltool.featmap.targets import Target, scores
 from dltool.featmap.work import Work
 
-_RELUS = ("relu", "relu_", "relu6", "hardtanh", "hardtanh_")
 _DOUBLINGS = 3
 _TOLERANCE = 0.01
 
@@ -95,30 +93,12 @@ def complete_integrated_gradients(
 def guided_backprop(network: Network, images: Tensor, targets: Sequence[Target]) -> Tensor:
     """Return the gradient that passes ReLUs only where it is positive, N × 3 × H × W (Springenberg et al., 2015).
 
-    Every ReLU and ReLU6 is guided, functional, in-place and reused ones too, since the calls are seen, not the modules.
-
     Raises:
         SettingsError: the network has no ReLU.
     """
-    mode = _GuidedReLUs()
-    with frozen(network.module), torch.enable_grad(), mode:
+    with frozen(network.module), torch.enable_grad(), ReLUGradients(guide) as relus:
         leaf = images.detach().clone().requires_grad_()
         total = scores(network.module(leaf), targets).sum()
-    if not mode.seen:
+    if not relus.seen:
         raise SettingsError(f"--method guided-backprop: {network.name} has no ReLU for it to guide")
     return torch.autograd.grad(total, leaf)[0]
-
-
-class _GuidedReLUs(TorchFunctionMode):
-    """Lets only positive gradients into the output of every ReLU that runs inside the context."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.seen = 0
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        output = func(*args, **(kwargs or {}))
-        if getattr(func, "__name__", "") in _RELUS and output.requires_grad:
-            self.seen += 1
-            output.register_hook(lambda gradient: gradient.clamp_min(0))
-        return output

@@ -16,6 +16,7 @@ from dltool.featmap.work import Work
 
 _WINDOWS_PER_SIDE = 8
 _GRADIENT_TAIL = 0.99
+_SMOOTHING = 0.01
 
 
 @dataclass(frozen=True)
@@ -121,10 +122,14 @@ def _pairs(images: Tensor, targets: Sequence[Target]) -> list[tuple[Tensor, Targ
 def for_display(heat: Heat) -> np.ndarray:
     """Bring a map to [0, 1] for drawing: what speaks against the target is 0.
 
-    Gradient maps are cut at their 99th percentile, because a few pixels would otherwise leave the rest dark.
+    Gradients jump from pixel to pixel: their maps are smoothed by a hundredth of their side, and cut at their 99th
+    percentile, because a few pixels would otherwise leave the rest dark. Scores and raw numbers are of the map itself.
     """
     values = heat.values.clip(min=0)
     top = values.max()
     if heat.method not in LAYER_METHODS and heat.method is not Method.OCCLUSION:
-        top = np.quantile(values, _GRADIENT_TAIL) or top
+        from scipy.ndimage import gaussian_filter
+
+        values = gaussian_filter(values, _SMOOTHING * max(values.shape))
+        top = np.quantile(values, _GRADIENT_TAIL) or values.max()
     return (values / top).clip(0, 1) if top > 0 else values

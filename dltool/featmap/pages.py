@@ -12,6 +12,7 @@ from dltool.images.colormap import overlay
 from dltool.images.sheet import Tile, bar_page, contact_sheet, stack_pages, title_page
 
 _MOST_COLUMNS = 6
+_SCORE_NOTE = "numbers: insertion minus deletion; a map that explains nothing has 0"
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,8 @@ def why_page(
         blocks += [title_page(heading, page.shape[1]), page]
     width = max(block.shape[1] for block in blocks)
     bars = bar_page(top, min(width, 480))
+    if any(explanation.trust for explanation in explanations):
+        blocks.append(title_page(_SCORE_NOTE, width, 13))
     return stack_pages([title_page(source, width), *blocks, title_page("the network's answer", width, 14), bars])
 
 
