@@ -223,12 +223,19 @@ def _children(layers: Sequence[LayerInfo], name: str) -> list[LayerInfo]:
 
 
 def last_maps(layers: Sequence[LayerInfo]) -> list[str]:
-    """Layers that a class activation map can be drawn from, the last one first; poolings and the like left out.
+    """Layers that a class activation map can be drawn from, the last one first.
+
+    Poolings and the like are left out, and queries, keys and values, which are no features of their token.
 
     Raises:
         SettingsError: the network has no layer with a map.
     """
-    names = [layer.name for layer in _by_depth(layers) if layer.type not in _NO_LAYER_OF_ITS_OWN]
+    attention = tuple(f"{layer.name}." for layer in layers if layer.kind is Kind.ATTENTION)
+    names = [
+        layer.name
+        for layer in _by_depth(layers)
+        if layer.type not in _NO_LAYER_OF_ITS_OWN and not layer.name.startswith(attention)
+    ]
     if not names:
         raise SettingsError("--method: the network has no layer with a map; try --method saliency or occlusion")
     return names[::-1]

@@ -134,7 +134,12 @@ def fits_size(network: Network) -> Iterator[None]:
 
 
 def best_classes(network: Network, images: Tensor, count: int = 5) -> list[list[tuple[str, float]]]:
-    """Names and probabilities of each picture's best classes; empty lists for a network that is no classifier."""
+    """Names and probabilities of each picture's best classes; empty lists where the answer means nothing.
+
+    That is a network that is no classifier, or an untrained one.
+    """
+    if network.weights == "none":
+        return [[] for _ in images]
     try:
         with frozen(network.module), torch.no_grad():
             probabilities = answer(network, images).softmax(1)

@@ -49,7 +49,7 @@ def why_page(
         explanations: in the order of targets, then methods.
         picture: size × size × 3 uint8.
         source: picture, network and layer, for the title.
-        top: names and probabilities of the best classes.
+        top: names and probabilities of the best classes; may be empty.
 
     Returns:
         H × W × 3 uint8.
@@ -67,10 +67,11 @@ def why_page(
             heading += f", {100 * mine[0].probability:.1f} %"
         blocks += [title_page(heading, page.shape[1]), page]
     width = max(block.shape[1] for block in blocks)
-    bars = bar_page(top, min(width, 480))
     if any(explanation.trust for explanation in explanations):
         blocks.append(title_page(_SCORE_NOTE, width, 13))
-    return stack_pages([title_page(source, width), *blocks, title_page("the network's answer", width, 14), bars])
+    if top:
+        blocks += [title_page("the network's answer", width, 14), bar_page(top, min(width, 480))]
+    return stack_pages([title_page(source, width), *blocks])
 
 
 def _caption(explanation: Explanation) -> str:

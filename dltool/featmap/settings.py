@@ -76,8 +76,7 @@ class WhySettings:
         score: also measure how far each map can be trusted, by deletion and insertion.
         samples: noisy copies that smoothgrad averages.
         noise: their standard deviation, as a share of the input's range.
-        steps: points on the path of integrated gradients; doubled up to three times while the sum misses the score's
-            difference by more than 1 %.
+        steps: gradients that integrated gradients may take; they stop when their sum is the score's change.
         window: side in pixels of the square that occlusion covers; 0 for an eighth of the input.
         batch_size: pictures, or variants of one picture, that go through the network at once.
         raw: also write the maps as .npz.
@@ -93,7 +92,7 @@ class WhySettings:
     score: bool = False
     samples: int = 25
     noise: float = 0.15
-    steps: int = 50
+    steps: int = 256
     window: int = 0
     batch_size: int = 8
     raw: bool = False

@@ -34,7 +34,7 @@ def scores(logits: Tensor, targets: Sequence[Target]) -> Tensor:
 
 
 def find_class(network: Network, text: str, count: int) -> int:
-    """Return the index of the class that `text` names: its number, its name, or a part of just one name.
+    """Return the index of the class that `text` names: its number, its name, or a word or part of just one name.
 
     Args:
         count: how many classes the network answers with.
@@ -51,7 +51,8 @@ def find_class(network: Network, text: str, count: int) -> int:
         raise SettingsError(f"--class {text}: {network.name}'s class names are not known; give a number")
     wanted = text.strip().lower()
     exact = [index for index, name in enumerate(names) if name == wanted]
-    matching = exact or [index for index, name in enumerate(names) if wanted in name]
+    words = [index for index, name in enumerate(names) if f" {wanted} " in f" {name} "]
+    matching = exact or words or [index for index, name in enumerate(names) if wanted in name]
     if len(matching) == 1:
         return matching[0]
     if matching:
