@@ -1,19 +1,28 @@
-"""Own models: from a file that another command wrote to a network to look into."""
+"""Own models: from a file that `dltool finetune` wrote to a network to look into."""
 
 from pathlib import Path
 
 import torch
 
 from dltool.errors import ModelError
-from dltool.featmap.network import Network
+from dltool.featmap.network import Network, resized
 
 
 def network_from_model(path: Path, device: torch.device, size: int | None = None) -> Network:
-    """Build the network that a model file describes and fill it with the file's tensors.
+    """Build the network that a model file describes, with its own weights, classes and preprocessing.
+
+    Args:
+        path: the file, or a run's folder, which stands for its best model.
+        size: of the square that the network sees; None for the one that it was trained with.
 
     Raises:
-        ModelError: missing, damaged, or made by a command whose networks cannot be looked into yet.
+        ModelError: missing, damaged, or no classifier.
     """
-    if not path.is_file():
+    if not path.exists():
         raise ModelError(f"--model {path}: no such file")
-    raise ModelError(f"--model {path}: no command of this version writes models; give --backbone and --weights FILE")
+    from dltool.finetune.classifier_file import load_classifier
+
+    classifier, _ = load_classifier(path)
+    module = classifier.module.eval().to(device, memory_format=torch.channels_last)
+    preprocessing = resized(classifier.preprocessing, size)
+    return Network(path.name, module, preprocessing, classifier.class_names, device, weights=str(path))
