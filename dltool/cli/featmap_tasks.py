@@ -300,7 +300,7 @@ def _report(
         stop.leave()
     for entry in entries:
         if entry.get("score") and entry.get("method"):
-            common.console.say(_score_line(entry))
+            common.console.result(_score_line(entry))
     report_items(common.console, items, common.settings(settings), describe_device(network.device))
 
 

@@ -81,7 +81,8 @@ def complete_integrated_gradients(
     Along a piece of the path the gradients must add up to the score's change, which is known exactly. So the path is
     cut into pieces, each taken at its middle, and the pieces that miss their change by most are halved, until all
     together miss the whole change by less than 0.5 %, or `steps` gradients are used up. Trained networks need it: most
-    of the change is close to the baseline, where even steps are too coarse.
+    of the change is close to the baseline, where even steps are too coarse. Each gradient is kept, so that memory for
+    at most `steps` pictures is taken.
     """
     path = _Path(module, image, target)
     pieces = path.measure([(index / _FIRST_PIECES, (index + 1) / _FIRST_PIECES) for index in range(_FIRST_PIECES)])

@@ -103,7 +103,7 @@ class _Recorder:
             shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
             single = isinstance(output, Tensor)
             kind, grid = classify(self._network.module, tensors[0]) if single else (Kind.OTHER, None)
-            if is_attention(module):
+            if is_attention(module) and classify(self._network.module, tensors[0])[0] is Kind.TOKENS:
                 kind = Kind.ATTENTION
             field = ReceptiveFields.of(tensors[0])
             self.found.pop(name, None)
