@@ -178,6 +178,10 @@ def command(
     colors = {} if colormap is None else {"colormap": colormap}
     if task not in ("--method", "") and (classes or score or contrast):
         raise SettingsError("--class, --contrast and --score belong to --method")
+    if gif and task:
+        raise SettingsError(f"--gif: belongs to maps, not to {task}")
+    if layers and task in ("--maximize", "--dream"):
+        raise SettingsError(f"--layer: {task} names its layer itself")
     if task == "--list-layers":
         tasks.show_layers(common, layers)
     elif task == "--filters":

@@ -10,6 +10,7 @@ from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
+from dltool.featmap.manifest import read_entries, write_manifest
 from dltool.featmap.settings import Channels, DreamSettings, MapSettings, Scale, WhySettings
 from dltool.images.folder import Job, OnExisting, plan_outputs
 
@@ -231,6 +232,7 @@ def _resolve_maps(network: "Network", layers: Sequence["LayerInfo"], patterns: t
 
 def _plan(common: Common, suffix: str) -> list[Job]:
     assert common.output is not None
+    read_entries(_manifest_path(common))
     return plan_outputs(common.images, common.output, suffix, common.on_existing)
 
 
@@ -245,6 +247,7 @@ def _nothing_to_do(common: Common, jobs: list[Job], settings: Any) -> bool:
 def _plan_page(common: Common, name: str) -> Path | None:
     """The file of a page that shows the network alone; None when it is there and stays, or in a dry run."""
     assert common.output is not None
+    read_entries(_manifest_path(common))
     path = common.output if common.output.suffix == ".png" else common.output / name
     if path.exists() and common.on_existing is OnExisting.ERROR:
         raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
@@ -319,14 +322,15 @@ def _report_pages(
 def _write_manifest(common: Common, network: "Network", entries: list[dict[str, Any]]) -> None:
     if not entries:
         return
-    from dltool.featmap.manifest import write_manifest
-
     described = {"network": network.name, "weights": common.network.weights, "size": network.size}
+    write_manifest(_manifest_path(common), described, entries)
+
+
+def _manifest_path(common: Common) -> Path:
+    """Pages in a folder have one manifest there; a page that was named as a file has one of its own beside it."""
     assert common.output is not None
-    # Pages in a folder have one manifest there; a page that was named as a file has one of its own beside it.
     single = common.output.suffix != "" and not common.output.is_dir()
-    path = common.output.with_suffix(".json") if single else common.output / "manifest.json"
-    write_manifest(path, described, entries)
+    return common.output.with_suffix(".json") if single else common.output / "manifest.json"
 
 
 def _score_line(entry: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ def write_manifest(path: Path, network: dict[str, Any], entries: Sequence[dict[s
     replaced = {str(entry["output"]) for entry in entries}
     kept = [
         entry
-        for entry in _read_entries(path)
+        for entry in read_entries(path)
         if str(entry.get("output")) not in replaced and Path(str(entry.get("output"))).exists()
     ]
     new = [{**entry, **network, "output": str(entry["output"]), "input": _text(entry["input"])} for entry in entries]
@@ -34,7 +34,12 @@ def write_manifest(path: Path, network: dict[str, Any], entries: Sequence[dict[s
     write_atomically(path, json.dumps(document, indent=2).encode() + b"\n")
 
 
-def _read_entries(path: Path) -> list[dict[str, Any]]:
+def read_entries(path: Path) -> list[dict[str, Any]]:
+    """The entries of a manifest that is there; none where it is not.
+
+    Raises:
+        DataError: a file of that name is there and is no manifest.
+    """
     if not path.exists():
         return []
     try:

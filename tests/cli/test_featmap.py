@@ -157,6 +157,7 @@ def test_dream(cat, tmp_path) -> None:
         (("--method", "gradcam", "--class", "2000"), 2, "classes are 0 to 999"),
         (("--method", "gradcam", "--filters"), 2, "one at a time"),
         (("--colormap", "virids"), 2, "did you mean 'viridis'"),
+        (("--method", "gradcam", "--gif"), 2, "--gif: belongs to maps"),
         (("--size", "3"), 2, "--size 3: squeezenet1_0 cannot take it"),
         (("--model", "none.safetensors"), 4, "none.safetensors"),
     ],
@@ -167,6 +168,14 @@ def test_refusals_say_what_to_do(cat, tmp_path, words, code: int, message: str) 
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_foreign_manifest_is_refused_before_any_work(cat, tmp_path) -> None:
+    (tmp_path / "manifest.json").write_text("[]")
+    result = featmap(cat, "-o", tmp_path, *SMALL)
+    assert result.exit_code == 3
+    assert "not a manifest of dltool featmap" in result.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
 
 
 def test_missing_parts_of_the_command_line(cat, tmp_path) -> None:
