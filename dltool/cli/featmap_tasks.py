@@ -54,7 +54,7 @@ class Common:
 
 def show_layers(common: Common, patterns: tuple[str, ...]) -> None:
     """Print the layers (those that match the patterns) as a table, or as JSON."""
-    with _loaded(common, common.console) as (network, _, _):
+    with _loaded(common) as (network, _, _):
         from dltool.backbones.layers import match_layers
         from dltool.device import describe_device
         from dltool.featmap.layers import list_layers
@@ -84,7 +84,7 @@ def draw_maps(common: Common, settings: MapSettings) -> None:
     jobs = _plan(common, ".maps.png")
     if _nothing_to_do(common, jobs, settings):
         return
-    with _loaded(common, common.console) as (network, progress, stop):
+    with _loaded(common) as (network, progress, stop):
         from dltool.featmap import map_files
         from dltool.featmap.layers import list_layers
         from dltool.images.colormap import color_table
@@ -102,7 +102,7 @@ def draw_explanations(common: Common, settings: WhySettings) -> None:
     jobs = _plan(common, ".why.png")
     if _nothing_to_do(common, jobs, settings):
         return
-    with _loaded(common, common.console) as (network, progress, stop):
+    with _loaded(common) as (network, progress, stop):
         from dltool.backbones.layers import resolve_layers
         from dltool.featmap import explain_files
         from dltool.featmap.layers import list_layers
@@ -124,7 +124,7 @@ def draw_dreams(common: Common, layer: str, settings: DreamSettings) -> None:
         return
     # The dream's size is the picture's; the network's preprocessing has no part in it.
     common = replace(common, network=replace(common.network, size=None))
-    with _loaded(common, common.console) as (network, progress, stop):
+    with _loaded(common) as (network, progress, stop):
         from dltool.backbones.layers import resolve_layers
         from dltool.featmap import dream_files
 
@@ -138,7 +138,7 @@ def draw_filters(common: Common, layer: str, channels: Channels, scale: Scale) -
     path = _plan_page(common, "filters.png")
     if path is None:
         return
-    with _loaded(common, common.console) as (network, _, stop):
+    with _loaded(common) as (network, _, stop):
         from dltool.featmap.filters import filter_weights, filters_page
         from dltool.images.write import write_picture
 
@@ -153,7 +153,7 @@ def draw_maximized(common: Common, texts: tuple[str, ...], settings: DreamSettin
     page = _plan_page(common, "maximize.png")
     if page is None:
         return
-    with _loaded(common, common.console) as (network, progress, stop):
+    with _loaded(common) as (network, progress, stop):
         from dltool.featmap.excitation import MaximizeStep, maximize, parse_objective
         from dltool.images.sheet import Tile, contact_sheet
         from dltool.images.tensors import to_pixels
@@ -190,10 +190,10 @@ def draw_maximized(common: Common, texts: tuple[str, ...], settings: DreamSettin
 
 
 @contextmanager
-def _loaded(common: Common, console: Console) -> Iterator[tuple["Network", Progress, StopRequest]]:
+def _loaded(common: Common) -> Iterator[tuple["Network", Progress, StopRequest]]:
     """The network on its device, inside a progress display that also collects requests to stop."""
     choice = common.network
-    with stop_requests() as stop, console.progress() as progress:
+    with stop_requests() as stop, common.console.progress() as progress:
         progress.update("loading the network", 0, 1)
         from dltool.backbones.registry import create_backbone
         from dltool.device import select_device, set_threads
