@@ -1,6 +1,7 @@
 """Layers by name: the modules' own names, and the names that the literature gives the layers of VGG."""
 
 from collections.abc import Iterable
+from fnmatch import fnmatchcase
 
 from torch import nn
 
@@ -25,6 +26,28 @@ def resolve_layers(model: nn.Module, names: Iterable[str], option: str) -> dict[
             hint = did_you_mean(name, [*aliases, *modules]) or f"; the network has {_sample(list(aliases) or modules)}"
             raise SettingsError(f"{option} {name}: no such layer{hint}")
         resolved[name] = name if name in known else aliases[name]
+    return resolved
+
+
+def match_layers(model: nn.Module, patterns: Iterable[str], option: str, known: Iterable[str]) -> dict[str, str]:
+    """Like `resolve_layers`, but a name may be a pattern (`layer3.*`, `*.conv1`), which stands for all that match.
+
+    A star does not stop at dots. Only the layers in `known` (those that run, say) are matched by patterns.
+
+    Raises:
+        SettingsError: no such layer, or nothing matches; the message names `option` and suggests near names.
+    """
+    known, aliases = list(known), vgg_aliases(model)
+    resolved: dict[str, str] = {}
+    for pattern in patterns:
+        if not set(pattern) & set("*?["):
+            resolved |= resolve_layers(model, [pattern], option)
+            continue
+        matching = {name: name for name in known if fnmatchcase(name, pattern)}
+        matching |= {alias: name for alias, name in aliases.items() if fnmatchcase(alias, pattern)}
+        if not matching:
+            raise SettingsError(f"{option} {pattern}: matches no layer; the network has {_sample(known)}")
+        resolved |= matching
     return resolved
 
 

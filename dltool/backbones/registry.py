@@ -95,9 +95,11 @@ def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessin
             f"or give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"
         ) from error
     preset = own.transforms()
+    # Built without its weights, a transformer may be made for another size than they are (vit_h_14: 224, not 518).
+    crop = getattr(module, "image_size", preset.crop_size[0])
     preprocessing = Preprocessing(
-        resize=preset.resize_size[0],
-        crop=preset.crop_size[0],
+        resize=round(preset.resize_size[0] * crop / preset.crop_size[0]),
+        crop=crop,
         interpolation=preset.interpolation.value,
         mean=tuple(preset.mean),
         std=tuple(preset.std),

@@ -19,9 +19,10 @@ class Taps:
     >>> with Taps(model, ["layer1", "layer2.0.conv1"]) as taps:
     ...     features = taps(images)  # {"layer1": Tensor, "layer2.0.conv1": Tensor}
 
-    Each output is the layer's own: one that a following in-place operation would overwrite (the ReLU behind every
-    convolution of a VGG) is cloned, and only such a one. A layer that runs several times in a pass gives its last
-    output. Gradients flow through. The hooks go when the context ends; the model is otherwise untouched.
+    Each output is the layer's own: where a following in-place operation would overwrite it (the ReLU behind every
+    convolution of a VGG) the network goes on with a copy, and only there. A layer that runs several times in a pass
+    gives its last output. Gradients flow through, to the input and from the network's answer, which has the name `""`.
+    The hooks go when the context ends; the model is otherwise untouched.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str]) -> None:
@@ -80,14 +81,16 @@ class Taps:
         self._expected = dict(self._calls)
 
     def _hook(self, name: str):
-        def capture(module: nn.Module, inputs: object, output: object) -> None:
+        def capture(module: nn.Module, inputs: object, output: object) -> Tensor | None:
             if not isinstance(output, Tensor):
                 raise ModelError(f"layer {name}: its output is a {type(output).__name__}, not one tensor")
             self._calls[name] += 1
-            kept = output.clone() if name in self._overwritten or output.is_inference() else output
-            self._captured[name] = (kept, _version(kept))
+            self._captured[name] = (output, _version(output))
             if self._calls == self._expected:
                 raise _LastTap
+            # The network goes on with the copy, not the caller: what is captured stays on the way from the input to
+            # the network's answer, so that gradients of the answer with respect to it exist.
+            return output.clone() if name in self._overwritten or output.is_inference() else None
 
         return capture
 
@@ -112,3 +115,18 @@ def modules_run(model: nn.Module, layers: Sequence[str], images: Tensor) -> set[
             for handle in handles:
                 handle.remove()
     return ran
+
+
+def require_tensors(model: nn.Module, missing: Sequence[str], layers: Sequence[str], images: Tensor, file: str) -> None:
+    """Check that the forward pass of `images` up to the last of `layers` uses none of the tensors named `missing`.
+
+    Raises:
+        ModelError: it does; the message names the weights `file` that lacks them.
+    """
+    if not missing:
+        return
+    used = modules_run(model, layers, images)
+    lacking = [name for name in missing if name.rpartition(".")[0] in used]
+    if lacking:
+        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
+        raise ModelError(f"--weights {file}: lacks {lacking[0]}{more}, which the layers asked for need")

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import info, stylize
+from dltool.cli import featmap, info, stylize
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -100,4 +100,5 @@ def _root(
 
 
 app.command("stylize")(stylize.command)
+app.command("featmap")(featmap.command)
 app.command("info")(info.command)

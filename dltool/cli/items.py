@@ -51,4 +51,5 @@ def _line(item: dict[str, Any]) -> str:
         return f"{text} ({item['status']})"
     details = [f"{item['size'][0]}x{item['size'][1]}"] if "size" in item else []
     details += [f"{item['seconds']:.1f} s"] if "seconds" in item else []
+    details += [item["note"]] if "note" in item else []
     return f"{text} ({', '.join(details)})" if details else text

@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 BACKGROUND = (250, 250, 250)
 INK = (30, 30, 30)
+BAR = (86, 140, 190)
 
 
 @dataclass(frozen=True)
@@ -66,3 +67,51 @@ def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
     while text and font.getlength(text + "…") > width:
         text = text[:-1]
     return text + "…"
+
+
+def stack_pages(pages: Sequence[np.ndarray], vertical: bool = True) -> np.ndarray:
+    """Join H × W × 3 uint8 pages under each other, or beside each other, on one page as wide as the widest."""
+    axis = 1 if vertical else 0
+    breadth = max(page.shape[axis] for page in pages)
+    padded = []
+    for page in pages:
+        shape = list(page.shape)
+        shape[axis] = breadth
+        padded.append(pad_page(page, (shape[1], shape[0])))
+    return np.concatenate(padded, axis=1 - axis)
+
+
+def pad_page(page: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Put an H × W × 3 uint8 page at the upper left of an empty one of `size` (width, height), which is no smaller."""
+    padded = np.full((size[1], size[0], 3), BACKGROUND, np.uint8)
+    padded[: page.shape[0], : page.shape[1]] = page
+    return padded
+
+
+def title_page(text: str, width: int, font_size: int = 16) -> np.ndarray:
+    """Draw a line of text on a page of `width` pixels; a long one in a smaller font, at last cut with an ellipsis."""
+    font = ImageFont.load_default(font_size)
+    while font_size > 11 and font.getlength(text) > width - 12:
+        font_size -= 1
+        font = ImageFont.load_default(font_size)
+    page = Image.new("RGB", (width, round(2 * font_size)), BACKGROUND)
+    ImageDraw.Draw(page).text((8, page.height // 2), _shorten(text, font, width - 12), INK, font, anchor="lm")
+    return np.asarray(page)
+
+
+def bar_page(rows: Sequence[tuple[str, float]], width: int, font_size: int = 14) -> np.ndarray:
+    """Draw names with fractions of 1 as horizontal bars with per cents, one row each, on a page of `width` pixels."""
+    font = ImageFont.load_default(font_size)
+    line, gap = round(1.6 * font_size), font_size // 2
+    page = Image.new("RGB", (width, line * len(rows) + 2 * gap), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    names = width // 2 - 2 * gap
+    room = width - names - 3 * gap - round(font.getlength("100.0 %")) - gap
+    for index, (name, fraction) in enumerate(rows):
+        middle = gap + index * line + line // 2
+        draw.text((gap, middle), _shorten(name, font, names), INK, font, anchor="lm")
+        left = names + 2 * gap
+        right = left + max(1, round(room * min(1.0, max(0.0, fraction))))
+        draw.rectangle((left, middle - line // 3, right, middle + line // 3), BAR)
+        draw.text((right + gap, middle), f"{100 * fraction:.1f} %", INK, font, anchor="lm")
+    return np.asarray(page)

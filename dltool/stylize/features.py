@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from dltool.backbones.fold import fold_batchnorm
 from dltool.backbones.layers import resolve_layers, vgg_aliases
 from dltool.backbones.registry import Backbone
-from dltool.backbones.taps import Taps, modules_run
+from dltool.backbones.taps import Taps, require_tensors
 from dltool.device import has_fast_bf16
-from dltool.errors import ModelError, SettingsError
+from dltool.errors import SettingsError
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = (
@@ -57,7 +57,7 @@ class FeatureNetwork:
         names = list(dict.fromkeys(self._modules.values()))
         crop = backbone.preprocessing.crop
         sample = torch.rand(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
-        _check_weights(backbone, names, sample)
+        require_tensors(module, backbone.missing, names, sample, backbone.weights)
         _check_maps(module, sample, self._modules)
         folded = fold_batchnorm(module, sample, keep=set(names))
         self._module = folded.to(device, memory_format=torch.channels_last)
@@ -135,16 +135,6 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
         for handle in handles:
             handle.remove()
     return tuple(name for size, name in last.items() if size[0] < 224)
-
-
-def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None:
-    if not backbone.missing:
-        return
-    used = modules_run(backbone.module, names, sample)
-    lacking = [name for name in backbone.missing if name.rpartition(".")[0] in used]
-    if lacking:
-        more = f" and {len(lacking) - 1} more" if len(lacking) > 1 else ""
-        raise ModelError(f"--weights {backbone.weights}: lacks {lacking[0]}{more}, which the layers asked for need")
 
 
 def _check_maps(module: nn.Module, sample: Tensor, asked: dict[str, str]) -> None:

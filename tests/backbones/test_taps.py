@@ -121,3 +121,18 @@ def test_a_layer_that_does_not_exist_suggests_near_ones(vgg: nn.Module):
         resolve_layers(vgg, ["conv4_9"], "--style-layers")
     with pytest.raises(SettingsError, match="--content-layers nope: no such layer; the network has conv1_1"):
         resolve_layers(vgg, ["nope"], "--content-layers")
+
+
+def test_answer_s_gradient_reaches_a_layer_that_is_overwritten() -> None:
+    torch.manual_seed(0)
+    first, head = nn.Conv2d(3, 4, 3), nn.Conv2d(4, 2, 3)
+    model = nn.Sequential(first, nn.ReLU(inplace=True), head)
+    images = torch.randn(1, 3, 8, 8)
+    with Taps(model, ["0", ""]) as taps:
+        for _ in range(2):  # the pass that learns about the overwriting, and one that knows
+            outputs = taps(images)
+            found = torch.autograd.grad(outputs[""].sum(), outputs["0"])[0]
+            before = first(images)
+            expected = torch.autograd.grad(head(before.relu()).sum(), before)[0]
+            torch.testing.assert_close(outputs["0"], before)
+            torch.testing.assert_close(found, expected)

@@ -1,0 +1,43 @@
+"""Dreams of picture files."""
+
+from collections.abc import Generator, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from dltool.featmap.deepdream import DreamStep, dream
+from dltool.featmap.files import Drawn, FileDone, FileStep, process_files
+from dltool.featmap.network import Network
+from dltool.featmap.settings import DreamSettings
+from dltool.images.folder import Job
+from dltool.images.read import read_picture
+from dltool.images.tensors import resize_picture, to_pixels, to_tensor
+from dltool.images.write import write_picture
+
+
+def dream_files(
+    jobs: Sequence[Job], network: Network, layer: str, settings: DreamSettings, workers: int = 1
+) -> Iterator[FileStep | FileDone]:
+    """Let `layer`, a module's name, dream over every job's picture.
+
+    Raises:
+        SettingsError: the network takes pictures of one size only.
+    """
+
+    def draw(jobs: list[Job], pictures: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
+        drawn = []
+        for job, pixels in zip(jobs, pictures, strict=True):
+            for event in dream(network, to_tensor(pixels), layer, settings):
+                if isinstance(event, DreamStep):
+                    yield FileStep(job.input.name, event.step, event.steps)
+            entry = {"output": job.output, "input": job.input, "kind": "dream", "layer": layer}
+            entry |= {"shape": list(pixels.shape), "score": {"first": event.first, "last": event.last}}
+            drawn.append(Drawn(partial(write_picture, job.output, to_pixels(event.image)), [entry]))
+        return drawn
+
+    yield from process_files(jobs, partial(_read, size=settings.size), draw, 1, workers)
+
+
+def _read(path: Path, size: int) -> np.ndarray:
+    return resize_picture(read_picture(path, size), size).pixels

@@ -1,0 +1,135 @@
+"""Which pixels made the network decide: one door to every method."""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.featmap import cam, gradients
+from dltool.featmap.network import Network
+from dltool.featmap.occlusion import occlusion
+from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
+from dltool.featmap.targets import Target
+from dltool.featmap.work import Work
+
+_WINDOWS_PER_SIDE = 8
+_GRADIENT_TAIL = 0.99
+_SMOOTHING = 0.01
+
+
+@dataclass(frozen=True)
+class Heat:
+    """One method's map for one picture and one target.
+
+    Attributes:
+        values: H × W float32 of the network's input size; larger speaks more for the target. Integrated gradients and
+            occlusion are signed: what is negative speaks against it.
+    """
+
+    method: Method
+    target: Target
+    values: np.ndarray
+
+
+def explain(
+    network: Network, images: Tensor, targets: Sequence[Target], method: Method, settings: WhySettings, layer: str
+) -> Generator[tuple[int, int], None, list[Heat]]:
+    """Yield (done, total) of the passes and return the map of each picture.
+
+    Gradient and CAM methods take the whole batch at once; those that need many variants of a picture take the
+    pictures one by one, `settings.batch_size` variants at once, so that memory stays bounded.
+
+    Args:
+        images: normalised N × 3 × H × W.
+        targets: one per picture.
+        layer: the module that the CAM methods look at.
+
+    Raises:
+        SettingsError: the method does not fit the network, or the layer gives no map.
+    """
+    if method in LAYER_METHODS:
+        heat = yield from _layer_heat(network, images, targets, method, settings, layer)
+    elif method is Method.SALIENCY:
+        heat = gradients.saliency(network.module, images, targets)
+    elif method is Method.GUIDED_BACKPROP:
+        heat = gradients.guided_backprop(network, images, targets).abs().amax(1)
+    else:
+        heat = yield from _one_by_one(
+            [_variants(network, image[None], target, method, settings) for image, target in _pairs(images, targets)]
+        )
+    values = heat.detach().float().cpu().numpy()
+    return [Heat(method, target, value) for target, value in zip(targets, values, strict=True)]
+
+
+def _layer_heat(
+    network: Network, images: Tensor, targets: Sequence[Target], method: Method, settings: WhySettings, layer: str
+) -> Work:
+    activation, gradient = cam.activations_and_gradients(network.module, images, targets, layer)
+    if method is Method.GRADCAM:
+        heat = cam.gradcam(activation, gradient)
+    elif method is Method.GRADCAM_PLUS_PLUS:
+        heat = cam.gradcam_plus_plus(activation, gradient)
+    elif method is Method.LAYERCAM:
+        heat = cam.layercam(activation, gradient)
+    elif method is Method.EIGENCAM:
+        heat = cam.eigencam(activation)
+    else:
+        heat = yield from _one_by_one(
+            [
+                cam.scorecam(network, image[None], target, channels, settings.batch_size)
+                for (image, target), channels in zip(_pairs(images, targets), activation, strict=True)
+            ]
+        )
+    return cam.enlarge(heat, images.shape[2:])
+
+
+def _variants(network: Network, image: Tensor, target: Target, method: Method, settings: WhySettings) -> Work:
+    """The work of the methods that look at many variants of one picture; it returns H × W."""
+    module, batch_size = network.module, settings.batch_size
+    if method is Method.SMOOTHGRAD:
+        return (
+            yield from gradients.smoothgrad(
+                module, image, target, settings.samples, settings.noise, batch_size, settings.seed
+            )
+        )
+    if method is Method.INTEGRATED_GRADIENTS:
+        work = gradients.complete_integrated_gradients(module, image, target, settings.steps, batch_size)
+        return (yield from work).sum(0)
+    window = settings.window or max(1, network.size // _WINDOWS_PER_SIDE)
+    return (yield from occlusion(module, image, target, window, batch_size))
+
+
+def _one_by_one(works: list[Work]) -> Work:
+    """Run the pictures' works after each other, with their steps counted through, and stack what they return."""
+    results = []
+    for number, work in enumerate(works):
+        while True:
+            try:
+                done, total = next(work)
+            except StopIteration as end:
+                results.append(end.value)
+                break
+            yield number * total + done, len(works) * total
+    return torch.stack(results)
+
+
+def _pairs(images: Tensor, targets: Sequence[Target]) -> list[tuple[Tensor, Target]]:
+    return list(zip(images, targets, strict=True))
+
+
+def for_display(heat: Heat) -> np.ndarray:
+    """Bring a map to [0, 1] for drawing: what speaks against the target is 0.
+
+    Gradients jump from pixel to pixel: their maps are smoothed by a hundredth of their side, and cut at their 99th
+    percentile, because a few pixels would otherwise leave the rest dark. Scores and raw numbers are of the map itself.
+    """
+    values = heat.values.clip(min=0)
+    top = values.max()
+    if heat.method not in LAYER_METHODS and heat.method is not Method.OCCLUSION:
+        from scipy.ndimage import gaussian_filter
+
+        values = gaussian_filter(values, _SMOOTHING * max(values.shape))
+        top = np.quantile(values, _GRADIENT_TAIL) or values.max()
+    return (values / top).clip(0, 1) if top > 0 else values
