@@ -44,8 +44,8 @@ class ContentStore:
         return list(first.values())
 
     def add(self, hashes: Sequence[str], rows: Tensor) -> None:
-        """Keep N rows (an N × … tensor on the CPU) for N hashes."""
-        self._rows.update(zip(hashes, rows.unbind(), strict=True))
+        """Keep N rows (an N × … tensor on the CPU) for N hashes, on disk as well."""
+        self.keep(hashes, rows)
         if self._folder is None or not hashes:
             return
         from safetensors.torch import save
@@ -53,6 +53,10 @@ class ContentStore:
         names = torch.frombuffer(bytearray(bytes.fromhex("".join(hashes))), dtype=torch.uint8).view(len(hashes), -1)
         file = self._folder / f"{content_hash(names.numpy().tobytes())}.safetensors"
         write_atomically(file, save({"hashes": names.clone(), "rows": rows.contiguous()}))
+
+    def keep(self, hashes: Sequence[str], rows: Tensor) -> None:
+        """Keep rows in memory only, as a process does whose rows another one writes."""
+        self._rows.update(zip(hashes, rows.unbind(), strict=True))
 
     def rows(self, hashes: Sequence[str]) -> Tensor:
         """Return the N × … rows of N hashes.

@@ -53,6 +53,13 @@ def sum_over_ranks(values: Tensor) -> Tensor:
     return values
 
 
+def max_over_ranks(values: Tensor) -> Tensor:
+    """The largest of `values` of all processes, element by element, in place."""
+    if dist.is_initialized():
+        dist.all_reduce(values, dist.ReduceOp.MAX)
+    return values
+
+
 def any_rank(flag: bool, device: torch.device) -> bool:
     """Whether `flag` is set in any process, so that all of them stop at the same step."""
     if not dist.is_initialized():

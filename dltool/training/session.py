@@ -50,9 +50,15 @@ class Session:
         """Seconds of this run, those before it was resumed included."""
         return time.monotonic() - self._started
 
-    def progress(self, done: float) -> float:
-        """Share of the run that is done: by steps (`done` in [0, 1]) or by the time budget, whichever is more."""
-        return min(1.0, done if self._budget is None else max(done, self.elapsed / self._budget))
+    def progress(self, done: float, begun: float = 0.0) -> float:
+        """Share of a phase that is done: by steps (`done` in [0, 1]) or by time, whichever is more.
+
+        `begun` is what `elapsed` was at the phase's start; it is to end when the time budget does.
+        """
+        if self._budget is None:
+            return done
+        left = max(self._budget - begun, 1e-6)
+        return min(1.0, max(done, (self.elapsed - begun) / left))
 
     @property
     def time_is_up(self) -> bool:
