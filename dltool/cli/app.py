@@ -10,7 +10,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import info, stylize
+from dltool.cli import evaluate, export, finetune, info, predict, stylize
 from dltool.cli.signals import Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -97,4 +97,8 @@ def _root(
 
 
 app.command("stylize")(stylize.command)
+app.command("finetune")(finetune.command)
+app.command("predict")(predict.command)
+app.command("evaluate")(evaluate.command)
+app.command("export")(export.command)
 app.command("info")(info.command)

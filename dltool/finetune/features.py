@@ -23,6 +23,8 @@ from dltool.training import distributed
 
 _BATCH = 16
 _SHARD = 512
+# To be raised whenever bodies or preprocessing compute something else with the same weights.
+_CACHE_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,7 @@ class FeatureExtractor:
 def _body_key(body: nn.Module, preprocessing: Preprocessing, device: torch.device, bf16: bool) -> str:
     """Hash of everything that features depend on but for the picture: weights, layers, preprocessing, arithmetic."""
     digest = hashlib.blake2b(digest_size=12)
-    digest.update(f"{preprocessing}|{device.type}|{bf16}|{torch.__version__}|{body}".encode())
+    digest.update(f"{_CACHE_VERSION}|{preprocessing}|{device.type}|{bf16}|{torch.__version__}|{body}".encode())
     for name, tensor in body.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes())

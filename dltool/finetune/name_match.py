@@ -43,8 +43,11 @@ def start_from_names(head: nn.Sequential, imagenet: nn.Linear, class_names: tupl
     assert isinstance(standardize, Standardize) and isinstance(linear, nn.Linear)
     matches = {name: rows for name, rows in match_classes(class_names).items() if rows}
     with torch.no_grad():
+        # A body with features of two sizes holds every feature twice; each then counts half.
+        copies = linear.in_features // imagenet.in_features
         for name, rows in matches.items():
             weight, bias = imagenet.weight[rows].mean(0), imagenet.bias[rows].mean()
+            weight = weight.repeat(copies) / copies
             index = class_names.index(name)
             # The row acts on raw features, the head on standardised ones.
             linear.weight[index] = weight * standardize.scale

@@ -28,7 +28,7 @@ class Block:
 
 
 class MultiScale(nn.Module):
-    """Features of a picture averaged over its own size and a smaller one."""
+    """Features of a picture at its own size and at a smaller one, side by side."""
 
     def __init__(self, network: nn.Module, small: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class MultiScale(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         reduced = F.interpolate(images, (self.small, self.small), mode="bilinear", align_corners=False)
-        return (self.network(images) + self.network(reduced)) / 2
+        return torch.cat([self.network(images), self.network(reduced)], dim=1)
 
 
 class Standardize(nn.Module):
@@ -126,7 +126,7 @@ def _build_body(arguments: dict[str, Any]) -> tuple[nn.Module, int]:
         return small_body(name, arguments["in_channels"], arguments["image_size"])
     backbone = create_backbone(name, "none", arguments.get("seed", 0))
     body, dim, _ = remove_classifier(backbone)
-    return (MultiScale(body, arguments["small"]) if arguments.get("small") else body), dim
+    return (MultiScale(body, arguments["small"]), 2 * dim) if arguments.get("small") else (body, dim)
 
 
 def remove_classifier(backbone: Backbone) -> tuple[nn.Module, int, nn.Linear | None]:

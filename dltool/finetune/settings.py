@@ -148,7 +148,7 @@ class FinetuneSettings:
 
 # What a strategy takes for the settings that are None.
 _DEFAULTS: dict[Strategy, dict[str, Any]] = {
-    Strategy.FEATURES: {"epochs": 30, "lr": 0.0, "head_lr": 1e-3, "weight_decay": 0.0, "multiscale": True},
+    Strategy.FEATURES: {"epochs": 30, "lr": 0.0, "head_lr": 3e-4, "weight_decay": 0.0, "multiscale": True},
     Strategy.PARTIAL: {"epochs": 8, "lr": 1e-4, "head_lr": 1e-3, "weight_decay": 1e-2, "multiscale": False},
     Strategy.FULL: {"epochs": 8, "lr": 1e-4, "head_lr": 1e-3, "weight_decay": 1e-2, "multiscale": False},
     Strategy.TWO_PHASE: {"epochs": 4, "lr": 1e-5, "head_lr": 1e-4, "weight_decay": 1e-2, "multiscale": False},

@@ -90,9 +90,10 @@ class Body:
         """Take `backbone` apart (a copy of it), for one size of pictures or two."""
         settings = bench.settings
         copied = replace(backbone, module=copy.deepcopy(backbone.module))
-        network, self.dim, self.imagenet = remove_classifier(copied)
+        network, dim, self.imagenet = remove_classifier(copied)
         self.preprocessing, self.small = input_size(network, backbone.preprocessing, settings.size, multiscale)
         self.module: nn.Module = MultiScale(network, self.small) if self.small else network
+        self.dim = 2 * dim if self.small else dim
         self.reader = PixelReader(self.preprocessing)
         self._bench = bench
         self._extractor: FeatureExtractor | None = None
@@ -121,8 +122,8 @@ def input_size(network: nn.Module, own: Preprocessing, size: int, multiscale: bo
     """Preprocessing for `size` (0: the weights' own), and the smaller of two sizes where `multiscale` is wanted.
 
     Networks trained on random crops see objects larger than test pictures show them, so that 9/7 of the training
-    size suits them (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); the average over it and
-    the training size was the most even over data sets. A network of one fixed size keeps it.
+    size suits them (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); features at it and
+    at the training size, side by side, were the most even over data sets. A network of one fixed size keeps it.
 
     Raises:
         SettingsError: the network cannot work at `size`.

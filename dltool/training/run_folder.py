@@ -26,6 +26,14 @@ class RunFolder:
         self.model = path / "model.safetensors"
         self.checkpoint = path / "last.ckpt"
 
+    def check(self, overwrite: bool) -> None:
+        """Raise SettingsError if the folder is a file, or holds something and may not be overwritten."""
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingsError(f"-o {self.path}: a file, but a folder for the run is needed")
+        if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+            hint = "--resume goes on with it, --overwrite starts anew" if self._is_run() else "choose another"
+            raise SettingsError(f"-o {self.path}: the folder exists and is not empty; {hint}")
+
     def create(self, overwrite: bool) -> None:
         """Make the folder; an older run in it is removed with `overwrite`, other files are left alone.
 
@@ -33,17 +41,18 @@ class RunFolder:
             SettingsError: it exists and holds something.
             DltoolError: it cannot be made.
         """
-        if self.path.exists() and not self.path.is_dir():
-            raise SettingsError(f"-o {self.path}: a file, but a folder for the run is needed")
-        if self.path.is_dir() and any(self.path.iterdir()):
-            if not overwrite:
-                hint = "--resume goes on with it, --overwrite starts anew" if self._is_run() else "choose another"
-                raise SettingsError(f"-o {self.path}: the folder exists and is not empty; {hint}")
+        self.check(overwrite)
+        if self.path.is_dir():
             self._clear()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
+
+    def remove_if_empty(self) -> None:
+        """Take the folder away again if the run failed before it wrote anything."""
+        if self.path.is_dir() and not any(self.path.iterdir()):
+            self.path.rmdir()
 
     def _is_run(self) -> bool:
         return (self.path / "config.json").is_file()
