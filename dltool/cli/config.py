@@ -18,8 +18,12 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     table = _find_table(path, context.command_path.split()[1:])
-    names = {_option_name(parameter.name): parameter.name for parameter in context.command.params if parameter.name}
-    names.pop("config", None)
+    names = {
+        word.removeprefix("--"): parameter.name
+        for parameter in context.command.params
+        for word in parameter.opts
+        if parameter.name != "config" and (word.startswith("--") or parameter.param_type_name == "argument")
+    }
     values = {}
     for key, value in table.items():
         name = key.replace("_", "-")
@@ -45,10 +49,6 @@ def _find_table(path: Path, command: list[str]) -> dict[str, Any]:
             raise SettingsError(f"--config {path}: no table [{'.'.join(command)}] in this file")
         table = table[word]
     return table
-
-
-def _option_name(parameter: str) -> str:
-    return parameter.replace("_", "-")
 
 
 def _as_words(value: Any) -> Any:

@@ -156,9 +156,10 @@ def _run(
                 f"{backbone.weights}: {len(backbone.unexpected)} tensors, {backbone.unexpected[0]} among them, "
                 f"have no place in {backbone.name}"
             )
-        bf16 = reported["precision"] is options.Precision.BF16
+        bf16 = {"auto": None, "fp32": False, "bf16": True}[reported["precision"]]
         network = FeatureNetwork(backbone, device, settings.content_layers, settings.style_layers, bf16)
         reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
+        reported["precision"] = "bf16" if network.bf16 else "fp32"
         with network, closing(stylize_files(jobs, style, network, settings, device, workers)) as events:
             for event in events:
                 if stop:
@@ -169,6 +170,8 @@ def _run(
             f"stopped with {len(jobs) - len(items)} of {len(jobs)} pictures not done; --skip-existing goes on from here"
         )
         stop.leave()
+    order = [job.input for job in jobs]
+    items.sort(key=lambda item: order.index(item["input"]))  # a failed read is told before the write before it
     report_items(console, items, reported, describe_device(device))
 
 

@@ -39,10 +39,12 @@ def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
     return sorted(_walk(folder, excluded, set()), key=natural_key)
 
 
-def natural_key(path: Path) -> list[tuple[int, int | str]]:
-    """Sort key that compares digits as numbers and letters without case."""
-    parts = re.split(r"(\d+)", str(path).lower())
-    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts]
+def natural_key(path: Path) -> list[list[tuple[int, int | str]]]:
+    """Sort key that compares folder by folder, digits as numbers and letters without case."""
+    return [
+        [(0, int(piece)) if piece.isdecimal() else (1, piece) for piece in re.split(r"(\d+)", part.lower())]
+        for part in path.parts
+    ]
 
 
 def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path]:

@@ -9,12 +9,14 @@ from dltool.backbones.fold import fold_batchnorm
 from dltool.backbones.layers import resolve_layers, vgg_aliases
 from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, modules_run
+from dltool.device import has_fast_bf16
 from dltool.errors import ModelError, SettingsError
 
-_PROBE_SIZE = 64
-
-# Chosen by measurement: benchmarks/stylize_defaults.py. Other networks get the last layer of every resolution.
-_LITE0_STYLE = ("bn1", "blocks.0.0", "blocks.1.1", "blocks.2.1", "blocks.3.2", "blocks.4.2")
+# Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
+_LITE0_STYLE = (
+    *("bn1", "blocks.0.0", "blocks.1.0", "blocks.1.1", "blocks.2.0"),
+    *("blocks.2.1", "blocks.3.0", "blocks.3.2", "blocks.4.0", "blocks.4.2"),
+)
 _LITE0_CONTENT = ("blocks.2.1",)
 _VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _VGG_CONTENT = ("relu4_2",)
@@ -25,6 +27,7 @@ class FeatureNetwork:
 
     Attributes:
         content_layers, style_layers: the layers in use, under the names that the user gave or the defaults have.
+        bf16: whether the network runs in bfloat16; losses are summed in float32 all the same.
     """
 
     def __init__(
@@ -33,28 +36,29 @@ class FeatureNetwork:
         device: torch.device,
         content_layers: tuple[str, ...] = (),
         style_layers: tuple[str, ...] = (),
-        bf16: bool = False,
+        bf16: bool | None = False,
     ) -> None:
-        """Fold, freeze and move the backbone.
+        """Fold, freeze and move the backbone; `bf16` None takes bfloat16 where `gains_by_bf16` says so.
 
         Raises:
             SettingsError: a layer does not exist, or the network has none that can be chosen by itself.
             ModelError: the weights file lacks a tensor that these layers need.
         """
-        self._bf16 = bf16
+        module = backbone.module.requires_grad_(False)
+        self.bf16 = gains_by_bf16(module, device) if bf16 is None else bf16
         self._device = device
         self._preprocessing = backbone.preprocessing
-        module = backbone.module.requires_grad_(False)
-        default_content, default_style = default_layers(module)
+        if not (content_layers and style_layers):
+            default_content, default_style = default_layers(module)
         self.content_layers = content_layers or default_content
         self.style_layers = style_layers or default_style
         self._modules = resolve_layers(module, self.content_layers, "--content-layers")
         self._modules |= resolve_layers(module, self.style_layers, "--style-layers")
         names = list(dict.fromkeys(self._modules.values()))
-        sample = torch.zeros(1, 3, _PROBE_SIZE, _PROBE_SIZE)
+        crop = backbone.preprocessing.crop
+        sample = torch.rand(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
         _check_weights(backbone, names, sample)
-        with torch.no_grad(), Taps(module, names) as taps:
-            _check_maps(taps(sample), self._modules)
+        _check_maps(module, sample, self._modules)
         folded = fold_batchnorm(module, sample, keep=set(names))
         self._module = folded.to(device, memory_format=torch.channels_last)
         self._taps = Taps(self._module, names)
@@ -72,9 +76,19 @@ class FeatureNetwork:
         """Return the layers' features by name, each 1 × C × h × w, of a 1 × 3 × H × W picture in [0, 1]."""
         # The picture stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
         normalized = self._preprocessing.normalize(image).to(memory_format=torch.channels_last)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self._taps(normalized)
         return {name: outputs[module] for name, module in self._modules.items()}
+
+
+def gains_by_bf16(module: nn.Module, device: torch.device) -> bool:
+    """Whether bfloat16 is faster here at equal results, by `benchmarks/stylize_speed.py`.
+
+    On a CPU with bf16 arithmetic it is for dense convolutions (VGG: 1.6 times, the loss within 1 %), and is not for
+    networks of depthwise ones, which wait for memory. On GPUs nothing has been measured yet.
+    """
+    dense = all(layer.groups == 1 for layer in module.modules() if isinstance(layer, nn.Conv2d))
+    return device.type == "cpu" and dense and has_fast_bf16(device)
 
 
 def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -89,7 +103,7 @@ def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]
     if type(module).__name__ == "EfficientNet" and {"blocks.4.2.conv_pwl", "bn1.act"} <= names:
         return _LITE0_CONTENT, _LITE0_STYLE
     style = _last_of_each_resolution(module)[:5]
-    if not style:
+    if len(style) < 2:
         raise SettingsError(
             "--style-layers: this network has no feature maps of several sizes to choose from; name its layers"
         )
@@ -107,9 +121,12 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
 
         return hook
 
-    # The outermost containers (`features`) are left out: their output is their last layer's, under a name that
-    # would run the whole network.
-    inner = [(name, child) for name, child in module.named_modules() if name and name.count(".") <= 1]
+    # Blocks, not the layers inside them; an adaptive pool's map has the same size whatever the picture's.
+    inner = [
+        (name, child)
+        for name, child in module.named_modules()
+        if name and name.count(".") <= 1 and not isinstance(child, nn.AdaptiveAvgPool2d)
+    ]
     handles = [child.register_forward_hook(watch(name)) for name, child in inner]
     try:
         with torch.no_grad():
@@ -117,7 +134,7 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
     finally:
         for handle in handles:
             handle.remove()
-    return tuple(name for size, name in last.items() if size[0] < 224 or len(last) == 1)
+    return tuple(name for size, name in last.items() if size[0] < 224)
 
 
 def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None:
@@ -130,8 +147,15 @@ def _check_weights(backbone: Backbone, names: list[str], sample: Tensor) -> None
         raise ModelError(f"--weights {backbone.weights}: lacks {lacking[0]}{more}, which the layers asked for need")
 
 
-def _check_maps(outputs: dict[str, Tensor], asked: dict[str, str]) -> None:
-    for name, module in asked.items():
-        if outputs[module].ndim != 4:
-            shape = " × ".join(str(size) for size in outputs[module].shape)
-            raise SettingsError(f"layer {name}: its output of shape {shape} is no feature map")
+def _check_maps(module: nn.Module, sample: Tensor, asked: dict[str, str]) -> None:
+    with torch.no_grad(), Taps(module, list(asked.values())) as taps:
+        outputs = taps(sample)
+        for name, layer in asked.items():
+            if outputs[layer].ndim != 4:
+                shape = " × ".join(str(size) for size in outputs[layer].shape)
+                raise SettingsError(f"layer {name}: its output of shape {shape} is no feature map")
+        try:
+            taps(sample[..., : sample.shape[-1] // 2])
+        except (RuntimeError, AssertionError) as error:
+            side = sample.shape[-1]
+            raise SettingsError(f"--backbone: this network takes pictures of {side} x {side} pixels only") from error

@@ -1,5 +1,6 @@
 """Stylizing one picture: its own pixels are optimized, from coarse to fine."""
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool.errors import DltoolError
 from dltool.images.read import fit_longest
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.features import FeatureNetwork
@@ -16,8 +18,10 @@ from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _RANGE_WEIGHT = 10.0
 _SMALLEST_SCALE = 64
+_DETAIL = 0.5
 _LBFGS_HISTORY = 10
 _ADAM_LEARNING_RATE = 0.02
+_DIVERGED = 100.0  # times the best loss so far
 
 
 @dataclass(frozen=True)
@@ -80,21 +84,22 @@ def stylize(
     """
     started = time.perf_counter()
     width, height = content.shape[:1:-1]
-    sizes = scale_sizes((width, height), settings.scales)
+    sizes = scale_sizes((width, height), settings.scales)[-settings.steps :]
     shares = _split_steps(settings.steps, len(sizes))
     deadlines = _deadlines(started, settings, sizes, shares)
     start = _first_picture(content, style.image, settings, init)
+    detailed = settings.init not in ("noise", "style")
     image = _resize(start, sizes[0])
     done = 0
     for size, share, deadline in zip(sizes, shares, deadlines, strict=True):
-        image = _enlarge(image, start, size).to(device)
+        image = (_enlarge(image, start, size) if detailed else _resize(image, size)).to(device)
         objective = _Objective(network, _resize(content, size).to(device), style.at(max(size), device), settings)
         descent = _Descent(objective, image, settings)
         for _ in range(share):
             losses = descent.step()
             done += 1
             yield StylizeStep(done, settings.steps, size, *losses)
-            if time.perf_counter() > deadline or descent.converged:
+            if time.perf_counter() > deadline:
                 break
         image = descent.best_image.to("cpu")
     seconds = time.perf_counter() - started
@@ -144,8 +149,8 @@ class _Descent:
         self._image = image.detach().clone().contiguous().requires_grad_()
         self.best_image = image.detach().clone()
         self.best_losses = (float("inf"),) * 3
-        self.converged = False
-        self._optimizer = self._new_optimizer(1.0)
+        self._factor = 1.0
+        self._optimizer = self._new_optimizer()
 
     def step(self) -> tuple[float, float, float]:
         """Evaluate the picture once, move it, and return the total, content and style loss before the move."""
@@ -162,18 +167,30 @@ class _Descent:
             return losses[0]
 
         self._optimizer.step(closure)
-        if self._settings.optimizer is Optimizer.ADAM:
-            with torch.no_grad():
+        with torch.no_grad():
+            if not evaluated[0][0] <= _DIVERGED * self.best_losses[0]:
+                self._restart()
+            elif self._settings.optimizer is Optimizer.ADAM:
                 self._image.clamp_(0, 1)
         return evaluated[0]
 
-    def _new_optimizer(self, factor: float) -> torch.optim.Optimizer:
+    def _restart(self) -> None:
+        """Go back to the best picture, with a fresh optimizer and a tenth of the step."""
+        if not math.isfinite(self.best_losses[0]):
+            raise DltoolError(
+                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
+            )
+        self._image.copy_(self.best_image)
+        self._factor /= 10
+        self._optimizer = self._new_optimizer()
+
+    def _new_optimizer(self) -> torch.optim.Optimizer:
         rate = self._settings.learning_rate
         if self._settings.optimizer is Optimizer.ADAM:
-            return torch.optim.Adam([self._image], lr=factor * (rate or _ADAM_LEARNING_RATE), betas=(0.9, 0.99))
+            return torch.optim.Adam([self._image], lr=self._factor * (rate or _ADAM_LEARNING_RATE), betas=(0.9, 0.99))
         return torch.optim.LBFGS(
             [self._image],
-            lr=factor * (rate or 1.0),
+            lr=self._factor * (rate or 1.0),
             max_iter=1,
             history_size=_LBFGS_HISTORY,
             tolerance_grad=0,
@@ -199,7 +216,15 @@ def _first_picture(content: Tensor, style: Tensor, settings: StylizeSettings, in
 
 
 def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
-    return _resize(image, size)
+    """Take the picture of one scale to the next, with half of the start's detail that the smaller size cannot hold.
+
+    Without it each scale begins blurred and spends its steps on inventing edges that the photo has.
+    """
+    enlarged = _resize(image, size)
+    if image.shape == enlarged.shape:
+        return enlarged
+    blurred = _resize(_resize(start, image.shape[:1:-1]), size)
+    return enlarged + _DETAIL * (_resize(start, size) - blurred)
 
 
 def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
@@ -210,10 +235,9 @@ def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _split_steps(steps: int, scales: int) -> list[int]:
-    """Share the steps out, each scale getting two thirds of the one before; every scale gets at least one."""
-    weights = [1.5 ** (scales - 1 - index) for index in range(scales)]
-    shares = [max(1, round(steps * weight / sum(weights))) for weight in weights[:-1]]
-    return [*shares, max(1, steps - sum(shares))]
+    """Give the last scale half of the steps and share the rest out evenly; every scale gets at least one."""
+    share = max(1, steps // (2 * max(1, scales - 1)))
+    return [*[share] * (scales - 1), max(1, steps - share * (scales - 1))]
 
 
 def _deadlines(

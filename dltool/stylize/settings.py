@@ -18,7 +18,7 @@ INITS = ("colors", "content", "noise", "style")
 
 @dataclass(frozen=True)
 class StylizeSettings:
-    """Settings of one stylization; the defaults were chosen by `benchmarks/stylize_defaults.py` and by eye.
+    """Settings of one stylization; the defaults were chosen by `benchmarks/stylize_quality.py` and by eye.
 
     Attributes:
         size: longest side of the result in pixels.
@@ -36,7 +36,7 @@ class StylizeSettings:
     """
 
     size: int = 512
-    steps: int = 125
+    steps: int = 150
     optimizer: Optimizer = Optimizer.LBFGS
     content_weight: float = 0.2
     style_weight: float = 1.0

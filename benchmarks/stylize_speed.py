@@ -1,0 +1,214 @@
+"""How fast `dltool stylize` is, beside a plain textbook loop with the same network, the same loss, the same pictures.
+
+    python benchmarks/stylize_speed.py [--networks efficientnet_lite0,vgg16] [--evaluations 300] [--json FILE]
+
+The textbook loop is what most tutorials do: full resolution from the first step, float32 in contiguous memory, the
+whole network up to its last layer, torch's L-BFGS as it comes, started from the photo. Both sides are judged by the
+loss of the picture that would be written, clamped to [0, 1], in float32; dltool is given more steps until it is at the
+textbook loop's loss or below. Each side runs in a process of its own, so that the peak of memory is its own; seconds
+are of the optimization alone, imports and weights excluded, but for the command, which is the whole `dltool stylize`.
+Needs the photo, the painting and (for VGG-16) the weights that DLTOOL_TEST_DATA points to.
+"""
+
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+from pathlib import Path
+
+DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared"))
+PHOTO = DATA / "data" / "style" / "content" / "tubingen.jpg"
+PAINTING = DATA / "data" / "style" / "paintings" / "starry_night.jpg"
+WEIGHTS = {"efficientnet_lite0": "default", "vgg16": str(DATA / "weights" / "vgg16_features_imagenet_fp16.safetensors")}
+
+
+def main() -> None:
+    """Run every part in a process of its own and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--networks", default=",".join(WEIGHTS))
+    parser.add_argument("--evaluations", type=int, default=300)
+    parser.add_argument("--size", type=int, default=512)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--part", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.part:
+        part, network, goal = arguments.part.split(":")
+        run = {"textbook": _textbook, "dltool": _dltool}[part]
+        print(json.dumps(run(network, arguments.size, arguments.evaluations, float(goal))))
+        return
+    rows = []
+    for network in arguments.networks.split(","):
+        textbook = _start_part("textbook", network, 0.0, arguments)
+        dltool = _start_part("dltool", network, textbook["loss"], arguments)
+        row = {
+            "network": network,
+            "textbook": textbook,
+            "dltool": dltool,
+            "command": _time_command(network, arguments.size),
+        }
+        reached = dltool["loss"] <= textbook["loss"]
+        row["time_ratio"] = dltool["seconds"] / textbook["seconds"] if reached else None
+        rows.append(row)
+        _print_row(row)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(rows, indent=2))
+
+
+def _start_part(part: str, network: str, goal: float, arguments: argparse.Namespace) -> dict:
+    words = [sys.executable, __file__, "--part", f"{part}:{network}:{goal}"]
+    words += ["--evaluations", str(arguments.evaluations), "--size", str(arguments.size)]
+    return json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+
+
+def _time_command(network: str, size: int) -> dict:
+    """The whole command with its defaults: seconds, imports included, and its peak of memory."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [sys.executable, "-m", "dltool", "stylize", str(PHOTO), "-s", str(PAINTING), "-o", f"{folder}/out.png"]
+        words += ["--backbone", network, "--weights", WEIGHTS[network], "--size", str(size), "--json"]
+        started = time.perf_counter()
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+        document = json.loads(process.stdout.read())
+        usage = os.wait4(process.pid, 0)[2]
+    item = document["items"][0]
+    return {
+        "seconds": time.perf_counter() - started,
+        "network_seconds": item["seconds"],
+        "seconds_per_step": item["seconds"] / item["steps"],
+        "peak_mb": usage.ru_maxrss / 1024,
+    }
+
+
+def _pictures(size: int):
+    from dltool.images.read import read_picture
+    from dltool.images.tensors import resize_picture, to_tensor
+
+    return [to_tensor(resize_picture(read_picture(path), size).pixels) for path in (PHOTO, PAINTING)]
+
+
+def _textbook(network: str, size: int, evaluations: int, _: float) -> dict:
+    import torch
+
+    content, style = _pictures(size)
+    loss_of = _textbook_loss(network, content, style)
+    image = content.clone().requires_grad_()
+    optimizer = torch.optim.LBFGS([image])
+    count = 0
+
+    def closure():
+        nonlocal count
+        count += 1
+        optimizer.zero_grad()
+        loss = loss_of(image)
+        loss.backward()
+        return loss
+
+    started = time.perf_counter()
+    while count < evaluations:
+        optimizer.step(closure)
+    seconds = time.perf_counter() - started
+    peak = _peak_megabytes()
+    with torch.no_grad():
+        return _figures(seconds, count, peak, loss_of(image.clamp(0, 1)).item())
+
+
+def _textbook_loss(network: str, content, style):
+    """The loss written out plainly: hooks, flattened features, no dltool code but names of layers and the weights."""
+    import torch
+
+    from dltool.backbones.layers import resolve_layers
+    from dltool.backbones.registry import create_backbone
+    from dltool.stylize import StylizeSettings
+    from dltool.stylize.features import default_layers
+
+    backbone = create_backbone(network, WEIGHTS[network])
+    model = backbone.module.requires_grad_(False)
+    content_layers, style_layers = default_layers(model)
+    settings, kept = StylizeSettings(), {}
+    for name, module in resolve_layers(model, [*content_layers, *style_layers], "").items():
+        keep = partial(_keep_output, kept, name)
+        model.get_submodule(module).register_forward_hook(keep)
+
+    def features(image):
+        model(backbone.preprocessing.normalize(image))
+        return dict(kept)
+
+    def gram(maps):
+        flat = maps.flatten(2).squeeze(0)
+        return flat @ flat.T / flat.shape[1]
+
+    def relative(value, target):
+        return (value - target).square().sum() / target.square().sum()
+
+    with torch.no_grad():
+        photo, painting = features(content), features(style)
+        grams = {name: gram(painting[name]) for name in style_layers}
+
+    def loss_of(image):
+        maps = features(image)
+        content_loss = sum(relative(maps[name], photo[name]) for name in content_layers) / len(content_layers)
+        style_loss = sum(relative(gram(maps[name]), grams[name]) for name in style_layers) / len(style_layers)
+        return settings.content_weight * content_loss + settings.style_weight * style_loss
+
+    return loss_of
+
+
+def _keep_output(kept: dict, name: str, _module, _inputs, output) -> None:
+    kept[name] = output.clone()
+
+
+def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
+    import torch
+
+    from dltool.backbones.registry import create_backbone
+    from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
+
+    device = torch.device("cpu")
+    content, style = _pictures(size)
+    with FeatureNetwork(create_backbone(network, WEIGHTS[network]), device, bf16=None) as features:
+        for steps in (evaluations // 3, evaluations // 2, 2 * evaluations // 3, evaluations, 2 * evaluations):
+            started = time.perf_counter()
+            settings = StylizeSettings(size=size, steps=steps)
+            *_, result = stylize(content, StyleTargets(features, style), features, settings, device)
+            seconds, peak = time.perf_counter() - started, _peak_megabytes()
+            with torch.no_grad():
+                loss = _textbook_loss(network, content, style)(result.image).item()
+            if loss <= goal:
+                break
+    return _figures(seconds, result.steps, peak, loss)
+
+
+def _peak_megabytes() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _figures(seconds: float, steps: int, peak: float, loss: float) -> dict:
+    return {"seconds": seconds, "steps": steps, "seconds_per_step": seconds / steps, "peak_mb": peak, "loss": loss}
+
+
+def _print_row(row: dict) -> None:
+    print(f"\n{row['network']}, {PHOTO.stem} + {PAINTING.stem}")
+    for side in ("textbook", "dltool"):
+        figures = row[side]
+        print(
+            f"  {side:9} {figures['seconds']:8.1f} s  {figures['steps']:4d} evaluations  "
+            f"{1000 * figures['seconds_per_step']:7.1f} ms each  loss {figures['loss']:.4f}  "
+            f"peak {figures['peak_mb']:6.0f} MB"
+        )
+    if row["time_ratio"] is None:
+        print("  dltool did not reach the textbook loop's loss")
+    else:
+        print(f"  dltool is at the textbook loop's loss in {row['time_ratio']:.2f} of its time")
+    command = row["command"]
+    print(
+        f"  command with defaults: {command['seconds']:.1f} s, of which {command['network_seconds']:.1f} s optimizing, "
+        f"{1000 * command['seconds_per_step']:.1f} ms a step, peak {command['peak_mb']:.0f} MB"
+    )
+
+
+if __name__ == "__main__":
+    main()

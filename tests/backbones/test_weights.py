@@ -1,0 +1,67 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from dltool.backbones.weights import load_matching, read_tensors
+from dltool.errors import ModelError
+
+
+class _Evil:
+    def __reduce__(self):
+        return (Path.touch, (Path("evil-was-here"),))
+
+
+def test_both_kinds_of_file_are_read(tmp_path: Path):
+    tensors = {"a.weight": torch.arange(4.0), "a.bias": torch.ones(2).half()}
+    save_file(tensors, tmp_path / "w.safetensors")
+    torch.save({"epoch": 3, "state_dict": {f"module.{k}": v for k, v in tensors.items()}}, tmp_path / "w.pth")
+    for name in ("w.safetensors", "w.pth"):
+        read = read_tensors(tmp_path / name)
+        assert read.keys() == tensors.keys()
+        assert all(torch.equal(read[key], tensors[key]) for key in tensors)
+
+
+def test_code_in_a_pickle_is_refused_and_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "w.pt").write_bytes(pickle.dumps({"a": _Evil()}))
+    torch.save({"a": _Evil()}, tmp_path / "w.pth")
+    for name in ("w.pt", "w.pth"):
+        with pytest.raises(ModelError, match=rf"{name}: "):
+            read_tensors(tmp_path / name)
+    assert not (tmp_path / "evil-was-here").exists()
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_damaged_missing_and_empty_files_are_named(tmp_path: Path, name: str):
+    with pytest.raises(ModelError, match=rf"{name}: no such file"):
+        read_tensors(tmp_path / name)
+    (tmp_path / name).write_bytes(b"\x80\x02garbage" * 5)
+    with pytest.raises(ModelError, match=name):
+        read_tensors(tmp_path / name)
+    torch.save({"epoch": 1}, tmp_path / "none.pth")
+    with pytest.raises(ModelError, match=r"none\.pth: no tensors"):
+        read_tensors(tmp_path / "none.pth")
+
+
+def test_what_fits_is_loaded_and_the_rest_is_listed():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 1))
+    before = model[1].bias.clone()
+    match = load_matching(
+        model,
+        {"0.weight": torch.full((3, 2), 7.0).half(), "0.bias": torch.zeros(9), "extra": torch.zeros(1)},
+        "w.pth",
+    )
+    assert match.missing == ("0.bias", "1.weight", "1.bias")
+    assert match.unexpected == ("0.bias", "extra")
+    assert model[0].weight.dtype == torch.float32
+    assert (model[0].weight == 7).all()
+    assert torch.equal(model[1].bias, before)
+
+
+def test_a_file_for_another_network_is_refused_with_both_sides_names():
+    with pytest.raises(ModelError, match=r"w\.pth: no tensor fits.*stem\.weight.*0\.weight"):
+        load_matching(nn.Sequential(nn.Linear(2, 3)), {"stem.weight": torch.zeros(1)}, "w.pth")

@@ -1,0 +1,31 @@
+"""What many tests need: the sample pictures, the optional test data, a quick network."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="session")
+def sample_images() -> Path:
+    """The folder of small real pictures that comes with the project."""
+    return ROOT / "sample_images"
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of larger real data; tests that need it are skipped where it is missing."""
+    path = Path(os.environ.get("DLTOOL_TEST_DATA", ROOT.parent / "shared"))
+    if not (path / "weights").is_dir():
+        pytest.skip(f"no test data at {path} (set DLTOOL_TEST_DATA)")
+    return path
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_downloads(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Weights are looked for in an empty cache and never fetched: the tests know nothing of this machine."""
+    os.environ["TORCH_HOME"] = str(tmp_path_factory.mktemp("torch_home"))
+    os.environ["HF_HUB_OFFLINE"] = "1"
+    os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"
