@@ -25,7 +25,7 @@ ValShare = Annotated[
         min=0,
         max=0.99,
         help="Share of train to validate on.",
-        show_default="0.2 where there is no val/",
+        show_default="0.2, at most 5000, where there is no val/",
         rich_help_panel=_PANEL,
     ),
 ]

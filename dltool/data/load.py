@@ -15,6 +15,7 @@ from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
 
 _DEFAULT_VAL = 0.2
+_MOST_VAL = 5000
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class DataSettings:
 
     Attributes:
         source: a folder or a name of `BUILTIN`.
-        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2.
+        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2, at most 5000 samples.
         splits_file: a `splits.csv` to divide by instead.
         on_bad: `skip` or `fail` for files that cannot be read.
         root, download: where sets by name are kept, and whether to fetch an absent one.
@@ -104,7 +105,8 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
         shares["test"] = settings.test
         splits.pop("test", None)
     if settings.val or (settings.val is None and "val" not in splits):
-        shares["val"] = settings.val or _DEFAULT_VAL
+        # More than a few thousand pictures measure nothing better, and are missed in training.
+        shares["val"] = settings.val or min(_DEFAULT_VAL, _MOST_VAL / len(splits["train"]))
         splits.pop("val", None)
     if shares:
         splits = {**splits, **split_off(splits["train"], shares, settings.seed)}

@@ -202,7 +202,8 @@ def _divide(prefix: str, module: nn.Module, total: int) -> Iterable[tuple[str, n
         size = sum(p.numel() for p in child.parameters())
         full = f"{prefix}{name}"
         plain_list = not prefix and type(child) in (nn.Sequential, nn.ModuleList) and name in ("features", "blocks")
-        if size > 0.8 * total or plain_list:
+        divisible = any(True for _ in child.children())
+        if divisible and (size > 0.8 * total or plain_list):
             yield from _divide(full + ".", child, total)
         else:
             yield full, child
