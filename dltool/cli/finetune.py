@@ -343,7 +343,7 @@ def _run(console: Console, where: _Where, settings: FinetuneSettings, data_value
                 result = _watch(console, progress, stop, data, settings, around)
             except BaseException:
                 if first and not where.resume:
-                    run.remove_if_empty()
+                    run.discard_unstarted()
                 raise
         if stop and result is None:
             hint = "--resume goes on from here" if run.checkpoint.is_file() else "nothing was trained yet"

@@ -24,7 +24,8 @@ class DataSettings:
 
     Attributes:
         source: a folder or a name of `BUILTIN`.
-        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2, at most 5000 samples.
+        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2 (at most
+            5000 samples).
         splits_file: a `splits.csv` to divide by instead.
         on_bad: `skip` or `fail` for files that cannot be read.
         root, download: where sets by name are kept, and whether to fetch an absent one.

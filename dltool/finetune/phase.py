@@ -230,14 +230,17 @@ class PhaseTrainer:
                 return
 
     def _slices(self, epoch: int) -> list[np.ndarray]:
-        """The epoch's batches; a last one too small for a batch norm on every process joins the one before."""
+        """The epoch's batches, of nearly equal sizes, so that no last one is too small for a batch norm.
+
+        They don't depend on the number of processes, so that any number of them learns the same.
+        """
         count, size = len(self.phase.source), self._settings.batch_size
         assert size is not None
         order = epoch_order(count, self._settings.seed + 1000 * self.phase.number, epoch, self.phase.draw)
-        parts = [order[start : start + size] for start in range(0, count, size)]
-        if len(parts) > 1 and len(parts[-1]) < 2 * distributed.world_size():
-            parts[-2:] = [np.concatenate(parts[-2:])]
-        return parts
+        parts = -(-count // size)
+        if parts > 1 and count // parts < 2 <= size:
+            parts -= 1
+        return np.array_split(order, parts)
 
     def _train_step(self, inputs: Tensor, labels: Tensor, count: int, scale: float, steps: int) -> float:
         """Move the weights by one batch of `count` samples on all processes; return the batch's mean loss."""

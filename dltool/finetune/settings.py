@@ -58,6 +58,16 @@ class Optimizer(StrEnum):
     SGD = "sgd"
 
 
+_KINDS: dict[str, type[StrEnum]] = {
+    "strategy": Strategy,
+    "head": Head,
+    "head_init": HeadInit,
+    "augment": Augment,
+    "balance": Balance,
+    "optimizer": Optimizer,
+}
+
+
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Settings of one training run. A None is filled in by `complete`, once strategy and data are known.
@@ -116,6 +126,8 @@ class FinetuneSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        for name, kind in _KINDS.items():
+            object.__setattr__(self, name, kind(getattr(self, name)))
         for name in ("epochs", "head_epochs", "batch_size", "accumulate", "hidden", "unfreeze"):
             value = getattr(self, name)
             if value is not None and value < 1:
@@ -187,6 +199,4 @@ def as_plain(settings: FinetuneSettings) -> dict[str, Any]:
 
 def from_plain(values: dict[str, Any]) -> FinetuneSettings:
     """The settings that `as_plain` wrote down."""
-    kinds = {"strategy": Strategy, "head": Head, "head_init": HeadInit, "augment": Augment}
-    kinds |= {"balance": Balance, "optimizer": Optimizer}
-    return FinetuneSettings(**{name: kinds[name](v) if name in kinds else v for name, v in values.items()})
+    return FinetuneSettings(**values)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.registry import Backbone
 from dltool.data.builtin import BUILTIN
 from dltool.data.check import Checked
 from dltool.data.load import DataReport, DataSettings, load_data
@@ -27,7 +28,7 @@ from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped
 from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.score import Scorer
-from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, Strategy, as_plain, complete
+from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, as_plain, complete
 from dltool.finetune.setup import (
     BlockParameters,
     Body,
@@ -129,6 +130,10 @@ def finetune(data: DataSettings, settings: FinetuneSettings, around: Surrounding
         DltoolError: the loss is not finite.
     """
     writes = around.run is not None and distributed.rank() == 0
+    backbone = None
+    if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
+        # Before the data is looked at, so that a mistyped name does not cost the user a minute.
+        backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
     report = None
     for event in _load(data, settings, around):
         yield event
@@ -147,7 +152,7 @@ def finetune(data: DataSettings, settings: FinetuneSettings, around: Surrounding
     if settings.backbone in SMALL_NETWORKS:
         yield from _run_small(bench, session, state, around)
     else:
-        yield from _run_backbone(bench, session, state, around)
+        yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, around)
 
 
 def _load(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Checked | DataReport]:
@@ -211,9 +216,8 @@ def _run_small(
 
 
 def _run_backbone(
-    bench: Workbench, session: Session, state: dict[str, Any] | None, around: Surroundings
+    bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, around: Surroundings
 ) -> Iterator[Event]:
-    backbone = load_backbone(bench.settings)
     if backbone.unexpected or backbone.missing:
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
@@ -235,8 +239,8 @@ def _run_backbone(
     number = 0
     if settings.strategy is not Strategy.SCRATCH:
         yield from body.fill("train", "val")
-        if settings.strategy is not Strategy.FULL:
-            yield from body.fill("train", flipped=True) if settings.augment.value != "none" else ()
+        if settings.strategy is not Strategy.FULL and settings.augment is not Augment.NONE:
+            yield from body.fill("train", flipped=True)
         matches = start_head(bench, body, classifier)
     phase = None
     if settings.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):

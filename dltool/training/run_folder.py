@@ -49,9 +49,12 @@ class RunFolder:
         except OSError as error:
             raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
 
-    def remove_if_empty(self) -> None:
-        """Take the folder away again if the run failed before it wrote anything."""
-        if self.path.is_dir() and not any(self.path.iterdir()):
+    def discard_unstarted(self) -> None:
+        """Take away what a run wrote that failed before its first checkpoint; there is nothing in it to resume."""
+        if not self.path.is_dir() or self.checkpoint.is_file():
+            return
+        self._clear()
+        if not any(self.path.iterdir()):
             self.path.rmdir()
 
     def _is_run(self) -> bool:

@@ -105,7 +105,7 @@ def test_a_truncated_jpeg_is_found_by_decoding(folders: Path) -> None:
 def test_all_files_broken(folders: Path) -> None:
     for path in folders.rglob("*.png"):
         path.write_bytes(b"no picture")
-    with pytest.raises(DataError, match="none of its pictures can be read; the first: .*not a picture"):
+    with pytest.raises(DataError, match=r"none of its pictures can be read; the first: .*not a picture"):
         load(folders)
 
 

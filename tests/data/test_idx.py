@@ -54,5 +54,5 @@ def test_damaged_files_are_named(tmp_path: Path, content: bytes, reason: str) ->
 
 
 def test_an_absent_set_says_what_to_do(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match="mnist: not found at .*; give --data-root FOLDER, or --download"):
+    with pytest.raises(DataError, match=r"mnist: not found at .*; give --data-root FOLDER, or --download"):
         load_builtin("mnist", tmp_path, download=False)
