@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import shutil
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -104,7 +105,9 @@ class RunFolder:
         if not self.checkpoint.is_file():
             return None
         try:
-            return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about foreign pickles, which are refused anyway
+                return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
             raise ModelError(
                 f"{self.checkpoint}: damaged, or not a checkpoint of dltool; nothing was loaded"
