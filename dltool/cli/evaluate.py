@@ -1,6 +1,7 @@
 """`dltool evaluate`: how good a model of `dltool finetune` is on labelled pictures."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -24,6 +25,9 @@ from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 
 if TYPE_CHECKING:
+    import torch
+
+    from dltool.data.load import DataSettings
     from dltool.finetune.evaluate import Evaluation
 
 
@@ -117,11 +121,18 @@ def _like_training(model: Path, data: str, values: dict[str, Any]) -> dict[str, 
     return values | {name: stored[name] for name in ("val", "test", "seed", "limit") if name in stored}
 
 
+@dataclass(frozen=True)
 class _Work:
     """Everything that scoring a model on the data needs."""
 
-    def __init__(self, **values: Any) -> None:
-        self.__dict__.update(values)
+    model: Path
+    data: "DataSettings"
+    split: str | None
+    tta: bool
+    device: "torch.device"
+    bf16: bool
+    cache: Path | None
+    workers: int
 
     def run(
         self, all_checkpoints: bool, progress: Progress, console: Console, stop: StopRequest

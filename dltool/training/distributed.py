@@ -22,9 +22,9 @@ def world_size() -> int:
 
 
 def local_device(device: torch.device) -> torch.device:
-    """The GPU of this process on its machine, if the run is on CUDA."""
-    if device.type == "cuda" and device.index is None and "LOCAL_RANK" in os.environ:
-        return torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    """The GPU of this process on its machine, if the run is on CUDA and torchrun started several processes."""
+    if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
     return device
 
 
