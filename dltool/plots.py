@@ -49,6 +49,7 @@ def plot_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         right.set(xlabel="epoch", ylabel="accuracy (%)", title="Validation accuracy")
         right.legend()
         for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)
             for start in starts:
                 axes.axvline(start + 0.5, color="grey", linestyle=":", label="next phase")

@@ -51,7 +51,9 @@ def command(
             "--output", "-o", metavar="FOLDER", help="Write charts and the sheet of mistakes.", show_default=False
         ),
     ] = None,
-    split: Annotated[SplitName | None, typer.Option(help="Which part.", show_default="test, else val")] = None,
+    split: Annotated[
+        SplitName | None, typer.Option(help="Which part.", show_default="test, else val; with --all-checkpoints val")
+    ] = None,
     all_checkpoints: Annotated[
         bool, typer.Option("--all-checkpoints", help="Score every epoch's model and their average.")
     ] = False,
@@ -95,7 +97,8 @@ def command(
         work = _Work(
             model=model,
             data=DataSettings(data, **_like_training(model, data, values)),
-            split=split.value if split else None,
+            # Checkpoints are compared in order to choose one, and the test split is not for choosing.
+            split=split.value if split else ("val" if all_checkpoints else None),
             tta=tta,
             device=chosen,
             bf16=precision is options.Precision.BF16,

@@ -19,7 +19,7 @@ from dltool.data.splits import Dataset
 from dltool.errors import DataError
 from dltool.files import write_atomically
 from dltool.finetune.features import FeatureExtractor
-from dltool.finetune.metrics import classification_metrics, wilson_interval
+from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
 from dltool.finetune.network import remove_classifier
 from dltool.finetune.settings import FinetuneSettings, Strategy
@@ -113,16 +113,13 @@ def _zero_shot(
 def _zero_shot_metrics(answers: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
     """Metrics in which an answer outside one's own classes is a mistake."""
     scores, own = zero_shot_logits(answers, class_names)
-    right = (scores.argmax(1) == labels) & own
-    finite = scores.clamp_min(-1e4)
-    metrics = classification_metrics(finite, labels, class_names)
-    recalls = [float(right[labels == c].double().mean()) for c in labels.unique().tolist()]
-    return metrics | {
-        "accuracy": float(right.double().mean()),
-        "accuracy_interval": list(wilson_interval(int(right.sum()), len(labels))),
-        "balanced_accuracy": sum(recalls) / len(recalls),
-        "forced_choice_accuracy": metrics["accuracy"],
-    }
+    # One more class for every answer outside one's own: never true, never right.
+    other = torch.where(own, float("-inf"), float("inf"))[:, None]
+    extended = torch.cat([scores, other], dim=1).clamp(-1e4, 1e4)
+    metrics = classification_metrics(extended, labels, (*class_names, "(another class)"))
+    f1 = [row["f1"] for row in metrics["per_class"].values() if row["samples"]]
+    forced = (scores.argmax(1) == labels).double().mean()
+    return metrics | {"macro_f1": sum(f1) / len(f1), "forced_choice_accuracy": float(forced)}
 
 
 def comparison_table(rows: Sequence[CompareRow]) -> list[str]:
@@ -162,7 +159,7 @@ def write_page(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
     """
     if not rows:
         raise DataError("nothing was compared")
-    class_names = list(rows[0].metrics["per_class"])
+    class_names = list(rows[-1].metrics["per_class"])
     notes = comparison_notes(rows, class_names)
     bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]
     title = f"Accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"

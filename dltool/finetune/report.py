@@ -63,9 +63,9 @@ def most_confident_mistakes(logits: Tensor, labels: np.ndarray, count: int) -> l
 
 
 def mistake_tiles(logits: Tensor, split: Split, class_names: tuple[str, ...], count: int = _MISTAKES) -> list[Tile]:
-    """The pictures of the most confident mistakes, labelled `answer 99 %, is truth`."""
+    """The pictures of the most confident mistakes, labelled `answer (99 %), is truth`."""
     return [
-        Tile(split.read(i, 256), f"{class_names[answer]} {100 * p:.0f} %, is {class_names[split.labels[i]]}")
+        Tile(split.read(i, 256), f"{class_names[answer]} ({100 * p:.0f} %), is {class_names[split.labels[i]]}")
         for i, answer, p in most_confident_mistakes(logits, split.labels, count)
     ]
 
