@@ -52,7 +52,8 @@ def command(
         ),
     ] = None,
     split: Annotated[
-        SplitName | None, typer.Option(help="Which part.", show_default="test, else val; with --all-checkpoints val")
+        SplitName | None,
+        typer.Option(help="Which part.", show_default="test, else val, else all; with --all-checkpoints val"),
     ] = None,
     all_checkpoints: Annotated[
         bool, typer.Option("--all-checkpoints", help="Score every epoch's model and their average.")
@@ -101,7 +102,7 @@ def command(
             split=split.value if split else ("val" if all_checkpoints else None),
             tta=tta,
             device=chosen,
-            bf16=precision is options.Precision.BF16,
+            precision=precision.value,
             cache=None if no_cache else default_cache(),
             workers=2 if workers is None else workers,
         )
@@ -115,12 +116,12 @@ def _like_training(model: Path, data: str, values: dict[str, Any]) -> dict[str, 
     run = model if model.is_dir() else model.parent
     asked = values["val"] is not None or values["test"] is not None or values["splits_file"] is not None
     if asked or not (run / "config.json").is_file():
-        return values
+        return values | {"complete": asked}
     from dltool.training.run_folder import RunFolder
 
     stored = RunFolder(run).read_config().get("data", {})
     if not stored or Path(stored["source"]).resolve() != Path(data).resolve():
-        return values
+        return values | {"complete": False}
     return values | {name: stored[name] for name in ("val", "test", "seed", "limit") if name in stored}
 
 
@@ -133,7 +134,7 @@ class _Work:
     split: str | None
     tta: bool
     device: "torch.device"
-    bf16: bool
+    precision: str
     cache: Path | None
     workers: int
 
@@ -181,9 +182,10 @@ class _Work:
         self, name: str, classifier: Any, split: Any, reader: Any, progress: Progress, stop: StopRequest
     ) -> Any:
         from dltool.finetune.evaluate import Evaluation, evaluate_split
-        from dltool.finetune.score import Scorer
+        from dltool.finetune.score import Scorer, wants_bf16
 
-        scorer = Scorer(classifier, self.device, self.bf16, self.cache, reader, self.workers)
+        bf16 = wants_bf16(self.precision, classifier)
+        scorer = Scorer(classifier, self.device, bf16, self.cache, reader, self.workers)
         for event in evaluate_split(scorer, split, name, self.tta):
             if stop:
                 stop.leave()

@@ -73,7 +73,7 @@ def command(
         from dltool.device import describe_device, select_device, set_threads
         from dltool.finetune.classifier_file import load_classifier
         from dltool.finetune.pictures import Sorter, predict_files
-        from dltool.finetune.score import Scorer
+        from dltool.finetune.score import Scorer, wants_bf16
 
         set_threads(threads)
         chosen = select_device(device)
@@ -82,7 +82,7 @@ def command(
         if sort is not None:
             sorter = Sorter(sort, sort_by is SortBy.LINK, threshold, on_existing)
             sorter.check(classifier.class_names, pictures)
-        scorer = Scorer(classifier, chosen, precision is options.Precision.BF16)
+        scorer = Scorer(classifier, chosen, wants_bf16(precision.value, classifier))
         count = 2 if workers is None else workers
         with closing(predict_files(scorer, [path for path, _ in pictures], count, tta)) as events:
             for (path, relative), event in zip(pictures, events, strict=False):

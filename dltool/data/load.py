@@ -31,6 +31,7 @@ class DataSettings:
         root, download: where sets by name are kept, and whether to fetch an absent one.
         limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
         seed: of the division.
+        complete: whether a validation split is needed; for measuring a model on new pictures it is not.
     """
 
     source: str
@@ -42,6 +43,7 @@ class DataSettings:
     download: bool = False
     limit: int = 0
     seed: int = 0
+    complete: bool = True
 
 
 @dataclass(frozen=True)
@@ -105,13 +107,13 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
     if settings.test:
         shares["test"] = settings.test
         splits.pop("test", None)
-    if settings.val or (settings.val is None and "val" not in splits):
+    if settings.val or (settings.val is None and "val" not in splits and settings.complete):
         # More than a few thousand pictures measure nothing better, and are missed in training.
         shares["val"] = settings.val or min(_DEFAULT_VAL, _MOST_VAL / len(splits["train"]))
         splits.pop("val", None)
     if shares:
         splits = {**splits, **split_off(splits["train"], shares, settings.seed)}
-    if "val" not in splits:
+    if "val" not in splits and settings.complete:
         raise DataError(f"{dataset.name}: no pictures for validation; give --val a share above 0, or add pictures")
     return replace(dataset, splits={name: splits[name] for name in ("train", "val", "test") if name in splits})
 

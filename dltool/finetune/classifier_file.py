@@ -16,12 +16,16 @@ _ARCHITECTURE = "classifier"
 
 @dataclass(frozen=True)
 class TrainedClassifier:
-    """A classifier and its description; `arguments` build the module again (`build_classifier`)."""
+    """A classifier and its description; `arguments` build the module again (`build_classifier`).
+
+    `precision` is the setting that it was trained with.
+    """
 
     module: Classifier
     arguments: dict[str, Any]
     class_names: tuple[str, ...]
     preprocessing: Preprocessing
+    precision: str = "auto"
 
     @property
     def small(self) -> bool:
@@ -64,4 +68,5 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     except ModelError as error:
         raise ModelError(f"{path}: {error}") from error
     restore_module(module, file.tensors, path)
-    return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing), file
+    precision = file.settings.get("precision", "auto")
+    return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file

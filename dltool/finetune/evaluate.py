@@ -43,7 +43,7 @@ def evaluation_data(
     """Check the data and yield at last the split's name and the split, its labels in terms of the model's classes.
 
     Args:
-        which: `train`, `val`, `test` or `all`; None takes test, else val, else everything.
+        which: `train`, `val`, `test` or `all`; None takes test, else val, else all.
 
     Raises:
         DataError: a class that the model does not know, or no such split.
@@ -60,7 +60,7 @@ def evaluation_data(
         known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
         raise DataError(f"{data.source}: class {unknown[0]} is not one of the model's ({known})")
     mapping = np.array([class_names.index(name) for name in dataset.class_names])
-    name = which or ("test" if "test" in dataset.splits else "val")
+    name = which or next((name for name in ("test", "val") if name in dataset.splits), "all")
     yield name, _relabelled(_choose(dataset, name), mapping)
 
 

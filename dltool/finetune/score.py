@@ -16,6 +16,11 @@ from dltool.finetune.features import Extracted, FeatureExtractor
 _CHUNK = 1000
 
 
+def wants_bf16(precision: str, classifier: TrainedClassifier) -> bool:
+    """Whether logits are computed in bfloat16: if asked for, or (`auto`) if the model was trained so on purpose."""
+    return precision == "bf16" or (precision == "auto" and classifier.precision == "bf16")
+
+
 class Scorer:
     """A trained classifier as a function from pictures to logits."""
 

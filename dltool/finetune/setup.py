@@ -50,7 +50,7 @@ class BlockParameters:
 
 @dataclass
 class Workbench:
-    """Everything that the phases of one run share."""
+    """Everything that the phases of one run share; `bf16` is for the arithmetic of training."""
 
     dataset: Dataset
     settings: FinetuneSettings
@@ -103,7 +103,8 @@ class Body:
         """The body as it is now, as a function with a cache behind it."""
         if self._extractor is None:
             bench = self._bench
-            self._extractor = FeatureExtractor(self.module, self.preprocessing, bench.device, bench.bf16, bench.cache)
+            bf16 = bench.settings.precision == "bf16"  # as `predict` will compute them, on any device
+            self._extractor = FeatureExtractor(self.module, self.preprocessing, bench.device, bf16, bench.cache)
         return self._extractor
 
     def fill(self, *splits: str, flipped: bool = False) -> Iterator[Extracted]:

@@ -27,7 +27,7 @@ from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped
 from dltool.finetune.probe import Probe, run_probe
-from dltool.finetune.score import Scorer
+from dltool.finetune.score import Scorer, wants_bf16
 from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, as_plain, complete
 from dltool.finetune.setup import (
     BlockParameters,
@@ -262,9 +262,8 @@ def _run_backbone(
                 return
     assert phase is not None
     extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
-    scorer = Scorer(
-        classifier, bench.device, bench.bf16, around.cache, body.reader, around.workers, extractor=extractor
-    )
+    exact = wants_bf16(settings.precision, classifier)
+    scorer = Scorer(classifier, bench.device, exact, around.cache, body.reader, around.workers, extractor=extractor)
     yield from _finish(bench, classifier, scorer, decided, session, around, matches, phase)
 
 
