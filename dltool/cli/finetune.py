@@ -87,7 +87,7 @@ def command(
         bool | None,
         typer.Option(
             "--multiscale/--single-scale",
-            help="Average frozen features over two sizes.",
+            help="Frozen features at two sizes, side by side.",
             show_default="multiscale for features",
             rich_help_panel="Network",
         ),

@@ -221,41 +221,21 @@ def _run_backbone(
     if backbone.unexpected or backbone.missing:
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
-    body, probe = None, None
-    if bench.settings.strategy is Strategy.AUTO:
-        body = Body(bench, backbone, bench.settings.multiscale is not False)
-        probe = yield from _probe(bench, body)
-        decision = choose_strategy(probe, len(bench.dataset.splits["train"]), bench.num_classes)
-    else:
-        decision = Decision(bench.settings.strategy, "as asked for")
-    settings = complete(replace(bench.settings, strategy=decision.strategy), bench.dataset.in_memory)
-    bench.settings = settings
-    decided = Decided(settings, decision.reason, probe)
-    yield decided
+    decided, body = yield from _decide(bench, backbone)
+    settings = bench.settings
     if body is None or (body.small is not None) != bool(settings.multiscale):
         body = Body(bench, backbone, bool(settings.multiscale))
     classifier = new_classifier(bench, body)
     matches: dict[str, list[str]] = {}
-    number = 0
     if settings.strategy is not Strategy.SCRATCH:
         yield from body.fill("train", "val")
         if settings.strategy is not Strategy.FULL and settings.augment is not Augment.NONE:
             yield from body.fill("train", flipped=True)
         matches = start_head(bench, body, classifier)
     phase = None
-    if settings.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):
-        if probe is None and settings.head_l2 is None:
-            probe = run_probe(body.features("train"), bench.labels("train"), bench.num_classes, settings.seed)
-        phase = _head_phase(bench, body, classifier, probe, around)
-        bench.parameters = _frozen_parameters(classifier)
-        for event in _run_phase(phase, bench, session, state, around):
-            yield event
-            if isinstance(event, Stopped):
-                return
-        number = 1
-    if settings.strategy is not Strategy.FEATURES:
-        saver = _epoch_saver(bench, classifier, around)
-        phase = body_phase(bench, body, classifier, number, on_epoch=saver)
+    # Built one after the other: a phase starts from what the one before it made of the classifier.
+    for build in _phase_builders(settings.strategy):
+        phase = build(bench, body, classifier, decided.probe, around)
         for event in _run_phase(phase, bench, session, state, around):
             yield event
             if isinstance(event, Stopped):
@@ -265,6 +245,31 @@ def _run_backbone(
     exact = wants_bf16(settings.precision, classifier)
     scorer = Scorer(classifier, bench.device, exact, around.cache, body.reader, around.workers, extractor=extractor)
     yield from _finish(bench, classifier, scorer, decided, session, around, matches, phase)
+
+
+def _decide(bench: Workbench, backbone: Backbone) -> Iterator[Event]:
+    """Settle the strategy and complete the settings; return Decided, and the body that was probed if there is one."""
+    body, probe = None, None
+    if bench.settings.strategy is Strategy.AUTO:
+        body = Body(bench, backbone, bench.settings.multiscale is not False)
+        probe = yield from _probe(bench, body)
+        decision = choose_strategy(probe, len(bench.dataset.splits["train"]), bench.num_classes)
+    else:
+        decision = Decision(bench.settings.strategy, "as asked for")
+    bench.settings = complete(replace(bench.settings, strategy=decision.strategy), bench.dataset.in_memory)
+    decided = Decided(bench.settings, decision.reason, probe)
+    yield decided
+    return decided, body
+
+
+def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
+    match strategy:
+        case Strategy.FEATURES:
+            return [_head_phase]
+        case Strategy.PARTIAL | Strategy.TWO_PHASE:
+            return [_head_phase, partial(_body_phase, number=1)]
+        case _:
+            return [partial(_body_phase, number=0)]
 
 
 def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
@@ -283,13 +288,27 @@ def _head_phase(
     bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, around: Surroundings
 ) -> Phase:
     settings = bench.settings
+    if probe is None and settings.head_l2 is None:
+        probe = run_probe(body.features("train"), bench.labels("train"), bench.num_classes, settings.seed)
     alone = settings.strategy is Strategy.FEATURES
     l2 = head_penalty(settings, probe.l2 if probe else None)
     epochs = settings.epochs if alone else settings.head_epochs
     head_lr = settings.head_lr if alone else HEAD_ALONE_LR
     assert epochs is not None and head_lr is not None
+    bench.parameters = _frozen_parameters(classifier)
     extra = {"on_epoch": _epoch_saver(bench, classifier, around)} if alone else {}
     return head_phase(bench, body, classifier, l2, epochs, head_lr, number=0, **extra)
+
+
+def _body_phase(
+    bench: Workbench,
+    body: Body,
+    classifier: TrainedClassifier,
+    probe: Probe | None,
+    around: Surroundings,
+    number: int,
+) -> Phase:
+    return body_phase(bench, body, classifier, number, on_epoch=_epoch_saver(bench, classifier, around))
 
 
 def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:

@@ -137,6 +137,24 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     assert [row["train_loss"] for row in rest[-1].history] == [row["train_loss"] for row in whole.history]
 
 
+def test_a_second_phase_goes_on_bit_for_bit(textures: Path, cache: Path, tmp_path: Path) -> None:
+    settings = quick(strategy=Strategy.TWO_PHASE, epochs=2, head_epochs=3, lr=1e-3, head_lr=1e-3, augment="trivial")
+    whole = result_of(events_of(textures, settings, tmp_path / "whole", cache=cache))
+    asked = {"count": 0}
+
+    def stop() -> bool:
+        asked["count"] += 1
+        return asked["count"] == 3 * 5 + 2  # head: 4 steps and the epoch's end, three times; then the second body step
+
+    events = events_of(textures, settings, tmp_path / "run", cache=cache, should_stop=stop)
+    assert isinstance(events[-1], Stopped)
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["phase"] == 1
+    rest = result_of(events_of(textures, settings, tmp_path / "run", cache=cache, resume=True))
+    trained = rest.classifier.module.state_dict()
+    assert all(torch.equal(trained[k], v) for k, v in whole.classifier.module.state_dict().items())
+    assert [row["val_loss"] for row in rest.history] == [row["val_loss"] for row in whole.history]
+
+
 def test_resume_refuses_changed_settings_by_name_but_lets_epochs_grow(tmp_path: Path) -> None:
     settings = quick(**SMALL, size=0, epochs=1)
     events_of("digits", settings, tmp_path / "run", limit=40)
