@@ -170,7 +170,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
     device = torch.device("cpu")
     content, style = _pictures(size)
     with FeatureNetwork(create_backbone(network, WEIGHTS[network]), device, bf16=None) as features:
-        for steps in (evaluations // 3, evaluations // 2, 2 * evaluations // 3, evaluations, 2 * evaluations):
+        for steps in (evaluations * share // 12 for share in (4, 6, 8, 10, 12, 14, 16, 20, 24)):
             started = time.perf_counter()
             settings = StylizeSettings(size=size, steps=steps)
             *_, result = stylize(content, StyleTargets(features, style), features, settings, device)

@@ -61,7 +61,7 @@ def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path
             continue
         if entry.is_dir():
             yield from _walk(folder / entry.name, excluded, seen)
-        elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES:
+        elif Path(entry.name).suffix.lower() in PICTURE_SUFFIXES and (entry.is_file() or entry.is_symlink()):
             yield folder / entry.name
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -23,6 +24,12 @@ def test_a_link_back_to_the_folder_does_not_go_round_for_ever(tmp_path: Path):
     _touch(tmp_path / "a" / "1.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
     assert find_pictures(tmp_path) == [tmp_path / "a" / "1.png"]
+
+
+def test_a_pipe_is_no_picture_and_a_broken_link_is_kept_to_be_named(tmp_path: Path):
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    assert find_pictures(tmp_path) == [tmp_path / "gone.png"]
 
 
 def test_sub_folders_are_mirrored(tmp_path: Path):
