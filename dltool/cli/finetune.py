@@ -135,9 +135,7 @@ def command(
     ] = _D.weight_decay,
     batch_size: Annotated[
         int | None,
-        typer.Option(
-            min=1, help="Samples per step.", show_default="32; 128 for small networks", rich_help_panel=_TRAINING
-        ),
+        typer.Option(min=1, help="Samples per step.", show_default="32; mlp 64, cnn 128", rich_help_panel=_TRAINING),
     ] = _D.batch_size,
     accumulate: Annotated[
         int, typer.Option(min=1, help="Parts that a batch goes through the network in.", rich_help_panel=_TRAINING)

@@ -167,7 +167,7 @@ _DEFAULTS: dict[Strategy, dict[str, Any]] = {
     Strategy.SCRATCH: {"epochs": 20, "lr": 1e-3, "head_lr": 1e-3, "weight_decay": 5e-2, "multiscale": False},
 }
 _SMALL_DEFAULTS = {
-    "mlp": {"epochs": 5, "lr": 3e-3, "weight_decay": 1e-2, "batch_size": 128, "multiscale": False},
+    "mlp": {"epochs": 5, "lr": 2e-3, "weight_decay": 1e-2, "batch_size": 64, "multiscale": False},
     "cnn": {"epochs": 5, "lr": 3e-3, "weight_decay": 1e-2, "batch_size": 128, "multiscale": False},
 }
 
