@@ -1,6 +1,6 @@
 """What a network expects its pictures to look like: a record that belongs to the weights."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,12 +32,23 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
 
-    def crop_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Resize and centre-crop H × W × 3 uint8 pixels as the weights' own evaluation does: crop × crop × 3."""
+    def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more."""
         size = fit_shortest(pixels.shape[1::-1], self.resize)
-        image = Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation])
-        left, top = round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
-        return np.asarray(image.crop((left, top, left + self.crop, top + self.crop)))
+        if size == pixels.shape[1::-1]:
+            return pixels
+        return np.asarray(Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation]))
+
+    def crop_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """Scale and centre-crop H × W × 3 uint8 pixels as the weights' own evaluation does: crop × crop × 3."""
+        scaled = self.scale_pixels(pixels)
+        height, width = scaled.shape[:2]
+        left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
+        return np.asarray(Image.fromarray(scaled).crop((left, top, left + self.crop, top + self.crop)))
+
+    def at_size(self, crop: int) -> "Preprocessing":
+        """The same with another crop, and `resize` in proportion."""
+        return replace(self, crop=crop, resize=round(self.resize * crop / self.crop))
 
     def normalize(self, image: Tensor) -> Tensor:
         """Return (x - mean) / std for an N × 3 × H × W picture in [0, 1]; differentiable."""

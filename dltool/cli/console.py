@@ -23,12 +23,12 @@ class Console:
         """Start the clock of the run; `command` is its name as typed, such as `gan train`."""
         self._command = command
         self._as_json = as_json
-        self._quiet = quiet
+        self.quiet = quiet
         self._started = time.perf_counter()
 
     def say(self, text: str) -> None:
         """Print a line for people on stderr, unless --quiet."""
-        if not self._quiet:
+        if not self.quiet:
             print(text, file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
@@ -37,13 +37,11 @@ class Console:
 
     def result(self, text: str) -> None:
         """Print a line of the result on stdout, unless --quiet or --json."""
-        if not (self._quiet or self._as_json):
+        if not (self.quiet or self._as_json):
             print(text, flush=True)
 
-    def document(self, settings: Any, device: str | None, **fields: Any) -> None:
-        """Print the JSON document of the run on stdout if --json asks for it."""
-        if not self._as_json:
-            return
+    def document(self, settings: Any, device: str | None, **fields: Any) -> dict[str, Any]:
+        """Return the JSON document of the run, as JSON knows values, and print it on stdout if --json asks for it."""
         head = {
             "command": self._command,
             "version": __version__,
@@ -51,15 +49,17 @@ class Console:
             "device": device,
             "seconds": round(time.perf_counter() - self._started, 3),
         }
-        print(json.dumps(_plain(head | fields), indent=2), flush=True)
+        document = _plain(head | fields)
+        if self._as_json:
+            print(json.dumps(document, indent=2), flush=True)
+        return document
 
     @contextmanager
     def progress(self) -> Iterator["Progress"]:
         """A progress display for as long as the context lasts: a bar on a terminal, else a line now and then."""
-        with redirect_stdout(
-            sys.stderr
-        ):  # libraries that print, as torch.hub does about a download, don't reach stdout
-            if self._quiet:
+        # Libraries that print, as torch.hub does about a download, must not reach stdout.
+        with redirect_stdout(sys.stderr):
+            if self.quiet:
                 yield Progress()
             elif sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
                 with _Bar() as bar:

@@ -1,0 +1,93 @@
+"""What people see of a training run, and what the JSON document says of its result."""
+
+from typing import TYPE_CHECKING, Any
+
+from dltool.cli.console import Progress
+from dltool.cli.data_options import describe_data
+
+if TYPE_CHECKING:
+    from dltool.finetune.train import FinetuneResult
+
+
+class Watcher:
+    """Turns the events of a run into progress and lines for people."""
+
+    def __init__(self, progress: Progress, quiet: bool, prefix: str = "") -> None:
+        self.result: FinetuneResult | None = None
+        self._progress = progress
+        self._quiet = quiet
+        self._prefix = prefix
+
+    def interruptible(self, event: Any) -> bool:
+        """Whether the run may be left here without a checkpoint of its own: before training, or once it has stopped."""
+        return type(event).__name__ in ("Checked", "Extracted", "Stopped")
+
+    def show(self, event: Any) -> None:
+        """Handle one event by its type's name, so that nothing of torch is imported for it."""
+        handler = getattr(self, f"_{type(event).__name__}", None)
+        if handler is not None:
+            handler(event)
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._progress.say(f"{self._prefix}{text}")
+
+    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
+        self._progress.update("checking the data", event.done, event.total)
+
+    def _Extracted(self, event: Any) -> None:  # noqa: N802
+        self._progress.update("computing features", event.done, event.total)
+
+    def _DataReport(self, event: Any) -> None:  # noqa: N802
+        for line in describe_data(event):
+            self._say(line)
+
+    def _Decided(self, event: Any) -> None:  # noqa: N802
+        self._say(f"strategy: {event.settings.strategy.value}; {event.reason}")
+
+    def _PhaseStart(self, event: Any) -> None:  # noqa: N802
+        from dltool.finetune.report import parameter_table
+
+        for line in parameter_table(event.parameters):
+            self._say(f"  {line}")
+
+    def _StepEnd(self, event: Any) -> None:  # noqa: N802
+        done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+        self._progress.update(f"{self._prefix}training ({event.phase})", done, total, f"loss {event.loss:.4f}")
+
+    def _EpochEnd(self, event: Any) -> None:  # noqa: N802
+        few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 6) == 0 or event.epoch == event.epochs
+        if event.epoch == 0 or not few:
+            return
+        self._say(
+            f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
+            f"val loss {event.val_loss:.4f}, val accuracy {100 * event.val_accuracy:.1f} %{' *' if event.best else ''}"
+        )
+
+    def _Notice(self, event: Any) -> None:  # noqa: N802
+        self._say(event.text)
+
+    def _FinetuneResult(self, event: Any) -> None:  # noqa: N802
+        self.result = event
+
+
+def result_fields(result: "FinetuneResult") -> dict[str, Any]:
+    """The part of the JSON document that a run and a row of a comparison share."""
+    return {
+        "strategy": result.settings.strategy,
+        "reason": result.decision.reason,
+        "probe": result.decision.probe,
+        "classes": result.dataset.class_names,
+        "counts": {name: len(split) for name, split in result.dataset.splits.items()},
+        "parameters": {
+            "trainable": sum(block.trainable for block in result.parameters),
+            "total": sum(block.total for block in result.parameters),
+            "blocks": result.parameters,
+        },
+        "name_matches": result.name_matches,
+        "epochs": result.epochs,
+        "best_epoch": result.best_epoch,
+        "training_seconds": round(result.seconds, 3),
+        "metrics": result.metrics,
+        "test_metrics": result.test_metrics,
+    }

@@ -1,0 +1,176 @@
+"""The data check before the first step: what cannot be read, what stands twice, what is rare."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from dltool.data.folders import Findings
+from dltool.data.splits import Dataset, FileSplit, Split, content_hash, with_hashes
+from dltool.data.store import ContentStore
+from dltool.errors import DataError, DltoolError
+from dltool.images.stream import read_ahead
+
+_SIDE = 16
+_NEAR_BITS = 10
+_LARGEST_COMPARED = 20_000
+_IMBALANCE = 5.0
+
+
+@dataclass(frozen=True)
+class Checked:
+    """One file has been looked at: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+def difference_hash(pixels: np.ndarray) -> np.ndarray:
+    """Return the 256-bit difference hash of H × W × 3 uint8 pixels as 32 bytes.
+
+    Bit by bit it says whether brightness rises to the right in a 16 × 17 reduction, so that scaling, recompression and
+    brightness hardly change it (N. Krawetz, "Kind of Like That", 2013).
+    """
+    small = Image.fromarray(pixels).convert("L").resize((_SIDE + 1, _SIDE), Image.Resampling.BILINEAR)
+    grey = np.asarray(small).astype(np.int16)
+    return np.packbits(grey[:, 1:] > grey[:, :-1])
+
+
+def check_files(
+    dataset: Dataset,
+    findings: Findings,
+    store: ContentStore,
+    read: Callable[[Path], np.ndarray],
+    skip_bad: bool,
+    workers: int,
+) -> Iterator[Checked | Dataset]:
+    """Hash every file, decode those whose content is not in `store` yet, and yield the data set without bad ones.
+
+    Args:
+        store: fingerprints (`difference_hash`) of pictures known to be readable.
+        read: decodes one file, H × W × 3 uint8.
+        skip_bad: leave unreadable files out and list them in `findings`; else they are an error.
+
+    Raises:
+        DataError: a file is unreadable (without `skip_bad`), all of a class's are, or none is left.
+    """
+    total = sum(len(split) for split in dataset.splits.values())
+    splits: dict[str, Split] = {}
+    done = 0
+    for name, split in dataset.splits.items():
+        assert isinstance(split, FileSplit)
+        hashes, fresh, prints = [], [], []
+        for path, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
+            done += 1
+            yield Checked(done, total)
+            if isinstance(seen, DltoolError):
+                if not skip_bad:
+                    raise DataError(f"{seen}; remove it, or give --on-bad skip")
+                findings.unreadable.append(str(seen))
+                hashes.append("")
+                continue
+            hashes.append(seen[0])
+            if seen[1] is not None and seen[0] not in fresh:
+                fresh.append(seen[0])
+                prints.append(torch.from_numpy(seen[1]))
+            assert path is not None
+        if fresh:
+            store.add(fresh, torch.stack(prints))
+        splits[name] = with_hashes(split, hashes).take([index for index, h in enumerate(hashes) if h])
+    yield _without_empty(replace(dataset, splits=splits), dataset, findings)
+
+
+def _look_at(path: Path, store: ContentStore, read: Callable[[Path], np.ndarray]) -> tuple[str, np.ndarray | None]:
+    try:
+        name = content_hash(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read ({error.strerror})") from error
+    return name, (None if name in store else difference_hash(read(path)))
+
+
+def _without_empty(checked: Dataset, listed: Dataset, findings: Findings) -> Dataset:
+    bad = len(findings.unreadable)
+    if not len(checked.splits["train"]):
+        raise DataError(f"{listed.name}: none of its pictures can be read; the first: {findings.unreadable[0]}")
+    for index, count in enumerate(checked.counts("train")):
+        if count == 0:
+            raise DataError(
+                f"class {checked.class_names[index]}: none of its training pictures can be read ({bad} bad files)"
+            )
+    return replace(checked, splits={name: split for name, split in checked.splits.items() if len(split)})
+
+
+def find_duplicates(dataset: Dataset, store: ContentStore | None = None) -> list[str]:
+    """Describe equal pictures in two splits or two classes, and (with the store of fingerprints) nearly equal ones."""
+    notes = _exact_duplicates(dataset)
+    names = list(dataset.splits)
+    sizes = [len(split) for split in dataset.splits.values()]
+    if store is not None and max(sizes) <= _LARGEST_COMPARED:
+        for index, first in enumerate(names):
+            for second in names[index + 1 :]:
+                notes += _near_duplicates(dataset, first, second, store)
+    return notes
+
+
+def _exact_duplicates(dataset: Dataset) -> list[str]:
+    homes: dict[str, list[tuple[str, int]]] = {}
+    for name, split in dataset.splits.items():
+        for index, h in enumerate(split.hashes):
+            homes.setdefault(h, []).append((name, index))
+    across = [places for places in homes.values() if len({name for name, _ in places}) > 1]
+    contradicting = [
+        places for places in homes.values() if len({dataset.splits[name].labels[index] for name, index in places}) > 1
+    ]
+    notes = []
+    if across:
+        notes.append(f"{len(across)} pictures stand in more than one split, such as {_places(dataset, across[0])}")
+    if contradicting:
+        example = _places(dataset, contradicting[0])
+        notes.append(f"{len(contradicting)} pictures stand in more than one class, such as {example}")
+    return notes
+
+
+def _near_duplicates(dataset: Dataset, first: str, second: str, store: ContentStore) -> list[str]:
+    """Pairs across two splits whose fingerprints differ in at most 10 of 256 bits, equal files left out."""
+    bits = []
+    for name in (first, second):
+        packed = store.rows(dataset.splits[name].hashes).numpy()
+        bits.append(np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1)
+    distances = (_SIDE * _SIDE - bits[0] @ bits[1].T) / 2
+    pairs = [
+        [(first, int(i)), (second, int(j))]
+        for i, j in np.argwhere(distances <= _NEAR_BITS)
+        if dataset.splits[first].hashes[i] != dataset.splits[second].hashes[j]
+    ]
+    if not pairs:
+        return []
+    return [f"{len(pairs)} nearly equal pairs across {first} and {second}, such as {_places(dataset, pairs[0])}"]
+
+
+def _places(dataset: Dataset, places: list[tuple[str, int]]) -> str:
+    return " and ".join(dataset.splits[name].name(index) for name, index in places[:2])
+
+
+def describe_balance(dataset: Dataset) -> list[str]:
+    """A note if the largest class is at least five times the smallest."""
+    counts = dataset.counts("train")
+    most, least = int(counts.argmax()), int(counts.argmin())
+    if counts[most] < _IMBALANCE * counts[least]:
+        return []
+    names = dataset.class_names
+    return [
+        f"imbalance: {counts[most]} of {names[most]} but {counts[least]} of {names[least]}; "
+        "look at the balanced accuracy, consider --balance weights"
+    ]
+
+
+def count_by_class(dataset: Dataset) -> dict[str, dict[str, int]]:
+    """Samples by split and class."""
+    return {
+        name: {dataset.class_names[label]: count for label, count in sorted(Counter(split.labels.tolist()).items())}
+        for name, split in dataset.splits.items()
+    }

@@ -1,0 +1,93 @@
+"""Class folders: `DATA/<class>/…`, or `DATA/train/<class>/…` beside `val`, `valid` or `test`."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from dltool.data.splits import Dataset, FileSplit
+from dltool.errors import DataError
+from dltool.images.folder import find_pictures, natural_key
+from dltool.images.formats import PICTURE_SUFFIXES
+
+_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+
+
+@dataclass
+class Findings:
+    """What a look at the data found, by kind; every list names files or classes."""
+
+    notes: list[str] = field(default_factory=list)
+    unreadable: list[str] = field(default_factory=list)
+
+
+def read_folder(root: Path, findings: Findings) -> Dataset:
+    """List a folder of class folders; nothing is decoded yet.
+
+    The classes are those of train (or of the only split), in natural order; the other splits are mapped by name.
+    Hidden folders and files that are no pictures are left out, and noted.
+
+    Raises:
+        DataError: no such folder, no classes, one class only, an empty class, or a class that train lacks.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    folders = _class_folders(root, findings)
+    by_split = {_SPLIT_NAMES[f.name.lower()]: f for f in folders if f.name.lower() in _SPLIT_NAMES}
+    if "train" not in by_split:
+        if not folders:
+            raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
+        return Dataset(root.name, *_one_split(root, folders))
+    listed = {name: _class_folders(by_split[name], findings) for name in ("train", "val", "test") if name in by_split}
+    class_names, splits = _one_split(by_split["train"], listed["train"])
+    for name in [name for name in listed if name != "train"]:
+        splits[name] = _other_split(by_split[name], listed[name], class_names, findings)
+    for folder in folders:
+        if folder.name.lower() not in _SPLIT_NAMES:
+            findings.notes.append(f"{folder}: beside train/, so not used")
+    return Dataset(root.name, class_names, splits)
+
+
+def _one_split(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
+    pictures = {folder.name: find_pictures(folder) for folder in folders}
+    if not any(pictures.values()):
+        raise DataError(f"{root}: no pictures in its class folders")
+    if len(pictures) == 1:
+        raise DataError(f"{root}: one class only ({folders[0].name}); at least two are needed")
+    for name, found in pictures.items():
+        if not found:
+            raise DataError(f"{root / name}: an empty class; add pictures or remove the folder")
+    labels = np.repeat(np.arange(len(pictures)), [len(found) for found in pictures.values()])
+    return tuple(pictures), {"train": FileSplit(tuple(p for found in pictures.values() for p in found), labels)}
+
+
+def _other_split(root: Path, folders: list[Path], class_names: tuple[str, ...], findings: Findings) -> FileSplit:
+    paths: list[Path] = []
+    labels: list[int] = []
+    for folder in folders:
+        found = find_pictures(folder)
+        if folder.name not in class_names and found:
+            known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
+            raise DataError(f"{folder}: a class that train lacks; train has {known}")
+        if folder.name in class_names:
+            paths += found
+            labels += [class_names.index(folder.name)] * len(found)
+    if not paths:
+        raise DataError(f"{root}: no pictures in its class folders")
+    absent = [name for index, name in enumerate(class_names) if index not in labels]
+    if absent:
+        findings.notes.append(f"{root}: no pictures of {', '.join(absent)}")
+    return FileSplit(tuple(paths), np.array(labels))
+
+
+def _class_folders(root: Path, findings: Findings) -> list[Path]:
+    try:
+        entries = sorted(root.iterdir(), key=natural_key)
+    except OSError as error:
+        raise DataError(f"{root}: cannot be listed ({error.strerror})") from error
+    hidden = [entry for entry in entries if entry.is_dir() and entry.name.startswith(".")]
+    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in PICTURE_SUFFIXES]
+    findings.notes += [f"{entry}: hidden, so no class" for entry in hidden]
+    if loose:
+        findings.notes.append(f"{root}: {len(loose)} pictures in no class folder ({loose[0].name}, …) are not used")
+    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]

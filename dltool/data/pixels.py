@@ -1,0 +1,58 @@
+"""Decoded pictures, scaled to what the network needs and kept in memory while there is room."""
+
+import os
+import threading
+from pathlib import Path
+
+import numpy as np
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.data.splits import Split
+from dltool.images.read import read_picture
+
+_SHARE_OF_MEMORY = 0.2
+_MOST_BYTES = 4 * 2**30
+
+
+class PixelReader:
+    """Reads pictures scaled to the preprocessing's shorter side; each is decoded once if all fit into memory.
+
+    What it returns does not depend on what it kept, so runs agree bit for bit whatever the machine's memory.
+    """
+
+    def __init__(self, preprocessing: Preprocessing, max_bytes: int | None = None) -> None:
+        """Keep at most `max_bytes` (None: a fifth of the machine's memory, at most 4 GiB)."""
+        self.preprocessing = preprocessing
+        self._left = _default_budget() if max_bytes is None else max_bytes
+        self._kept: dict[str, np.ndarray] = {}
+        self._lock = threading.Lock()
+
+    def read_file(self, path: Path) -> np.ndarray:
+        """Return the picture in `path`, H × W × 3 uint8, its shorter side `preprocessing.resize`.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        kept = self._kept.get(str(path))
+        if kept is not None:
+            return kept
+        pixels = self.preprocessing.scale_pixels(read_picture(path, shortest_side=self.preprocessing.resize).pixels)
+        with self._lock:
+            if pixels.nbytes <= self._left and str(path) not in self._kept:
+                self._left -= pixels.nbytes
+                self._kept[str(path)] = pixels
+        return pixels
+
+    def read(self, split: Split, index: int) -> np.ndarray:
+        """Return one sample of a split, scaled likewise."""
+        if hasattr(split, "paths"):
+            return self.read_file(split.paths[index])
+        return self.preprocessing.scale_pixels(split.read(index))
+
+
+def _default_budget() -> int:
+    try:
+        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # Windows has no sysconf
+        memory = 8 * 2**30
+    return min(_MOST_BYTES, int(memory * _SHARE_OF_MEMORY))

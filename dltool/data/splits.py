@@ -1,0 +1,183 @@
+"""Labelled samples in splits, and how one split is cut in two: stratified, by content."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from dltool.errors import DataError, SettingsError
+from dltool.files import write_atomically
+from dltool.images.read import read_picture
+
+
+@dataclass(frozen=True)
+class FileSplit:
+    """Picture files with their classes.
+
+    Attributes:
+        paths: one per sample.
+        labels: N int64, indices into the data set's class names.
+        hashes: content hash of every file; filled in by the data check, empty before.
+    """
+
+    paths: tuple[Path, ...]
+    labels: np.ndarray
+    hashes: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def name(self, index: int) -> str:
+        """What a report calls the sample: its path."""
+        return str(self.paths[index])
+
+    def read(self, index: int, shortest_side: int | None = None) -> np.ndarray:
+        """Decode one picture, H × W × 3 uint8; see `read_picture` for `shortest_side`."""
+        return read_picture(self.paths[index], shortest_side=shortest_side).pixels
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "FileSplit":
+        """The samples at `indices`, in that order."""
+        hashes = tuple(self.hashes[i] for i in indices) if self.hashes else ()
+        return FileSplit(tuple(self.paths[i] for i in indices), self.labels[np.asarray(indices, dtype=int)], hashes)
+
+
+@dataclass(frozen=True)
+class ArraySplit:
+    """Small pictures in memory.
+
+    Attributes:
+        images: N × H × W (grey) or N × H × W × 3 uint8.
+        labels: N int64.
+        source: what samples are called after, such as `mnist/train`.
+        numbers: N, each sample's number in its source.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray
+    source: str
+    numbers: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+
+    def __post_init__(self) -> None:
+        if len(self.numbers) != len(self.labels):
+            object.__setattr__(self, "numbers", np.arange(len(self.labels)))
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @cached_property
+    def hashes(self) -> tuple[str, ...]:
+        """Content hash of every picture."""
+        return tuple(content_hash(image.tobytes()) for image in self.images)
+
+    def name(self, index: int) -> str:
+        """What a report calls the sample: source and number."""
+        return f"{self.source}/{self.numbers[index]}"
+
+    def read(self, index: int, shortest_side: int | None = None) -> np.ndarray:
+        """One picture, H × W × 3 uint8; `shortest_side` is for files only."""
+        image = self.images[index]
+        return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+
+    def take(self, indices: Sequence[int] | np.ndarray) -> "ArraySplit":
+        """The samples at `indices`, in that order."""
+        index = np.asarray(indices, dtype=int)
+        return ArraySplit(self.images[index], self.labels[index], self.source, self.numbers[index])
+
+
+Split = FileSplit | ArraySplit
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Classes in index order and the splits by name (`train`, `val`, `test`), of which `train` is never absent."""
+
+    name: str
+    class_names: tuple[str, ...]
+    splits: dict[str, Split]
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the pictures are arrays rather than files."""
+        return isinstance(self.splits["train"], ArraySplit)
+
+    def counts(self, split: str) -> np.ndarray:
+        """Samples of each class in a split."""
+        return np.bincount(self.splits[split].labels, minlength=len(self.class_names))
+
+
+def content_hash(content: bytes) -> str:
+    """Hash of 128 bits as hexadecimal text; equal contents and, for all practical purposes, only they share it."""
+    return hashlib.blake2b(content, digest_size=16).hexdigest()
+
+
+def check_fractions(val: float, test: float) -> None:
+    """Raise SettingsError unless both shares are at least 0 and leave something for training."""
+    for option, value in (("--val", val), ("--test", test)):
+        if not 0 <= value < 1:
+            raise SettingsError(f"{option} {value}: a share from 0 to below 1 is needed")
+    if val + test >= 1:
+        raise SettingsError(f"--val {val} --test {test}: nothing is left to train on")
+
+
+def split_off(split: Split, shares: dict[str, float], seed: int, rest: str = "train") -> dict[str, Split]:
+    """Cut stratified shares off a split; what remains is called `rest`.
+
+    Within each class the samples are ordered by a hash of their content and the seed and the shares are cut off that
+    order, so that neither file names nor folders matter and equal pictures always land on the same side, even if
+    they stand in two classes. Every class keeps at least one sample in `rest`.
+    """
+    rank = {h: hashlib.blake2b(f"{seed}:{h}".encode(), digest_size=8).digest() for h in set(split.hashes)}
+    home: dict[str, str] = {}
+    for label in np.unique(split.labels):
+        members = [split.hashes[i] for i in np.flatnonzero(split.labels == label)]
+        order = sorted(set(members), key=rank.__getitem__)
+        place = 0
+        for name, share in shares.items():
+            wanted = round(share * len(members)) or int(share > 0)
+            taken = sum(members.count(h) for h in order if home.get(h) == name)
+            while taken < wanted and place < len(order) - 1:
+                if order[place] not in home:
+                    home[order[place]] = name
+                    taken += members.count(order[place])
+                place += 1
+    names = np.array([home.get(h, rest) for h in split.hashes])
+    return {name: split.take(np.flatnonzero(names == name)) for name in (rest, *shares) if (names == name).any()}
+
+
+def apply_splits_csv(split: Split, path: Path) -> dict[str, Split]:
+    """Divide a split as an earlier run's `splits.csv` did, by content.
+
+    Raises:
+        DataError: the file cannot be read, or a sample is not in it.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            homes = {row["content"]: row["split"] for row in csv.DictReader(file)}
+    except (OSError, KeyError, csv.Error) as error:
+        raise DataError(f"{path}: not a splits file of dltool") from error
+    absent = next((i for i, h in enumerate(split.hashes) if h not in homes), None)
+    if absent is not None:
+        raise DataError(f"{split.name(absent)}: not in {path}")
+    names = np.array([homes[h] for h in split.hashes])
+    return {name: split.take(np.flatnonzero(names == name)) for name in dict.fromkeys(homes.values())}
+
+
+def write_splits_csv(path: Path, dataset: Dataset) -> None:
+    """Write which sample is in which split: columns `sample,class,split,content`."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["sample", "class", "split", "content"])
+    for name, split in dataset.splits.items():
+        for index in range(len(split)):
+            writer.writerow([split.name(index), dataset.class_names[split.labels[index]], name, split.hashes[index]])
+    write_atomically(path, buffer.getvalue().encode())
+
+
+def with_hashes(split: FileSplit, hashes: Iterable[str]) -> FileSplit:
+    """The same samples with their content hashes."""
+    return replace(split, hashes=tuple(hashes))

@@ -1,0 +1,154 @@
+"""Where training batches come from: tensors on the device, or picture files decoded and varied on the way."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from torch import Tensor
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.data.pixels import PixelReader
+from dltool.data.splits import ArraySplit, Split
+from dltool.errors import DltoolError
+from dltool.finetune.augment import augment_pixels
+from dltool.finetune.settings import Augment
+from dltool.images.stream import read_ahead
+from dltool.training.seeds import numpy_generator
+
+_LARGEST_SHIFT = 2
+
+
+class FeatureSource:
+    """Cached features: V views × N × D on the device; each epoch draws one view of every sample."""
+
+    def __init__(self, views: Tensor, seed: int) -> None:
+        self._views = views
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return self._views.shape[1]
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """Yield the features of each part's samples."""
+        view = numpy_generator(self._seed, "view", epoch).integers(len(self._views), size=len(self))
+        for part in parts:
+            yield self._views[torch.from_numpy(view[part]), torch.from_numpy(part)]
+
+
+class ResidentSource:
+    """Small pictures, N × C × H × W uint8 on the device, normalised as they are indexed."""
+
+    def __init__(self, images: Tensor, preprocessing: Preprocessing, augment: Augment, seed: int) -> None:
+        self._images = images
+        self._preprocessing = preprocessing
+        self._augment = augment
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self._images)
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """Yield each part's pictures as N × C × H × W floats; `basic` shifts each by up to two pixels."""
+        shifts = None
+        if self._augment is not Augment.NONE:
+            random = numpy_generator(self._seed, "shift", epoch)
+            shifts = random.integers(0, 2 * _LARGEST_SHIFT + 1, size=(len(self), 2))
+        for part in parts:
+            images = self._images[torch.from_numpy(part)]
+            if shifts is not None:
+                images = _shifted(images, torch.from_numpy(shifts[part]).to(images.device))
+            yield normalize_small(images, self._preprocessing)
+
+
+class PictureSource:
+    """Picture files: read, varied and stacked by threads, one batch each, ahead of the network."""
+
+    def __init__(
+        self, split: Split, reader: PixelReader, augment: Augment, seed: int, device: torch.device, workers: int
+    ) -> None:
+        self._split = split
+        self._reader = reader
+        self._augment = augment
+        self._seed = seed
+        self._device = device
+        self._workers = workers
+
+    def __len__(self) -> int:
+        return len(self._split)
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """Yield each part's pictures as normalised N × 3 × crop × crop floats on the device, channels last.
+
+        Raises:
+            DataError: a picture cannot be read any more.
+        """
+        for _, pixels in read_ahead(parts, lambda part: self._stack(part, epoch), self._workers):
+            if isinstance(pixels, DltoolError):
+                raise pixels
+            yield to_device(pixels, self._reader.preprocessing, self._device)
+
+    def _stack(self, part: np.ndarray, epoch: int) -> np.ndarray:
+        preprocessing = self._reader.preprocessing
+        return np.stack(
+            [
+                augment_pixels(
+                    self._reader.read(self._split, int(index)),
+                    self._augment,
+                    preprocessing,
+                    numpy_generator(self._seed, "augment", epoch, int(index)),
+                )
+                for index in part
+            ]
+        )
+
+
+def to_device(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+    """N × H × W × 3 uint8 pixels as normalised N × 3 × H × W floats; what crosses to the device is uint8."""
+    images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    return preprocessing.normalize(images.float() / 255).contiguous(memory_format=torch.channels_last)
+
+
+def resident_images(split: Split, reader: PixelReader, in_channels: int) -> Tensor:
+    """All pictures of a split as N × C × H × W uint8 on the CPU.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    side = reader.preprocessing.crop
+    if isinstance(split, ArraySplit) and split.images.shape[1:3] == (side, side):
+        images = split.images if split.images.ndim == 4 else split.images[..., None]
+        if images.shape[-1] == in_channels:
+            return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pictures = [
+        input_pixels(reader.read(split, index), reader.preprocessing, in_channels) for index in range(len(split))
+    ]
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
+
+
+def input_pixels(pixels: np.ndarray, preprocessing: Preprocessing, in_channels: int) -> np.ndarray:
+    """H × W × 3 pixels as the crop × crop × `in_channels` ones that a network sees."""
+    cropped = preprocessing.crop_pixels(pixels)
+    if in_channels == 3:
+        return cropped
+    return np.asarray(Image.fromarray(cropped).convert("L"))[..., None]
+
+
+def normalize_small(images: Tensor, preprocessing: Preprocessing) -> Tensor:
+    """(x - mean) / std of N × C × H × W uint8 pictures, grey ones with the first channel's numbers."""
+    channels = images.shape[1]
+    mean = torch.tensor(preprocessing.mean[:channels], device=images.device).view(-1, 1, 1)
+    std = torch.tensor(preprocessing.std[:channels], device=images.device).view(-1, 1, 1)
+    return (images.float() / 255 - mean) / std
+
+
+def _shifted(images: Tensor, offsets: Tensor) -> Tensor:
+    """Cut every picture at its own offset (0 to 4 down and right) out of a frame of two black pixels."""
+    height, width = images.shape[2:]
+    framed = F.pad(images, (_LARGEST_SHIFT,) * 4)
+    rows = (offsets[:, :1] + torch.arange(height, device=images.device))[:, None, :, None]
+    columns = (offsets[:, 1:] + torch.arange(width, device=images.device))[:, None, None, :]
+    sample = torch.arange(len(images), device=images.device)[:, None, None, None]
+    channel = torch.arange(images.shape[1], device=images.device)[None, :, None, None]
+    return framed[sample, channel, rows, columns]

@@ -1,0 +1,72 @@
+"""A trained classifier with what it needs to answer: class names and preprocessing; to a model file and back."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.errors import ModelError
+from dltool.finetune.network import Classifier, build_classifier
+from dltool.finetune.settings import SMALL_NETWORKS
+from dltool.training.model_file import ModelFile, load_model, restore_module
+
+COMMAND = "finetune"
+_ARCHITECTURE = "classifier"
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """A classifier and its description; `arguments` build the module again (`build_classifier`).
+
+    `precision` is the setting that it was trained with.
+    """
+
+    module: Classifier
+    arguments: dict[str, Any]
+    class_names: tuple[str, ...]
+    preprocessing: Preprocessing
+    precision: str = "auto"
+
+    @property
+    def small(self) -> bool:
+        """Whether it is one of the small networks, whose answers are not worth caching."""
+        return self.arguments["backbone"] in SMALL_NETWORKS
+
+    @property
+    def in_channels(self) -> int:
+        """1 for a network of grey pictures, else 3."""
+        return self.arguments["in_channels"]
+
+    def to_file(self, metrics: dict[str, Any], settings: dict[str, Any]) -> ModelFile:
+        """Everything that `from_file` needs, and where it came from."""
+        return ModelFile(
+            command=COMMAND,
+            architecture=_ARCHITECTURE,
+            arguments=self.arguments,
+            tensors=self.module.state_dict(),
+            class_names=self.class_names,
+            preprocessing=self.preprocessing,
+            metrics=metrics,
+            settings=settings,
+        )
+
+
+def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
+    """Read a classifier in eval mode on the CPU; a run folder stands for its best model.
+
+    Raises:
+        ModelError: no such file, or not a model of `dltool finetune`.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        path = path / "model.safetensors"
+    file = load_model(path, COMMAND)
+    if file.architecture != _ARCHITECTURE or file.preprocessing is None or not file.class_names:
+        raise ModelError(f"{path}: not a classifier that this version knows ({file.architecture})")
+    try:
+        module = build_classifier(file.arguments)
+    except ModelError as error:
+        raise ModelError(f"{path}: {error}") from error
+    restore_module(module, file.tensors, path)
+    precision = file.settings.get("precision", "auto")
+    return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file

@@ -1,0 +1,177 @@
+"""`--compare`: the same data learnt in every way at equal epochs, in one table and one page."""
+
+import base64
+import html
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.registry import create_backbone
+from dltool.data.load import DataReport, DataSettings
+from dltool.data.pixels import PixelReader
+from dltool.data.splits import Dataset
+from dltool.errors import DataError
+from dltool.files import write_atomically
+from dltool.finetune.features import FeatureExtractor
+from dltool.finetune.metrics import classification_metrics
+from dltool.finetune.name_match import match_classes, zero_shot_logits
+from dltool.finetune.network import remove_classifier
+from dltool.finetune.settings import FinetuneSettings, Strategy
+from dltool.finetune.train import Event, FinetuneResult, Surroundings, finetune
+from dltool.plots import plot_intervals
+from dltool.training.run_folder import RunFolder
+
+_WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
+_EPOCHS = 4
+# From this share of the classes named as one of ImageNet's, its pictures were probably seen in pretraining.
+_NAMED_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class CompareRow:
+    """One way's figures on the same pictures (`split`: test, else val)."""
+
+    name: str
+    split: str
+    metrics: dict[str, Any]
+    seconds: float
+    epochs: int
+    trainable: int
+    total: int
+    note: str = ""
+
+
+def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event | CompareRow]:
+    """Yield the events of each run and a CompareRow after it; runs are written below the run's folder.
+
+    Raises:
+        DataError: the data cannot be used.
+    """
+    settings = replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE, epochs=settings.epochs or _EPOCHS)
+    dataset: Dataset | None = None
+    rows: list[CompareRow] = []
+    for way in _WAYS:
+        own = around
+        if around.run is not None:
+            own = replace(around, run=RunFolder(around.run.path / way.value))
+            own.run.create(overwrite=True)
+        # The rates that the user gave are for the way that he has in mind; here each way takes its own.
+        chosen = replace(settings, strategy=way, lr=None, head_lr=None)
+        for event in finetune(data, chosen, own):
+            if isinstance(event, DataReport) and dataset is None:
+                dataset = event.dataset
+                yield event
+                started = time.perf_counter()
+                yield from _zero_shot(dataset, settings, around, started)
+            elif isinstance(event, FinetuneResult):
+                rows.append(_row(way.value, event))
+                yield rows[-1]
+            elif not isinstance(event, DataReport):
+                yield event
+
+
+def _row(name: str, result: FinetuneResult) -> CompareRow:
+    return CompareRow(
+        name=name,
+        split="test" if result.test_metrics else "val",
+        metrics=result.test_metrics or result.metrics,
+        seconds=result.seconds,
+        epochs=result.epochs,
+        trainable=sum(block.trainable for block in result.parameters),
+        total=sum(block.total for block in result.parameters),
+    )
+
+
+def _zero_shot(
+    dataset: Dataset, settings: FinetuneSettings, around: Surroundings, started: float
+) -> Iterator[Event | CompareRow]:
+    """The untouched 1000-class network; right only where its top answer is the class or one of its kinds."""
+    backbone = create_backbone(settings.backbone, settings.weights, settings.seed)
+    total = sum(p.numel() for p in backbone.module.parameters())
+    body, _, layer = remove_classifier(backbone)
+    name = "test" if "test" in dataset.splits else "val"
+    matches = match_classes(dataset.class_names)
+    unnamed = [c for c, rows in matches.items() if not rows]
+    if layer is None or layer.out_features != 1000 or len(unnamed) == len(dataset.class_names):
+        return
+    split = dataset.splits[name]
+    extractor = FeatureExtractor(body, backbone.preprocessing, around.device, cache=around.cache)
+    yield from extractor.fill(split, PixelReader(backbone.preprocessing), around.workers)
+    with torch.inference_mode():
+        answers = layer(extractor.store().rows(split.hashes))
+    metrics = _zero_shot_metrics(answers, torch.from_numpy(split.labels), dataset.class_names)
+    note = f"no ImageNet class is named like {', '.join(unnamed[:4])}" if unnamed else ""
+    yield CompareRow("zero-shot", name, metrics, time.perf_counter() - started, 0, 0, total, note)
+
+
+def _zero_shot_metrics(answers: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
+    """Metrics in which an answer outside one's own classes is a mistake."""
+    scores, own = zero_shot_logits(answers, class_names)
+    # One more class for every answer outside one's own: never true, never right.
+    other = torch.where(own, float("-inf"), float("inf"))[:, None]
+    extended = torch.cat([scores, other], dim=1).clamp(-1e4, 1e4)
+    metrics = classification_metrics(extended, labels, (*class_names, "(another class)"))
+    f1 = [row["f1"] for row in metrics["per_class"].values() if row["samples"]]
+    forced = (scores.argmax(1) == labels).double().mean()
+    return metrics | {"macro_f1": sum(f1) / len(f1), "forced_choice_accuracy": float(forced)}
+
+
+def comparison_table(rows: Sequence[CompareRow]) -> list[str]:
+    """Lines of the table."""
+    lines = [
+        f"{'way':10}  {'accuracy':>8}  {'95 % interval':>14}  {'macro-F1':>8}  {'epochs':>6}  {'time':>8}  trainable"
+    ]
+    for row in rows:
+        low, high = row.metrics["accuracy_interval"]
+        lines.append(
+            f"{row.name:10}  {100 * row.metrics['accuracy']:6.1f} %  {100 * low:5.1f} to {100 * high:5.1f}  "
+            f"{100 * row.metrics['macro_f1']:6.1f} %  {row.epochs:6}  {row.seconds:6.1f} s  "
+            f"{row.trainable:,} of {row.total:,}"
+        )
+    return lines
+
+
+def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> list[str]:
+    """What a reader of the table should know."""
+    notes = [f"accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"] if rows else []
+    notes += [f"{row.name}: {row.note}" for row in rows if row.note]
+    matches = match_classes(tuple(class_names))
+    named = [name for name, found in matches.items() if found]
+    if len(named) >= _NAMED_SHARE * len(class_names):
+        notes.append(
+            f"{', '.join(named[:4])}: named like classes of ImageNet, so these very pictures may have been in the "
+            "pretraining; zero-shot and tuned figures can be too good for new data"
+        )
+    return notes
+
+
+def write_page(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
+    """Write `compare.png` and the page `compare.html`, which holds it; return the notes.
+
+    Raises:
+        DataError: there is nothing to compare.
+    """
+    if not rows:
+        raise DataError("nothing was compared")
+    class_names = list(rows[-1].metrics["per_class"])
+    notes = comparison_notes(rows, class_names)
+    bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]
+    title = f"Accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"
+    plot_intervals(folder / "compare.png", bars, "accuracy (%), with 95 % interval", title)
+    picture = base64.b64encode((folder / "compare.png").read_bytes()).decode()
+    table = "\n".join(comparison_table(rows))
+    listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    page = (
+        "<!doctype html><meta charset='utf-8'><title>dltool: comparison</title>"
+        "<style>body{font:16px sans-serif;margin:2em auto;max-width:60em}pre{font-size:14px}</style>"
+        f"<h1>{html.escape(', '.join(class_names[:8]))}</h1><img src='data:image/png;base64,{picture}' alt='{title}'>"
+        f"<pre>{html.escape(table)}</pre><ul>{listed}</ul>"
+    )
+    write_atomically(folder / "compare.html", page.encode())
+    return notes

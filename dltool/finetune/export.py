@@ -1,0 +1,102 @@
+"""Classifiers as ONNX files that hold normalisation, class names and preprocessing."""
+
+import io
+import json
+import logging
+import warnings
+from contextlib import redirect_stdout
+from dataclasses import asdict
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dltool.errors import DltoolError, ModelError
+from dltool.files import write_atomically
+from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.training.seeds import new_generator
+
+_OPSET = 18
+_TOLERANCE = 1e-3
+
+
+class _FromPixels(nn.Module):
+    """The classifier on N × crop × crop × 3 uint8 pixels."""
+
+    def __init__(self, classifier: TrainedClassifier) -> None:
+        super().__init__()
+        self.classifier = classifier.module
+        self.grey = classifier.in_channels == 1
+        channels = classifier.in_channels
+        self.register_buffer("mean", torch.tensor(classifier.preprocessing.mean[:channels]).view(-1, 1, 1))
+        self.register_buffer("std", torch.tensor(classifier.preprocessing.std[:channels]).view(-1, 1, 1))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        images = pixels.permute(0, 3, 1, 2).float()
+        if self.grey:  # ITU-R 601-2 luma, as Pillow converts
+            images = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).round()
+        return self.classifier((images / 255 - self.mean) / self.std)
+
+
+def export_onnx(classifier: TrainedClassifier, path: Path) -> float | None:
+    """Write the model and compare it with the original on random pictures.
+
+    Its input `pixels` is N × crop × crop × 3 uint8 of any N, already scaled and cropped; its output `logits`
+    N × classes. The file's metadata has `class_names` and `preprocessing` as JSON.
+
+    Returns:
+        The largest difference of a logit; None where onnxruntime is not installed.
+
+    Raises:
+        DltoolError: the package `onnx` is missing, or the file cannot be written.
+        ModelError: the network cannot be exported, or the exported one answers differently.
+    """
+    for package in ("onnx", "onnxscript"):
+        if find_spec(package) is None:
+            raise DltoolError(f"exporting needs the package '{package}': pip install onnx onnxscript")
+    import onnx
+
+    side = classifier.preprocessing.crop
+    module = _FromPixels(classifier).eval()
+    noise = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8, generator=new_generator("export"))
+    try:
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+            program = torch.onnx.export(
+                module,
+                (noise,),
+                dynamo=True,
+                input_names=["pixels"],
+                output_names=["logits"],
+                dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
+                opset_version=_OPSET,
+                verbose=False,
+            )
+    except Exception as error:  # the exporter raises its own types for what it cannot express
+        reason = " ".join(str(error).split())[:160]
+        raise ModelError(f"this network cannot be exported to ONNX ({reason})") from error
+    model = program.model_proto
+    texts = {"class_names": classifier.class_names, "preprocessing": asdict(classifier.preprocessing)}
+    onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in texts.items()})
+    content = model.SerializeToString()
+    difference = _compare(module, content, noise)
+    write_atomically(path, content)
+    return difference
+
+
+def _compare(module: nn.Module, content: bytes, pixels: Tensor) -> float | None:
+    if find_spec("onnxruntime") is None:
+        return None
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    answer = session.run(["logits"], {"pixels": pixels.numpy()})[0]
+    with torch.inference_mode():
+        expected = module(pixels).numpy()
+    difference = float(np.abs(answer - expected).max())
+    if difference > _TOLERANCE * max(1.0, float(np.abs(expected).max())):
+        raise ModelError(f"the exported network answers differently (by {difference:.2g}); nothing was written")
+    return difference

@@ -1,0 +1,34 @@
+"""`--preview-augment`: one training picture as the epochs will see it."""
+
+from pathlib import Path
+
+from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.registry import create_backbone
+from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.pixels import PixelReader
+from dltool.data.store import ContentStore
+from dltool.errors import SettingsError
+from dltool.finetune.report import preview_augmentation
+from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings
+from dltool.images.write import write_picture
+
+
+def write_preview(file: Path, data: DataSettings, settings: FinetuneSettings, workers: int) -> None:
+    """Write a sheet of one training picture as evaluation and nine epochs see it.
+
+    Raises:
+        DataError: the data cannot be used.
+        SettingsError: the small networks shift tensors on the device instead.
+    """
+    if settings.backbone in SMALL_NETWORKS:
+        raise SettingsError(
+            f"--preview-augment: not for --backbone {settings.backbone}, which only shifts its pictures"
+        )
+    preprocessing = create_backbone(settings.backbone or DEFAULT_BACKBONE, "none").preprocessing
+    if settings.size:
+        preprocessing = preprocessing.at_size(settings.size)
+    reader = PixelReader(preprocessing)
+    for event in load_data(data, ContentStore(None), reader.read_file, workers):
+        if isinstance(event, DataReport):
+            kind = Augment.BASIC if settings.augment is Augment.AUTO else settings.augment
+            write_picture(file, preview_augmentation(event.dataset.splits["train"], reader, kind, settings.seed))

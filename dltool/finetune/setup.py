@@ -1,0 +1,353 @@
+"""What is trained, in which order, and on what: from settings and data to phases."""
+
+import copy
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.registry import Backbone, create_backbone
+from dltool.data.pixels import PixelReader
+from dltool.data.splits import Dataset
+from dltool.errors import SettingsError
+from dltool.finetune.batches import FeatureSource, PictureSource, ResidentSource, normalize_small, resident_images
+from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.finetune.features import Extracted, FeatureExtractor
+from dltool.finetune.name_match import start_from_names
+from dltool.finetune.network import (
+    Block,
+    Classifier,
+    MultiScale,
+    build_classifier,
+    find_blocks,
+    loose_parameters,
+    new_head,
+    remove_classifier,
+)
+from dltool.finetune.phase import Phase
+from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, HeadInit, Strategy
+from dltool.finetune.small import channel_statistics
+from dltool.training import distributed
+from dltool.training.seeds import seeded
+
+_LARGER = 9 / 7
+_MEASURED = 1024
+
+
+@dataclass(frozen=True)
+class BlockParameters:
+    """How many parameters of a block are trained, of how many."""
+
+    name: str
+    trainable: int
+    total: int
+
+
+@dataclass
+class Workbench:
+    """Everything that the phases of one run share; `bf16` is for the arithmetic of training."""
+
+    dataset: Dataset
+    settings: FinetuneSettings
+    device: torch.device
+    bf16: bool
+    workers: int
+    cache: Path | None
+    parameters: list[BlockParameters] = field(default_factory=list)
+
+    @property
+    def num_classes(self) -> int:
+        """Number of classes of the data set."""
+        return len(self.dataset.class_names)
+
+    def labels(self, split: str) -> Tensor:
+        """N int64 on the CPU."""
+        return torch.from_numpy(self.dataset.splits[split].labels.astype(np.int64))
+
+    def phase_options(self) -> dict[str, Any]:
+        """What all phases of a run have in common."""
+        labels = self.labels("train")
+        counts = torch.bincount(labels, minlength=self.num_classes).clamp_min(1).float()
+        weights = len(labels) / (self.num_classes * counts)
+        balance = self.settings.balance
+        return {
+            "labels": labels.to(self.device),
+            "val_labels": self.labels("val"),
+            "class_weights": weights.to(self.device) if balance is Balance.WEIGHTS else None,
+            "draw": weights[labels].double().numpy() if balance is Balance.SAMPLER else None,
+        }
+
+
+class Body:
+    """A pretrained backbone without its last layer, at the size that a strategy wants, with its reader and features."""
+
+    def __init__(self, bench: Workbench, backbone: Backbone, multiscale: bool) -> None:
+        """Take `backbone` apart (a copy of it), for one size of pictures or two."""
+        settings = bench.settings
+        copied = replace(backbone, module=copy.deepcopy(backbone.module))
+        network, dim, self.imagenet = remove_classifier(copied)
+        self.preprocessing, self.small = input_size(network, backbone.preprocessing, settings.size, multiscale)
+        self.module: nn.Module = MultiScale(network, self.small) if self.small else network
+        self.dim = 2 * dim if self.small else dim
+        self.reader = PixelReader(self.preprocessing)
+        self._bench = bench
+        self._extractor: FeatureExtractor | None = None
+
+    @property
+    def extractor(self) -> FeatureExtractor:
+        """The body as it is now, as a function with a cache behind it."""
+        if self._extractor is None:
+            bench = self._bench
+            bf16 = bench.settings.precision == "bf16"  # as `predict` will compute them, on any device
+            self._extractor = FeatureExtractor(self.module, self.preprocessing, bench.device, bf16, bench.cache)
+        return self._extractor
+
+    def fill(self, *splits: str, flipped: bool = False) -> Iterator[Extracted]:
+        """Compute the features of whole splits that are not cached yet."""
+        for name in splits:
+            yield from self.extractor.fill(
+                self._bench.dataset.splits[name], self.reader, self._bench.workers, flipped=flipped
+            )
+
+    def features(self, split: str, flipped: bool = False) -> Tensor:
+        """N × D features of a filled split, on the CPU."""
+        return self.extractor.store(flipped).rows(self._bench.dataset.splits[split].hashes)
+
+
+def input_size(network: nn.Module, own: Preprocessing, size: int, multiscale: bool) -> tuple[Preprocessing, int | None]:
+    """Preprocessing for `size` (0: the weights' own), and the smaller of two sizes where `multiscale` is wanted.
+
+    Networks trained on random crops see objects larger than test pictures show them, so that 9/7 of the training
+    size suits them (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); features at it and
+    at the training size, side by side, were the most even over data sets. A network of one fixed size keeps it.
+
+    Raises:
+        SettingsError: the network cannot work at `size`.
+    """
+    if not multiscale:
+        wanted = own.at_size(size) if size else own
+        if size and not _accepts(network, size):
+            raise SettingsError(f"--size {size}: this backbone cannot work at it; leave it out")
+        return wanted, None
+    large = size or round(own.crop * _LARGER / 32) * 32
+    small = round(large / _LARGER)
+    if not (_accepts(network, large) and _accepts(network, small)):
+        return own, None
+    return replace(own, crop=large, resize=own.resize + large - own.crop if large > own.crop else large), small
+
+
+def _accepts(network: nn.Module, side: int) -> bool:
+    try:
+        with torch.no_grad():
+            network.eval()(torch.zeros(1, 3, side, side))
+    except (RuntimeError, AssertionError, ValueError):
+        return False
+    return True
+
+
+def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:
+    """A body with a new head, both on the device."""
+    settings = bench.settings
+    with seeded(settings.seed, "head"):
+        head = new_head(settings.head, body.dim, bench.num_classes, settings.hidden, settings.dropout)
+    arguments = {
+        "backbone": settings.backbone,
+        "head": settings.head.value,
+        "hidden": settings.hidden,
+        "dropout": settings.dropout,
+        "num_classes": bench.num_classes,
+        "in_channels": 3,
+        "image_size": body.preprocessing.crop,
+        "small": body.small,
+    }
+    module = Classifier(body.module, head).to(bench.device, memory_format=torch.channels_last)
+    return TrainedClassifier(module, arguments, bench.dataset.class_names, body.preprocessing)
+
+
+def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
+    """One of the small networks for the data set's pictures, its normalisation measured on train."""
+    settings, train = bench.settings, bench.dataset.splits["train"]
+    grey = bench.dataset.in_memory and train.images.ndim == 3
+    natural = train.images.shape[1] if bench.dataset.in_memory else 28
+    side = settings.size or natural
+    reader = PixelReader(Preprocessing(resize=side, crop=side))
+    mean, std = channel_statistics(resident_images(train, reader, 1 if grey else 3))
+    arguments = {
+        "backbone": settings.backbone,
+        "num_classes": bench.num_classes,
+        "in_channels": 1 if grey else 3,
+        "image_size": side,
+        "seed": settings.seed,
+    }
+    preprocessing = replace(reader.preprocessing, mean=mean, std=std)
+    module = build_classifier(arguments).to(bench.device)
+    classifier = TrainedClassifier(module, arguments, bench.dataset.class_names, preprocessing)
+    return classifier, PixelReader(preprocessing)
+
+
+def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelReader, **extra: Any) -> Phase:
+    """Train a small network from scratch on pictures that lie on the device."""
+    settings, preprocessing = bench.settings, classifier.preprocessing
+    images = {
+        name: resident_images(bench.dataset.splits[name], reader, classifier.in_channels).to(bench.device)
+        for name in ("train", "val")
+    }
+    bench.parameters = count_parameters(classifier.module, find_blocks(classifier.module.body))
+
+    def validate(model: nn.Module) -> Tensor:
+        return torch.cat([model(normalize_small(part, preprocessing)).cpu() for part in images["val"].split(1000)])
+
+    return Phase(
+        number=0,
+        name=Strategy.SCRATCH.value,
+        epochs=settings.epochs,
+        model=classifier.module,
+        groups=_split_decay(list(classifier.module.parameters()), settings.lr),
+        source=ResidentSource(images["train"], preprocessing, settings.augment, settings.seed),
+        validate=validate,
+        **bench.phase_options(),
+        **extra,
+    )
+
+
+def head_phase(
+    bench: Workbench, body: Body, classifier: TrainedClassifier, l2: float, epochs: int, head_lr: float, **extra: Any
+) -> Phase:
+    """Train the head on cached features, to convergence; every process does the same small work."""
+    settings = bench.settings
+    flips = (False,) if settings.augment is Augment.NONE else (False, True)
+    views = torch.stack([body.features("train", flipped) for flipped in flips]).to(bench.device)
+    val = body.features("val").to(bench.device)
+    head = classifier.module.head
+    weights = tuple(layer.weight for layer in head if isinstance(layer, nn.Linear)) if l2 else ()
+    return Phase(
+        name="head",
+        epochs=epochs,
+        model=head,
+        groups=[{"params": list(head.parameters()), "lr": head_lr}],
+        source=FeatureSource(views, settings.seed),
+        validate=lambda model: model(val).cpu(),
+        l2_weights=weights,
+        l2=l2,
+        shared=False,
+        timed=False,
+        **bench.phase_options(),
+        **extra,
+    )
+
+
+def start_head(bench: Workbench, body: Body, classifier: TrainedClassifier) -> dict[str, list[str]]:
+    """Measure the features for the head's standardisation, and begin with ImageNet's rows if that is asked for.
+
+    Raises:
+        SettingsError: no class is named as one of ImageNet's.
+    """
+    classifier.module.head[0].measure(body.features("train")[:].to(bench.device))
+    if bench.settings.head_init is not HeadInit.NAMES:
+        return {}
+    if body.imagenet is None or body.imagenet.out_features != 1000:
+        raise SettingsError(f"--head-init names: {bench.settings.backbone} has no ImageNet head to take rows from")
+    matches = start_from_names(classifier.module.head.cpu(), body.imagenet.cpu(), bench.dataset.class_names)
+    classifier.module.to(bench.device)
+    if not matches:
+        names = ", ".join(bench.dataset.class_names[:5])
+        raise SettingsError(f"--head-init names: none of {names} is the name of an ImageNet class; leave it out")
+    return matches
+
+
+def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, number: int, **extra: Any) -> Phase:
+    """Train the body, or its last blocks, with the head, on pictures varied in every epoch."""
+    settings, module = bench.settings, classifier.module
+    blocks = find_blocks(module.body)
+    loose = loose_parameters(module.body, blocks)
+    count = min(settings.unfreeze, len(blocks)) if settings.strategy is Strategy.PARTIAL else len(blocks)
+    frozen = [m for block in blocks[: len(blocks) - count] for m in block.modules]
+    scratch = settings.strategy is Strategy.SCRATCH
+    module.freeze(frozen, norms=not scratch)
+    if frozen:
+        for parameter in loose:
+            parameter.requires_grad_(False)
+    bench.parameters = count_parameters(module, blocks)
+    source = PictureSource(
+        bench.dataset.splits["train"], body.reader, settings.augment, settings.seed, bench.device, bench.workers
+    )
+    return Phase(
+        number=number,
+        name=settings.strategy.value if number == 0 else "body",
+        epochs=settings.epochs,
+        model=module,
+        groups=_layer_groups(module, blocks[len(blocks) - count :], [] if frozen else loose, settings),
+        source=source,
+        validate=_picture_validation(bench, body),
+        clip=True,
+        **bench.phase_options(),
+        **extra,
+    )
+
+
+def _layer_groups(
+    module: Classifier, blocks: list[Block], loose: list[nn.Parameter], settings: FinetuneSettings
+) -> list[dict[str, Any]]:
+    """Parameter groups from the head downwards, each block's rate `layer_decay` times that of the one above it."""
+    assert settings.lr is not None and settings.head_lr is not None
+    groups = _split_decay(list(module.head.parameters()), settings.head_lr)
+    decay = 1.0 if settings.strategy is Strategy.SCRATCH else settings.layer_decay
+    rate = settings.lr
+    for block in reversed(blocks):
+        groups += _split_decay(block.parameters(), rate)
+        rate *= decay
+    return groups + (_split_decay(loose, rate) if loose else [])
+
+
+def _split_decay(parameters: list[nn.Parameter], rate: float | None) -> list[dict[str, Any]]:
+    """Two groups: matrices and filters, and what weight decay would only hurt: biases and norms."""
+    plain = [p for p in parameters if p.ndim > 1]
+    thin = [p for p in parameters if p.ndim <= 1]
+    groups = [{"params": plain, "lr": rate}, {"params": thin, "lr": rate, "weight_decay": 0.0}]
+    return [group for group in groups if group["params"]]
+
+
+def _picture_validation(bench: Workbench, body: Body) -> Callable[[nn.Module], Tensor]:
+    split = bench.dataset.splits["val"]
+    source = PictureSource(split, body.reader, Augment.NONE, 0, bench.device, bench.workers)
+    own = np.arange(len(split))[distributed.rank() :: distributed.world_size()]
+    parts = [own[start : start + 32] for start in range(0, len(own), 32)]
+
+    def validate(model: nn.Module) -> Tensor:
+        rows = [torch.zeros(0, bench.num_classes, device=bench.device)]
+        for images in source.batches(parts, 0):
+            with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
+                rows.append(model(images).float())
+        return distributed.gather_rows(torch.cat(rows), len(split))
+
+    return validate
+
+
+def count_parameters(module: Classifier, blocks: list[Block]) -> list[BlockParameters]:
+    """Trainable and all parameters by block, the head last."""
+    named = [(block.name, block.parameters()) for block in blocks]
+    loose = loose_parameters(module.body, blocks)
+    named += [("(other)", loose)] if loose else []
+    named.append(("head", list(module.head.parameters())))
+    return [
+        BlockParameters(name, sum(p.numel() for p in own if p.requires_grad), sum(p.numel() for p in own))
+        for name, own in named
+    ]
+
+
+def load_backbone(settings: FinetuneSettings) -> Backbone:
+    """The network that the settings name, untrained for `scratch`."""
+    weights = "none" if settings.strategy is Strategy.SCRATCH else settings.weights
+    return create_backbone(settings.backbone, weights, settings.seed)
+
+
+def head_penalty(settings: FinetuneSettings, found: float | None) -> float:
+    """The L2 penalty of the head's phase: as asked for, else what the probe found; an mlp goes without."""
+    if settings.head_l2 is not None:
+        return settings.head_l2
+    return 0.0 if settings.head is Head.MLP or found is None else found

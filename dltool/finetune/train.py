@@ -1,0 +1,393 @@
+"""One training run from data to a model file, as a generator of what happens."""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dltool import __version__
+from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.registry import Backbone
+from dltool.data.builtin import BUILTIN
+from dltool.data.check import Checked
+from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.pixels import PixelReader
+from dltool.data.splits import Dataset, write_splits_csv
+from dltool.data.store import ContentStore
+from dltool.errors import SettingsError
+from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.finetune.features import Extracted
+from dltool.finetune.metrics import classification_metrics
+from dltool.finetune.network import find_blocks
+from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped
+from dltool.finetune.probe import Probe, run_probe
+from dltool.finetune.score import Scorer, wants_bf16
+from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, as_plain, complete
+from dltool.finetune.setup import (
+    BlockParameters,
+    Body,
+    Workbench,
+    body_phase,
+    count_parameters,
+    head_penalty,
+    head_phase,
+    load_backbone,
+    new_classifier,
+    small_classifier,
+    small_phase,
+    start_head,
+)
+from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
+from dltool.training import distributed
+from dltool.training.model_file import save_model
+from dltool.training.run_folder import RunFolder, refuse_changes
+from dltool.training.session import Session
+
+_PROBED = 3000
+# Rate of a head on standardised features; steady results over seeds and data sets (benchmarks/finetune_accuracy.py).
+HEAD_ALONE_LR = 3e-4
+_MAY_CHANGE = ("time",)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The strategy and every other setting are known."""
+
+    settings: FinetuneSettings
+    reason: str
+    probe: Probe | None
+
+
+@dataclass(frozen=True)
+class PhaseStart:
+    """A phase begins; `parameters` say what it trains."""
+
+    name: str
+    epochs: int
+    parameters: tuple[BlockParameters, ...]
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """The model with the best validation accuracy, measured again on the path that `predict` takes.
+
+    Attributes:
+        metrics, test_metrics: `classification_metrics` on val and, where there is one, on test.
+        logits: of val and test, N × classes.
+        epochs: epochs of the last phase that were run.
+        name_matches: ImageNet labels that classes started from (`--head-init names`).
+    """
+
+    classifier: TrainedClassifier
+    settings: FinetuneSettings
+    decision: Decided
+    dataset: Dataset
+    metrics: dict[str, Any]
+    test_metrics: dict[str, Any] | None
+    logits: dict[str, Tensor]
+    epochs: int
+    best_epoch: int
+    parameters: tuple[BlockParameters, ...]
+    history: tuple[dict[str, Any], ...]
+    seconds: float
+    name_matches: dict[str, list[str]]
+
+
+Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped | FinetuneResult
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
+
+    Attributes:
+        run: its folder, created already; None writes nothing.
+        cache: folder of fingerprints and features; None computes everything anew.
+        should_stop: asked between steps.
+        resume: go on from the folder's checkpoint.
+    """
+
+    device: torch.device
+    run: RunFolder | None = None
+    cache: Path | None = None
+    workers: int = 2
+    should_stop: Callable[[], bool] = lambda: False
+    resume: bool = False
+    checkpoint_seconds: float = 120.0
+
+
+def finetune(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event]:
+    """Check the data, decide on a strategy, train, measure; the last event is FinetuneResult or Stopped.
+
+    Raises:
+        DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
+        DltoolError: the loss is not finite.
+    """
+    writes = around.run is not None and distributed.rank() == 0
+    backbone = None
+    if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
+        # Before the data is looked at, so that a mistyped name does not cost the user a minute.
+        backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
+    report = None
+    for event in _load(data, settings, around):
+        yield event
+        report = event if isinstance(event, DataReport) else report
+    assert report is not None
+    dataset = report.dataset
+    if around.run is not None:
+        _open_run(around, data, settings, dataset, writes)
+    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
+    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+    if state is not None:
+        session.resume(state)
+    settings = _choose_network(settings, dataset)
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and around.device.type == "cuda")
+    bench = Workbench(dataset, settings, around.device, bf16, around.workers, around.cache)
+    if settings.backbone in SMALL_NETWORKS:
+        yield from _run_small(bench, session, state, around)
+    else:
+        yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, around)
+
+
+def _load(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Checked | DataReport]:
+    store = ContentStore(around.cache / "fingerprints" if around.cache else None)
+    reader = PixelReader(Preprocessing(resize=settings.size or 256), max_bytes=0)
+    yield from load_data(data, store, reader.read_file, around.workers)
+
+
+def _open_run(
+    around: Surroundings, data: DataSettings, settings: FinetuneSettings, dataset: Dataset, writes: bool
+) -> None:
+    """Write `config.json` and `splits.csv`, or hold a resumed run's against what is asked for now.
+
+    Raises:
+        SettingsError: settings or data differ from the run's.
+    """
+    assert around.run is not None
+    digest = hashlib.blake2b(digest_size=16)
+    for name, split in dataset.splits.items():
+        digest.update(f"{name}{split.hashes}{split.labels.tolist()}".encode())
+    if around.resume:
+        config = around.run.read_config()
+        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
+        if config["data"]["digest"] != digest.hexdigest():
+            raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
+    if writes:
+        described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
+        config = {"command": "finetune", "version": __version__, "data": {**described, "digest": digest.hexdigest()}}
+        around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
+        write_splits_csv(around.run.path / "splits.csv", dataset)
+
+
+def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSettings:
+    """Name the backbone if none is named: the default one, or `cnn` for many tiny pictures in memory."""
+    if settings.backbone:
+        small = settings.backbone in SMALL_NETWORKS
+        return replace(settings, strategy=Strategy.SCRATCH) if small else settings
+    train = dataset.splits["train"]
+    tiny = dataset.in_memory and max(train.images.shape[1:3]) < TINY_SIDE and len(train) >= TINY_SAMPLES
+    if tiny and settings.strategy in (Strategy.AUTO, Strategy.SCRATCH):
+        return replace(settings, backbone="cnn", strategy=Strategy.SCRATCH)
+    return replace(settings, backbone=DEFAULT_BACKBONE)
+
+
+def _run_small(
+    bench: Workbench, session: Session, state: dict[str, Any] | None, around: Surroundings
+) -> Iterator[Event]:
+    bench.settings = complete(bench.settings, bench.dataset.in_memory)
+    train = bench.dataset.splits["train"]
+    reason = f"{len(train)} tiny pictures: a small network ({bench.settings.backbone}) learns them from scratch"
+    decided = Decided(bench.settings, reason, None)
+    yield decided
+    classifier, reader = small_classifier(bench)
+    phase = small_phase(bench, classifier, reader, on_epoch=_epoch_saver(bench, classifier, around))
+    for event in _run_phase(phase, bench, session, state, around):
+        yield event
+        if isinstance(event, Stopped):
+            return
+    scorer = Scorer(classifier, bench.device, reader=reader)
+    yield from _finish(bench, classifier, scorer, decided, session, around, {}, phase)
+
+
+def _run_backbone(
+    bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, around: Surroundings
+) -> Iterator[Event]:
+    if backbone.unexpected or backbone.missing:
+        names = backbone.unexpected or backbone.missing
+        yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
+    decided, body = yield from _decide(bench, backbone)
+    settings = bench.settings
+    if body is None or (body.small is not None) != bool(settings.multiscale):
+        body = Body(bench, backbone, bool(settings.multiscale))
+    classifier = new_classifier(bench, body)
+    matches: dict[str, list[str]] = {}
+    if settings.strategy is not Strategy.SCRATCH:
+        yield from body.fill("train", "val")
+        if settings.strategy is not Strategy.FULL and settings.augment is not Augment.NONE:
+            yield from body.fill("train", flipped=True)
+        matches = start_head(bench, body, classifier)
+    phase = None
+    # Built one after the other: a phase starts from what the one before it made of the classifier.
+    for build in _phase_builders(settings.strategy):
+        phase = build(bench, body, classifier, decided.probe, around)
+        for event in _run_phase(phase, bench, session, state, around):
+            yield event
+            if isinstance(event, Stopped):
+                return
+    assert phase is not None
+    extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
+    exact = wants_bf16(settings.precision, classifier)
+    scorer = Scorer(classifier, bench.device, exact, around.cache, body.reader, around.workers, extractor=extractor)
+    yield from _finish(bench, classifier, scorer, decided, session, around, matches, phase)
+
+
+def _decide(bench: Workbench, backbone: Backbone) -> Iterator[Event]:
+    """Settle the strategy and complete the settings; return Decided, and the body that was probed if there is one."""
+    body, probe = None, None
+    if bench.settings.strategy is Strategy.AUTO:
+        body = Body(bench, backbone, bench.settings.multiscale is not False)
+        probe = yield from _probe(bench, body)
+        decision = choose_strategy(probe, len(bench.dataset.splits["train"]), bench.num_classes)
+    else:
+        decision = Decision(bench.settings.strategy, "as asked for")
+    bench.settings = complete(replace(bench.settings, strategy=decision.strategy), bench.dataset.in_memory)
+    decided = Decided(bench.settings, decision.reason, probe)
+    yield decided
+    return decided, body
+
+
+def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
+    match strategy:
+        case Strategy.FEATURES:
+            return [_head_phase]
+        case Strategy.PARTIAL | Strategy.TWO_PHASE:
+            return [_head_phase, partial(_body_phase, number=1)]
+        case _:
+            return [partial(_body_phase, number=0)]
+
+
+def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
+    """Extract the features of (at most 3000) training pictures and cross-validate a linear layer on them."""
+    split = bench.dataset.splits["train"]
+    if len(split) > _PROBED:
+        order = sorted(range(len(split)), key=split.hashes.__getitem__)
+        split = split.take(sorted(order[:_PROBED]))
+    yield from body.extractor.fill(split, body.reader, bench.workers)
+    features = body.extractor.store().rows(split.hashes)
+    labels = torch.from_numpy(split.labels)
+    return run_probe(features, labels, bench.num_classes, bench.settings.seed)
+
+
+def _head_phase(
+    bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, around: Surroundings
+) -> Phase:
+    settings = bench.settings
+    if probe is None and settings.head_l2 is None:
+        probe = run_probe(body.features("train"), bench.labels("train"), bench.num_classes, settings.seed)
+    alone = settings.strategy is Strategy.FEATURES
+    l2 = head_penalty(settings, probe.l2 if probe else None)
+    epochs = settings.epochs if alone else settings.head_epochs
+    head_lr = settings.head_lr if alone else HEAD_ALONE_LR
+    assert epochs is not None and head_lr is not None
+    bench.parameters = _frozen_parameters(classifier)
+    extra = {"on_epoch": _epoch_saver(bench, classifier, around)} if alone else {}
+    return head_phase(bench, body, classifier, l2, epochs, head_lr, number=0, **extra)
+
+
+def _body_phase(
+    bench: Workbench,
+    body: Body,
+    classifier: TrainedClassifier,
+    probe: Probe | None,
+    around: Surroundings,
+    number: int,
+) -> Phase:
+    return body_phase(bench, body, classifier, number, on_epoch=_epoch_saver(bench, classifier, around))
+
+
+def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:
+    classifier.module.body.requires_grad_(False)
+    return count_parameters(classifier.module, find_blocks(classifier.module.body))
+
+
+def _run_phase(
+    phase: Phase, bench: Workbench, session: Session, state: dict[str, Any] | None, around: Surroundings
+) -> Iterator[PhaseStart | StepEnd | EpochEnd | Notice | Stopped]:
+    """Run one phase from its start, from the checkpoint, or not at all if the checkpoint is beyond it."""
+    if state is not None and state["phase"] > phase.number:
+        return
+    trainer = PhaseTrainer(phase, bench.settings, session, bench.device, bench.bf16)
+    yield PhaseStart(phase.name, phase.epochs, tuple(bench.parameters))
+    if state is not None and state["phase"] == phase.number:
+        trainer.resume(state)
+    yield from trainer.run()
+
+
+def _epoch_saver(
+    bench: Workbench, classifier: TrainedClassifier, around: Surroundings
+) -> Callable[[nn.Module, int], None]:
+    """What writes `checkpoints/epoch-003.safetensors` after an epoch, if that is asked for."""
+    if not bench.settings.keep_checkpoints or around.run is None or distributed.rank() != 0:
+        return lambda model, epoch: None
+    return partial(_save_epoch, bench, classifier, around.run.path / "checkpoints")
+
+
+def _save_epoch(bench: Workbench, classifier: TrainedClassifier, folder: Path, model: nn.Module, epoch: int) -> None:
+    tensors = model.state_dict()
+    if model is not classifier.module and not any(name.startswith("body.") for name in tensors):
+        tensors = {f"head.{name}": tensor for name, tensor in tensors.items()}
+        tensors |= {f"body.{name}": tensor for name, tensor in classifier.module.body.state_dict().items()}
+    file = classifier.to_file({"epoch": epoch}, as_plain(bench.settings))
+    save_model(folder / f"epoch-{epoch:03d}.safetensors", replace(file, tensors=tensors))
+
+
+def _finish(
+    bench: Workbench,
+    classifier: TrainedClassifier,
+    scorer: Scorer,
+    decided: Decided,
+    session: Session,
+    around: Surroundings,
+    matches: dict[str, list[str]],
+    phase: Phase,
+) -> Iterator[Event]:
+    """Measure the best model on val and test, and write it."""
+    metrics: dict[str, dict[str, Any]] = {}
+    logits: dict[str, Tensor] = {}
+    for name in [name for name in ("val", "test") if name in bench.dataset.splits]:
+        for event in scorer.score_split(bench.dataset.splits[name]):
+            if isinstance(event, Tensor):
+                logits[name] = event
+            else:
+                yield event
+        metrics[name] = classification_metrics(logits[name], bench.labels(name), classifier.class_names)
+    if around.run is not None and distributed.rank() == 0:
+        save_model(around.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
+    rows = [row for row in session.history if row["phase"] == phase.name]
+    best = [row["epoch"] for row in rows if row["best"]]
+    yield FinetuneResult(
+        classifier=classifier,
+        settings=bench.settings,
+        decision=decided,
+        dataset=bench.dataset,
+        metrics=metrics["val"],
+        test_metrics=metrics.get("test"),
+        logits=logits,
+        epochs=len(rows),
+        best_epoch=best[-1] if best else 0,
+        parameters=tuple(bench.parameters),
+        history=tuple(session.history),
+        seconds=session.elapsed,
+        name_matches=matches,
+    )
+
+
+def is_builtin(source: str) -> bool:
+    """Whether `source` names a built-in set and no folder."""
+    return source in BUILTIN and not Path(source).is_dir()

@@ -1,0 +1,107 @@
+"""Charts as PNG files: axes, units, legends; matplotlib is imported where one is drawn."""
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltool.files import write_atomically
+
+_DPI = 120
+_MOST_CELLS_WITH_NUMBERS = 20
+
+
+@contextmanager
+def chart(path: Path, width: float = 6.4, height: float = 4.2, columns: int = 1) -> Iterator[Any]:
+    """Give one Axes (or an array of them side by side) to draw on, and write the figure to `path` at the end.
+
+    The figure is drawn by the Agg backend without pyplot, so that no window system and no global state is touched.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), dpi=_DPI, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(1, columns)
+    yield axes
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    write_atomically(path, buffer.getvalue())
+
+
+def plot_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Losses and validation accuracy by epoch; phases follow each other, the best epoch of the last is marked."""
+    epochs = np.arange(1, len(history) + 1)
+    starts = [i for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
+    with chart(path, 10, 4, columns=2) as (left, right):
+        left.plot(epochs, [row["train_loss"] for row in history], label="train", marker="." if len(epochs) < 40 else "")
+        left.plot(epochs, [row["val_loss"] for row in history], label="val")
+        left.set(xlabel="epoch", ylabel="cross-entropy (nats)", title="Loss", yscale="log")
+        left.legend()
+        right.plot(epochs, [100 * row["val_accuracy"] for row in history], color="C1", label="val")
+        best = [i for i, row in enumerate(history) if row["best"] and row["phase"] == history[-1]["phase"]]
+        if best:
+            value = 100 * history[best[-1]]["val_accuracy"]
+            right.plot([best[-1] + 1], [value], "o", color="C3", label=f"best: {value:.1f} %")
+        right.set(xlabel="epoch", ylabel="accuracy (%)", title="Validation accuracy")
+        right.legend()
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            for start in starts:
+                axes.axvline(start + 0.5, color="grey", linestyle=":", label="next phase")
+
+
+def plot_confusion(path: Path, confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
+    """Counts by true class (rows) and answer (columns), coloured by the share of the row."""
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    side = min(14.0, 3.5 + 0.45 * len(class_names))
+    with chart(path, side + 1, side) as axes:
+        image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
+        axes.figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
+        step = max(1, len(class_names) // 60)
+        ticks = range(0, len(class_names), step)
+        labels = [_shorten(class_names[i]) for i in ticks]
+        axes.set_xticks(ticks, labels, rotation=45 if len(class_names) < 25 else 90, ha="right")
+        axes.set_yticks(ticks, labels)
+        axes.set(xlabel="answer", ylabel="true class", title="Confusion matrix")
+        if len(class_names) <= _MOST_CELLS_WITH_NUMBERS:
+            for row, column in np.ndindex(*counts.shape):
+                if counts[row, column]:
+                    color = "white" if shares[row, column] > 0.5 else "black"
+                    axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
+
+
+def plot_reliability(path: Path, rows: Sequence[tuple[float, float, int]], ece: float) -> None:
+    """Accuracy against confidence in equally wide bins, beside how many samples are in each."""
+    edges = np.arange(len(rows)) / len(rows)
+    confidence, accuracy, count = (np.array(column, dtype=float) for column in zip(*rows, strict=True))
+    full = count > 0
+    with chart(path, 10, 4, columns=2) as (left, right):
+        left.plot([0, 100], [0, 100], ":", color="grey", label="perfectly calibrated")
+        left.plot(100 * confidence[full], 100 * accuracy[full], "o-", label=f"model, ECE {100 * ece:.1f} %")
+        left.set(xlabel="confidence (%)", ylabel="accuracy (%)", title="Reliability", xlim=(0, 102), ylim=(0, 102))
+        left.grid(alpha=0.3)
+        left.legend()
+        right.bar(100 * edges, count, width=100 / len(rows), align="edge", edgecolor="white")
+        right.set(xlabel="confidence (%)", ylabel="samples", title="How confident the answers are")
+
+
+def plot_intervals(path: Path, rows: Sequence[tuple[str, float, float, float]], xlabel: str, title: str) -> None:
+    """One bar for each (name, value, low, high), all shares in [0, 1], with its interval."""
+    names = [row[0] for row in rows][::-1]
+    values = 100 * np.array([row[1:] for row in rows])[::-1]
+    errors = np.abs(values[:, 1:] - values[:, :1]).T
+    with chart(path, 7.5, 1.2 + 0.55 * len(rows)) as axes:
+        bars = axes.barh(names, values[:, 0], xerr=errors, capsize=4, color="C0", alpha=0.8)
+        axes.bar_label(bars, [f"{value:.1f} %" for value in values[:, 0]], label_type="center", color="white")
+        axes.set(xlabel=xlabel, title=title, xlim=(0, 105))
+        axes.grid(axis="x", alpha=0.3)
+
+
+def _shorten(name: str, longest: int = 18) -> str:
+    return name if len(name) <= longest else name[: longest - 1] + "…"

@@ -1,0 +1,1 @@
+"""What every training loop needs: model files, run folders, checkpoints, seeds, schedules, averages, distribution."""

@@ -1,0 +1,160 @@
+"""A trained model as one `.safetensors` file: tensors, and a JSON text that says everything else about them."""
+
+import json
+import platform
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dltool import __version__
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.errors import ModelError
+from dltool.files import write_atomically
+
+FORMAT_VERSION = 1
+_KEY = "dltool"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """All that is in a model file; the tensors are those of the module that `architecture` describes.
+
+    Attributes:
+        command: the command that made it: `finetune`, `gan`, `ae`, …; other commands refuse it.
+        architecture: name of what builds the module again, with `arguments` that JSON can hold.
+        tensors: the module's state dict, on the CPU.
+        class_names: in index order; empty where a model knows no classes.
+        preprocessing: how a picture becomes its input; None for models that make pictures.
+        metrics: figures on held-out data.
+        settings: of the run that made it.
+        versions: of dltool, torch and Python that wrote it; filled in by `save_model`.
+    """
+
+    command: str
+    architecture: str
+    arguments: dict[str, Any]
+    tensors: dict[str, Tensor] = field(repr=False)
+    class_names: tuple[str, ...] = ()
+    preprocessing: Preprocessing | None = None
+    metrics: dict[str, Any] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+
+def save_model(path: Path, model: ModelFile) -> None:
+    """Write the whole file or none.
+
+    Raises:
+        DltoolError: the file cannot be written.
+        TypeError: arguments, metrics or settings hold something that JSON does not know.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, to_bytes(model))
+
+
+def to_bytes(model: ModelFile) -> bytes:
+    """Return the file's content: the same model gives the same bytes."""
+    from safetensors.torch import save
+
+    versions = {"dltool": __version__, "torch": torch.__version__, "python": platform.python_version()}
+    described = {
+        name: value for name, value in vars(replace(model, versions=versions)).items() if name not in ("tensors",)
+    }
+    if model.preprocessing is not None:
+        described["preprocessing"] = asdict(model.preprocessing)
+    text = json.dumps({"format": FORMAT_VERSION, **described}, sort_keys=True)
+    # Copies, because safetensors refuses tensors that share memory (tied weights, views of one buffer).
+    tensors = {name: tensor.detach().to("cpu").clone().contiguous() for name, tensor in model.tensors.items()}
+    return save(tensors, {_KEY: text})
+
+
+def load_model(path: Path | str, command: str | None = None) -> ModelFile:
+    """Read a model file on the CPU; nothing in it is ever run.
+
+    Args:
+        path: a file that `save_model` wrote.
+        command: the command whose models are wanted; None takes any.
+
+    Raises:
+        ModelError: missing, not a dltool model, damaged, of a newer format, or made by another command.
+    """
+    path = Path(path)
+    described, tensors = _read(path)
+    if described["command"] != command and command is not None:
+        raise ModelError(f"{path}: a model of 'dltool {described['command']}'; one of 'dltool {command}' is needed")
+    known = {item.name for item in fields(ModelFile)}
+    values = {name: value for name, value in described.items() if name in known}
+    values["class_names"] = tuple(described.get("class_names") or ())
+    if described.get("preprocessing") is not None:
+        values["preprocessing"] = _preprocessing(described["preprocessing"])
+    return ModelFile(tensors=tensors, **values)
+
+
+def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
+    """Copy `tensors` into `module`, which must have exactly these names and shapes.
+
+    Raises:
+        ModelError: something differs; the message names `source` and the first difference of each kind.
+    """
+    own = module.state_dict()
+    missing = [name for name in own if name not in tensors]
+    unexpected = [name for name in tensors if name not in own]
+    reshaped = [name for name in own if name in tensors and tensors[name].shape != own[name].shape]
+    differences = []
+    if missing:
+        differences.append(f"lacks {_some(missing)}")
+    if unexpected:
+        differences.append(f"has {_some(unexpected)} too many")
+    if reshaped:
+        name = reshaped[0]
+        differences.append(f"has {name} as {list(tensors[name].shape)} instead of {list(own[name].shape)}")
+    if differences:
+        raise ModelError(f"{source}: does not fit the network that it describes: it {', '.join(differences)}")
+    module.load_state_dict(dict(tensors))
+
+
+def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    from safetensors import SafetensorError, safe_open
+
+    if path.is_dir():
+        raise ModelError(f"{path}: a folder, not a model file")
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file")
+    try:
+        with safe_open(path, "pt") as file:
+            described = _describe(path, file.metadata() or {})
+            return described, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (SafetensorError, OSError, MemoryError) as error:
+        raise ModelError(
+            f"{path}: not a readable .safetensors file, which dltool's models are; other kinds, pickles above all, "
+            "are not opened"
+        ) from error
+
+
+def _describe(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
+    if _KEY not in metadata:
+        raise ModelError(f"{path}: tensors without dltool's description; as bare weights give it to --weights")
+    try:
+        described = json.loads(metadata[_KEY])
+        number = int(described["format"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: its description is damaged") from error
+    if number > FORMAT_VERSION:
+        by = described.get("versions", {}).get("dltool", "a newer version")
+        raise ModelError(f"{path}: model format {number}, made by dltool {by}; this one reads up to {FORMAT_VERSION}")
+    absent = [name for name in ("command", "architecture", "arguments") if name not in described]
+    if absent:
+        raise ModelError(f"{path}: its description lacks '{absent[0]}'")
+    return described
+
+
+def _preprocessing(values: dict[str, Any]) -> Preprocessing:
+    return Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+
+
+def _some(names: list[str], count: int = 2) -> str:
+    return ", ".join(names[:count]) + (f" and {len(names) - count} more" if len(names) > count else "")

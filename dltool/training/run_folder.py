@@ -1,0 +1,133 @@
+"""The folder of a training run: settings, a line per epoch, results, the best model, and what resuming needs."""
+
+import io
+import json
+import pickle
+import shutil
+import warnings
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dltool.errors import DltoolError, ModelError, SettingsError
+from dltool.files import write_atomically
+
+_OWN_FILES = (
+    *("config.json", "metrics.jsonl", "results.json", "model.safetensors", "last.ckpt", "splits.csv", "checkpoints"),
+)
+
+
+class RunFolder:
+    """Paths and formats of a run's files; every file is written whole or not at all."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.model = path / "model.safetensors"
+        self.checkpoint = path / "last.ckpt"
+
+    def check(self, overwrite: bool) -> None:
+        """Raise SettingsError if the folder is a file, or holds something and may not be overwritten."""
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingsError(f"-o {self.path}: a file, but a folder for the run is needed")
+        if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
+            hint = "--resume goes on with it, --overwrite starts anew" if self._is_run() else "choose another"
+            raise SettingsError(f"-o {self.path}: the folder exists and is not empty; {hint}")
+
+    def create(self, overwrite: bool) -> None:
+        """Make the folder; an older run in it is removed with `overwrite`, other files are left alone.
+
+        Raises:
+            SettingsError: it exists and holds something.
+            DltoolError: it cannot be made.
+        """
+        self.check(overwrite)
+        if self.path.is_dir():
+            self._clear()
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
+
+    def discard_unstarted(self) -> None:
+        """Take away what a run wrote that failed before its first checkpoint; there is nothing in it to resume."""
+        if not self.path.is_dir() or self.checkpoint.is_file():
+            return
+        self._clear()
+        if not any(self.path.iterdir()):
+            self.path.rmdir()
+
+    def _is_run(self) -> bool:
+        return (self.path / "config.json").is_file()
+
+    def _clear(self) -> None:
+        for name in _OWN_FILES:
+            entry = self.path / name
+            if entry.is_dir():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink(missing_ok=True)
+
+    def write_json(self, name: str, content: Any) -> None:
+        """Write `config.json` or `results.json`."""
+        write_atomically(self.path / name, (json.dumps(content, indent=2) + "\n").encode())
+
+    def read_config(self) -> dict[str, Any]:
+        """Return what `config.json` holds.
+
+        Raises:
+            SettingsError: there is none, or it is damaged: nothing to resume.
+        """
+        try:
+            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise SettingsError(f"--resume: no run in {self.path} (it has no config.json)") from error
+        except (OSError, ValueError) as error:
+            raise SettingsError(f"{self.path / 'config.json'}: damaged ({error})") from error
+
+    def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write `metrics.jsonl` anew, a line per epoch, so that it never disagrees with the checkpoint."""
+        write_atomically(self.path / "metrics.jsonl", "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+    def save_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write `last.ckpt`: tensors, numbers, texts, lists and dictionaries only."""
+        buffer = io.BytesIO()
+        torch.save(dict(state), buffer)
+        write_atomically(self.checkpoint, buffer.getvalue())
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """Return what `last.ckpt` holds, on the CPU and without running code from it; None if there is none yet.
+
+        Raises:
+            ModelError: damaged, or a pickle with code in it.
+        """
+        if not self.checkpoint.is_file():
+            return None
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # about foreign pickles, which are refused anyway
+                return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            raise ModelError(
+                f"{self.checkpoint}: damaged, or not a checkpoint of dltool; nothing was loaded"
+            ) from error
+
+
+def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Sequence[str] = ()) -> None:
+    """Compare a run's settings with those of its continuation; `epochs` may grow, `may_change` may be anything.
+
+    Raises:
+        SettingsError: a setting differs; the message names the option and both values.
+    """
+    for name, value in new.items():
+        before = old.get(name)
+        if name in may_change or before == value:
+            continue
+        if name == "epochs" and before is not None and value is not None and value >= before:
+            continue
+        more = " (epochs may only grow)" if name == "epochs" else ""
+        raise SettingsError(
+            f"--resume: --{name.replace('_', '-')} {value} differs from the run's {before}{more}; "
+            "leave it out, or start a new run"
+        )

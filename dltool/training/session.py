@@ -1,0 +1,88 @@
+"""What every training loop asks between two steps: shall I stop, is the time up, is a checkpoint due."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from dltool.errors import DltoolError
+from dltool.training import distributed
+from dltool.training.run_folder import RunFolder
+
+
+class Session:
+    """Clock, history and checkpoints of one run; only rank 0 writes.
+
+    Attributes:
+        history: one dictionary per finished epoch, as in `metrics.jsonl`.
+    """
+
+    def __init__(
+        self,
+        run: RunFolder | None,
+        should_stop: Callable[[], bool] = lambda: False,
+        budget: float | None = None,
+        checkpoint_seconds: float = 120.0,
+    ) -> None:
+        """Start the clock.
+
+        Args:
+            run: where to write; None writes nothing.
+            should_stop: asked after every step.
+            budget: seconds that the run may take, over all its continuations.
+            checkpoint_seconds: longest time between two checkpoints.
+        """
+        self.run = run
+        self.should_stop = should_stop
+        self.history: list[dict[str, Any]] = []
+        self._budget = budget
+        self._started = time.monotonic()
+        self._saved = self._started
+        self._checkpoint_seconds = checkpoint_seconds
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take history and clock over from a checkpoint."""
+        self.history = list(state["history"])
+        self._started = time.monotonic() - state["elapsed"]
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds of this run, those before it was resumed included."""
+        return time.monotonic() - self._started
+
+    def progress(self, done: float, begun: float = 0.0) -> float:
+        """Share of a phase that is done: by steps (`done` in [0, 1]) or by time, whichever is more.
+
+        `begun` is what `elapsed` was at the phase's start; it is to end when the time budget does.
+        """
+        if self._budget is None:
+            return done
+        left = max(self._budget - begun, 1e-6)
+        return min(1.0, max(done, (self.elapsed - begun) / left))
+
+    @property
+    def time_is_up(self) -> bool:
+        """Whether the time budget is used up."""
+        return self._budget is not None and self.elapsed >= self._budget
+
+    @property
+    def checkpoint_due(self) -> bool:
+        """Whether the last checkpoint is a few minutes old."""
+        return time.monotonic() - self._saved >= self._checkpoint_seconds
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """Write the checkpoint, with history and clock, and `metrics.jsonl`."""
+        self._saved = time.monotonic()
+        if self.run is None or distributed.rank() != 0:
+            return
+        self.run.save_checkpoint({**state, "history": self.history, "elapsed": self.elapsed})
+        self.run.write_history(self.history)
+
+
+def check_finite(loss: float, place: str, settings: str) -> None:
+    """Raise DltoolError if the loss is no number any more; `place` and `settings` go into the message."""
+    if not math.isfinite(loss):
+        raise DltoolError(
+            f"the loss is {loss} at {place} with {settings}; the last good checkpoint is kept; "
+            "lower --lr, or use --precision fp32"
+        )

@@ -1,0 +1,68 @@
+"""Small real data for training tests: texture crops in class folders, scikit-learn's digits, and quick settings."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dltool.data.load import DataSettings
+from dltool.finetune.phase import EpochEnd
+from dltool.finetune.settings import FinetuneSettings
+from dltool.finetune.train import FinetuneResult, Surroundings, finetune
+from dltool.training.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
+    """Twelve crops each of brick, grass and gravel."""
+    root = tmp_path_factory.mktemp("textures")
+    for folder in sorted((sample_images / "textures").iterdir()):
+        (root / folder.name).mkdir()
+        for file in sorted(folder.iterdir())[:12]:
+            shutil.copy(file, root / folder.name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A feature cache that the tests of a session share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def quick(**settings: Any) -> FinetuneSettings:
+    """Settings that train the bundled backbone on tiny inputs."""
+    return FinetuneSettings(**{"size": 64, "multiscale": False, "batch_size": 8, **settings})
+
+
+def events_of(data: Path | str, settings: FinetuneSettings, folder: Path | None = None, **around: Any) -> list[Any]:
+    """Everything that a run yields; with `folder` it is written there."""
+    return list(run(data, settings, folder, **around))
+
+
+def run(
+    data: Path | str, settings: FinetuneSettings, folder: Path | None = None, limit: int = 0, **around: Any
+) -> Iterator[Any]:
+    """The run as a generator."""
+    target = None
+    if folder is not None:
+        target = RunFolder(folder)
+        if not around.get("resume"):
+            target.create(overwrite=False)
+    places = Surroundings(CPU, target, workers=0, **around)
+    yield from finetune(DataSettings(str(data), limit=limit), settings, places)
+
+
+def stop_after(epochs: int) -> Callable[[list[Any]], bool]:
+    """Whether that many epochs are among the events so far."""
+    return lambda events: sum(isinstance(event, EpochEnd) and event.epoch > 0 for event in events) >= epochs
+
+
+def result_of(events: list[Any]) -> FinetuneResult:
+    """The last event, which is the result."""
+    assert isinstance(events[-1], FinetuneResult)
+    return events[-1]

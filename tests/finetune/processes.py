@@ -1,0 +1,98 @@
+"""Runs in processes that are killed, and in two processes that work together; started as a program by the tests.
+
+The processes are forked from one that has imported torch but computed nothing, so that each costs milliseconds.
+"""
+
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import timm  # noqa: F401 (imported once here rather than in every child)
+import torch
+import torchvision  # noqa: F401
+
+from dltool.data.load import DataSettings
+from dltool.finetune.settings import FinetuneSettings
+from dltool.finetune.train import Surroundings, finetune
+from dltool.training import distributed
+from dltool.training.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+def train(data: DataSettings, settings: FinetuneSettings, folder: Path, **around: object) -> None:
+    """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
+    run = RunFolder(folder)
+    resume = (folder / "config.json").is_file()
+    if not resume and distributed.rank() == 0:
+        run.create(overwrite=True)
+    for _ in finetune(data, settings, Surroundings(CPU, run, workers=0, resume=resume, **around)):
+        pass
+
+
+def fork(work: object) -> int:
+    """Start a child that calls `work` and leaves; return its process id."""
+    child = os.fork()
+    if child:
+        return child
+    code = 1
+    try:
+        work()
+        code = 0
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def kill_ten_times(folder: Path) -> None:
+    """Kill a run ten times at random moments, let it end, and train another one undisturbed."""
+    data = DataSettings("digits", limit=80)
+    settings = FinetuneSettings(backbone="cnn", batch_size=16, epochs=4, ema=0.9, augment="basic")
+
+    def work(name: str) -> None:
+        train(data, settings, folder / name, checkpoint_seconds=0.0)
+
+    started = time.monotonic()
+    assert os.waitpid(fork(lambda: work("whole")), 0)[1] == 0
+    duration = time.monotonic() - started
+    moments = random.Random(0)
+    kills = 0
+    while kills < 10:
+        child = fork(lambda: work("killed"))
+        time.sleep(moments.uniform(0.1, 0.8) * duration)
+        os.kill(child, signal.SIGKILL)
+        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+    assert os.waitpid(fork(lambda: work("killed")), 0)[1] == 0
+    print(json.dumps({"kills": kills}))
+
+
+def work_together(textures: Path, cache: Path, folder: Path) -> None:
+    """Train once in one process and once in two that share every batch."""
+    data = DataSettings(str(textures))
+    settings = FinetuneSettings(
+        strategy="partial", unfreeze=2, epochs=2, head_epochs=2, size=64, batch_size=7, optimizer="sgd", lr=1e-2
+    )
+    assert os.waitpid(fork(lambda: train(data, settings, folder / "one", cache=cache)), 0)[1] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def work(rank: int) -> None:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()})
+        with distributed.process_group(CPU):
+            train(data, settings, folder / "two", cache=None)
+            distributed.barrier()
+
+    children = [fork(lambda rank=rank: work(rank)) for rank in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    {"kill": kill_ten_times, "together": work_together}[sys.argv[1]](*map(Path, sys.argv[2:]))

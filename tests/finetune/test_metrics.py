@@ -1,0 +1,49 @@
+"""Figures of merit against scikit-learn and by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn import metrics as sk
+
+from dltool.finetune.metrics import calibration_error, classification_metrics, wilson_interval
+
+
+def test_figures_agree_with_scikit_learn() -> None:
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 7, (300,), generator=generator)
+    logits = torch.randn(300, 7, generator=generator)
+    logits[torch.arange(300), labels] += 1
+    names = tuple("abcdefg")
+    found = classification_metrics(logits, labels, names)
+    answers = logits.argmax(1)
+    assert found["accuracy"] == pytest.approx(sk.accuracy_score(labels, answers))
+    assert found["balanced_accuracy"] == pytest.approx(sk.balanced_accuracy_score(labels, answers))
+    assert found["macro_f1"] == pytest.approx(sk.f1_score(labels, answers, average="macro"))
+    assert found["top5_accuracy"] == pytest.approx(sk.top_k_accuracy_score(labels, logits, k=5))
+    assert found["loss"] == pytest.approx(sk.log_loss(labels, logits.double().softmax(1)))
+    assert np.array_equal(found["confusion"], sk.confusion_matrix(labels, answers))
+    precision, recall, f1, support = sk.precision_recall_fscore_support(labels, answers)
+    for index, name in enumerate(names):
+        row = found["per_class"][name]
+        expected = (precision[index], recall[index], f1[index], support[index])
+        assert (row["precision"], row["recall"], row["f1"], row["samples"]) == pytest.approx(expected)
+
+
+def test_classes_that_do_not_occur_do_not_count() -> None:
+    labels = torch.tensor([0, 0, 1])
+    logits = torch.tensor([[2.0, 0, 0], [2.0, 0, 0], [0, 2.0, 0]])
+    found = classification_metrics(logits, labels, ("a", "b", "absent"))
+    assert found["balanced_accuracy"] == found["macro_f1"] == 1.0
+
+
+def test_wilson_interval() -> None:
+    low, high = wilson_interval(147, 153)
+    assert (round(low, 4), round(high, 4)) == (0.9171, 0.9819)
+    assert wilson_interval(10, 10)[1] == pytest.approx(1.0)
+    assert wilson_interval(0, 0) == (0.0, 1.0)
+
+
+def test_calibration_error_of_known_confidences() -> None:
+    # Confidence 0.8 throughout, right in 6 of 10: the error is 0.2.
+    logits = torch.tensor([[np.log(4.0), 0.0]] * 10)
+    assert calibration_error(logits, torch.tensor([0] * 6 + [1] * 4)) == pytest.approx(0.2, abs=1e-6)

@@ -1,0 +1,85 @@
+"""One-file models: what goes in comes out, and everything that is not such a file is refused by name."""
+
+import json
+import pickle
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.errors import ModelError
+from dltool.training.model_file import ModelFile, load_model, restore_module, save_model
+
+
+@pytest.fixture
+def model() -> ModelFile:
+    torch.manual_seed(0)
+    return ModelFile(
+        command="finetune",
+        architecture="mlp",
+        arguments={"num_classes": 2},
+        tensors=nn.Linear(3, 2).state_dict(),
+        class_names=("ant", "biene ü"),
+        preprocessing=Preprocessing(resize=40, crop=32),
+        metrics={"accuracy": 0.5},
+        settings={"lr": 1e-5},
+    )
+
+
+def test_round_trip_keeps_tensors_and_description(tmp_path: Path, model: ModelFile) -> None:
+    save_model(tmp_path / "deep" / "m.safetensors", model)
+    loaded = load_model(tmp_path / "deep" / "m.safetensors", "finetune")
+    assert all(torch.equal(loaded.tensors[name], tensor) for name, tensor in model.tensors.items())
+    assert loaded.versions["torch"] == torch.__version__
+    assert replace(loaded, tensors={}, versions={}) == replace(model, tensors={})
+
+
+def test_tied_weights_can_be_saved(tmp_path: Path, model: ModelFile) -> None:
+    weight = torch.ones(2, 2)
+    save_model(tmp_path / "m.safetensors", replace(model, tensors={"a": weight, "b": weight, "c": weight.t()[:1]}))
+    assert torch.equal(load_model(tmp_path / "m.safetensors").tensors["b"], weight)
+
+
+def test_another_commands_model_is_refused(tmp_path: Path, model: ModelFile) -> None:
+    save_model(tmp_path / "m.safetensors", replace(model, command="gan"))
+    with pytest.raises(ModelError, match=r"m\.safetensors: a model of 'dltool gan'; one of 'dltool finetune'"):
+        load_model(tmp_path / "m.safetensors", "finetune")
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path: Path) -> None:
+    text = json.dumps({"format": 99, "command": "finetune", "versions": {"dltool": "7.1"}})
+    save_file({"w": torch.ones(1)}, tmp_path / "m.safetensors", {"dltool": text})
+    with pytest.raises(ModelError, match=r"format 99, made by dltool 7\.1"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_bare_weights_and_damaged_files_are_refused(tmp_path: Path, model: ModelFile) -> None:
+    save_file({"w": torch.ones(1)}, tmp_path / "bare.safetensors")
+    with pytest.raises(ModelError, match="without dltool's description"):
+        load_model(tmp_path / "bare.safetensors")
+    save_model(tmp_path / "m.safetensors", model)
+    content = (tmp_path / "m.safetensors").read_bytes()
+    (tmp_path / "cut.safetensors").write_bytes(content[:-5])
+    with pytest.raises(ModelError, match=r"cut\.safetensors: not a readable"):
+        load_model(tmp_path / "cut.safetensors")
+
+
+def test_a_pickle_is_refused_and_its_code_not_run(tmp_path: Path) -> None:
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "code_ran",))
+
+    (tmp_path / "evil.safetensors").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ModelError, match="pickles above all, are not opened"):
+        load_model(tmp_path / "evil.safetensors")
+    assert not (tmp_path / "code_ran").exists()
+
+
+def test_restoring_names_every_kind_of_difference() -> None:
+    tensors = {"weight": torch.ones(2, 4), "extra": torch.ones(1)}
+    with pytest.raises(ModelError, match=r"m: .*lacks bias, has extra too many, has weight as \[2, 4\] instead"):
+        restore_module(nn.Linear(3, 2), tensors, "m")
