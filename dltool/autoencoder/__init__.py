@@ -1,0 +1,1 @@
+"""Autoencoders and denoising: the room of `dltool ae`, which is not built yet."""

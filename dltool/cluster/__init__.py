@@ -1,0 +1,1 @@
+"""Grouping unlabelled pictures: the room of `dltool cluster`, which is not built yet."""

@@ -1,0 +1,1 @@
+"""Generative adversarial networks: the room of `dltool gan`, which is not built yet."""
