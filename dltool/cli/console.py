@@ -25,6 +25,7 @@ class Console:
         self._as_json = as_json
         self.quiet = quiet
         self._started = time.perf_counter()
+        self._stdout = sys.stdout  # the real one: while progress is shown, sys.stdout leads elsewhere
 
     def say(self, text: str) -> None:
         """Print a line for people on stderr, unless --quiet."""
@@ -38,7 +39,7 @@ class Console:
     def result(self, text: str) -> None:
         """Print a line of the result on stdout, unless --quiet or --json."""
         if not (self.quiet or self._as_json):
-            print(text, flush=True)
+            print(text, file=self._stdout, flush=True)
 
     def document(self, settings: Any, device: str | None, **fields: Any) -> dict[str, Any]:
         """Return the JSON document of the run, as JSON knows values, and print it on stdout if --json asks for it."""
@@ -51,7 +52,7 @@ class Console:
         }
         document = _plain(head | fields)
         if self._as_json:
-            print(json.dumps(document, indent=2), flush=True)
+            print(json.dumps(document, indent=2), file=self._stdout, flush=True)
         return document
 
     @contextmanager
