@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from dltool.cli.console import Console
+from dltool.cli.options import process_rank
 from dltool.errors import DataError, DltoolError
 from dltool.images.folder import Job
 
@@ -33,10 +34,17 @@ def report_items(console: Console, items: list[dict[str, Any]], settings: dict[s
         console.result(_line(item))
         if item["status"] == "failed":
             console.warn(f"failed: {item['error']}")
-    if len(items) > 1 or counts["failed"]:
-        console.say(", ".join(f"{count} {status}" for status, count in counts.items()))
+    rank, processes = process_rank()
+    share = {"rank": rank, "world_size": processes} if processes > 1 else {}
+    if len(items) > 1 or counts["failed"] or share:
+        place = f"process {rank} of {processes}: " if share else ""
+        console.say(place + (", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to do"))
     console.document(
-        settings, device, items=items, counts={status: counts[status] for status in ("done", "skipped", "failed")}
+        settings,
+        device,
+        items=items,
+        counts={status: counts[status] for status in ("done", "skipped", "failed")},
+        **share,
     )
     if counts["failed"]:
         all_unreadable = codes == {DataError.exit_code}
