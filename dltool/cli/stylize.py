@@ -9,6 +9,7 @@ from dltool.cli import stylize_options as own
 from dltool.cli.console import Console
 from dltool.cli.items import new_item, report_items
 from dltool.cli.stylize_run import NetworkChoice, Task, run_task
+from dltool.cli.stylize_special import FramesChoice, GridChoice, plan_frames, run_frames, run_grid
 from dltool.errors import DataError, SettingsError
 from dltool.images.folder import Job, OnExisting, plan_outputs
 from dltool.stylize.settings import (
@@ -61,6 +62,11 @@ def command(
     pixel_std: own.PixelStd = None,
     save_every: own.SaveEvery = 0,
     gif: own.Gif = False,
+    grid: own.Grid = False,
+    grid_layers: own.GridLayers = None,
+    grid_ratios: own.GridRatios = None,
+    frames: own.Frames = False,
+    hold_weight: own.HoldWeight = 200.0,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
@@ -114,8 +120,15 @@ def command(
     styles = parse_styles(style)
     _check_pictures(init, mask)
     on_existing = options.on_existing(overwrite, skip_existing)
+    special = None
+    if grid or frames:
+        special = _special(grid, grid_layers, grid_ratios, frames, hold_weight)
+        _check_special(special, styles, mask, save_every, gif, content)
     names = [each.name for each in styles if each.name]
-    jobs = plan_outputs(content, output, ".png", on_existing, names, options.process_rank())
+    if isinstance(special, FramesChoice):
+        jobs = plan_frames(content[0], output, on_existing)
+    else:
+        jobs = plan_outputs(content, output, ".png", on_existing, names, options.process_rank())
     extras = Extras(save_every, gif)
     _check_extras(jobs, extras, steps, on_existing)
     reported = {"recipe": recipe, **vars(settings), "style": _as_typed(styles), "mask": mask, **vars(network)}
@@ -124,7 +137,46 @@ def command(
         report_items(console, items, reported, None)
         return
     task = Task(jobs, styles, settings, network, mask, extras, reported)
-    run_task(console, task, device, threads, 1 if workers is None else workers)
+    if isinstance(special, GridChoice):
+        run_grid(console, task, special, device, threads)
+    elif isinstance(special, FramesChoice):
+        run_frames(console, task, special, device, threads)
+    else:
+        run_task(console, task, device, threads, 1 if workers is None else workers)
+
+
+def _special(
+    grid: bool, layers: str | None, ratios: str | None, frames: bool, hold_weight: float
+) -> GridChoice | FramesChoice:
+    if grid and frames:
+        raise SettingsError("--grid and --frames: choose one")
+    if frames:
+        return FramesChoice(hold_weight)
+    numbers = own.parse_numbers(ratios, "--grid-ratios")
+    if numbers and not all(0 < number < float("inf") for number in numbers):
+        raise SettingsError(f"--grid-ratios {ratios}: ratios above 0 are needed")
+    return GridChoice(options.split_names(layers), numbers)
+
+
+def _check_special(
+    special: GridChoice | FramesChoice,
+    styles: list[Style],
+    mask: Path | None,
+    save_every: int,
+    gif: bool,
+    content: list[Path],
+) -> None:
+    """What does not go together with a grid or with frames."""
+    option = "--grid" if isinstance(special, GridChoice) else "--frames"
+    for other, given in (("--mask", mask is not None), ("--save-every", save_every > 0), ("--gif", gif)):
+        if given:
+            raise SettingsError(f"{option} and {other} do not go together")
+    if len(styles) > 1:
+        raise SettingsError(f"{option}: one style or one blend is needed, not a folder of styles")
+    if isinstance(special, FramesChoice) and len(content) > 1:
+        raise SettingsError("--frames: one animation or one folder of frames is needed")
+    if isinstance(special, FramesChoice) and options.process_rank() != (0, 1):
+        raise SettingsError("--frames: every frame needs the one before it; start one process only")
 
 
 def _check_pictures(init: str, mask: Path | None) -> None:

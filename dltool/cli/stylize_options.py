@@ -171,3 +171,20 @@ PixelMean = Annotated[
 PixelStd = Annotated[str | None, _option("Divides R,G,B then.", _NETWORK, metavar="R,G,B", show_default=False)]
 SaveEvery = Annotated[int, _option("Also write the picture every so many steps.", _OUTPUT, min=0)]
 Gif = Annotated[bool, typer.Option("--gif", help="Also write a GIF of how it came to be.", rich_help_panel=_OUTPUT)]
+Grid = Annotated[
+    bool,
+    typer.Option("--grid", help="One labelled sheet of small results: layers by ratios.", rich_help_panel=_OUTPUT),
+]
+GridLayers = Annotated[
+    str | None,
+    _option("Content layers, a row each.", _OUTPUT, metavar="NAME,…", show_default=False),
+]
+GridRatios = Annotated[
+    str | None,
+    _option("Style : content, a column each.", _OUTPUT, metavar="1,10,100", show_default=False),
+]
+Frames = Annotated[
+    bool,
+    typer.Option("--frames", help="CONTENT is an animation, or a folder of frames, in time.", rich_help_panel=_OUTPUT),
+]
+HoldWeight = Annotated[float, _option("Of holding still what stands still.", _OUTPUT, min=0)]

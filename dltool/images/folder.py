@@ -115,6 +115,18 @@ def plan_outputs(
     return _check_outputs(triples, on_existing, share)
 
 
+def plan_file(path: Path, output: Path, on_existing: OnExisting) -> list[Job]:
+    """Pair one file with the file to write, whatever its kind.
+
+    Raises:
+        DataError: the input is missing.
+        SettingsError: the output exists (with OnExisting.ERROR), is the input, or is a folder.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    return _check_outputs([(path, output, "")], on_existing, (0, 1))
+
+
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
     """Every picture with its output's path relative to the output folder."""
     several_folders = sum(path.is_dir() for path in inputs) > 1

@@ -23,7 +23,7 @@ from dltool.stylize.objective import Hold, Objective, Region
 from dltool.stylize.settings import PreserveColor, StylizeSettings
 from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
 
-__all__ = ["StyleTargets", "StylizeResult", "StylizeStep", "scale_sizes", "stylize"]
+__all__ = ["StyleTargets", "StylizeResult", "StylizeStep", "first_picture", "scale_sizes", "stylize"]
 
 _SMALLEST_SCALE = 64
 _FIRST_SCALE = 256
@@ -125,6 +125,11 @@ def stylize(
     image = canvas.finish(image)
     seconds = time.perf_counter() - started
     yield StylizeResult(image, done, seconds, losses.content, losses.style)
+
+
+def first_picture(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
+    """The picture that `stylize` would start from, of the photo's size."""
+    return _Canvas(content, style, settings, None).start(None)
 
 
 class _Canvas:

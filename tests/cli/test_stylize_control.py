@@ -157,3 +157,49 @@ def test_wrong_options_are_one_line(tmp_path: Path, cat: Path, styles: Path, wor
     assert result.exit_code in (2, 3)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_grid_is_one_sheet_with_a_cell_for_each_layer_and_ratio(tmp_path: Path, cat: Path, styles: Path):
+    words = ["stylize", cat, "-s", styles / "bold_shapes.png", "-o", tmp_path / "grid.png", "--grid", *QUICK]
+    result = run_inside(
+        *words, "--grid-layers", "blocks.1.1,blocks.3.0", "--grid-ratios", "1,10,1e2", "--json", "--steps", 15
+    )
+    assert result.exit_code == 0, result.stderr
+    (item,) = json.loads(result.stdout)["items"]
+    assert [(cell["layer"], cell["ratio"]) for cell in item["cells"]] == [
+        (layer, ratio) for layer in ("blocks.1.1", "blocks.3.0") for ratio in (1, 10, 100)
+    ]
+    for first in (0, 3):
+        losses = [cell["style_loss"] for cell in item["cells"][first : first + 3]]
+        assert losses[2] < 0.9 * losses[0], "more weight, less style loss"
+    width, height = Image.open(tmp_path / "grid.png").size
+    assert 3 * 64 < width < 4 * 64 + 30
+    assert 2 * 43 < height < 4 * 64
+    together = run_inside(*words, "--gif", "--overwrite")
+    assert together.exit_code == 2
+    assert "--grid and --gif do not go together" in together.stderr
+
+
+def test_an_animation_and_a_folder_of_frames(tmp_path: Path, cat: Path, styles: Path):
+    photo = Image.open(cat).resize((64, 43))
+    frames = [photo.rotate(5 * index) for index in range(3)]
+    frames[0].save(tmp_path / "in.gif", save_all=True, append_images=frames[1:], duration=70)
+    words = ["-s", styles / "bold_shapes.png", "--frames", *QUICK]
+    result = run_inside("stylize", tmp_path / "in.gif", *words, "-o", tmp_path / "out.gif")
+    assert result.exit_code == 0, result.stderr
+    movie = Image.open(tmp_path / "out.gif")
+    assert (movie.n_frames, movie.size, movie.info["duration"]) == (3, (64, 43), 70)
+    folder = tmp_path / "frames"
+    folder.mkdir()
+    for index, frame in enumerate(frames):
+        frame.save(folder / f"{index}.png")
+    assert run_inside("stylize", folder, *words, "-o", tmp_path / "out").exit_code == 0
+    whole = files_in(tmp_path / "out")
+    assert sorted(whole) == ["0.png", "1.png", "2.png"]
+    (tmp_path / "out" / "2.png").unlink()
+    again = run_inside("stylize", folder, *words, "-o", tmp_path / "out", "--skip-existing", "--json")
+    assert json.loads(again.stdout)["counts"] == {"done": 1, "skipped": 2, "failed": 0}
+    assert files_in(tmp_path / "out") == whole
+    wrong = run_inside("stylize", tmp_path / "in.gif", *words, "-o", tmp_path / "out.png")
+    assert wrong.exit_code == 2
+    assert "an animation becomes a .gif file" in wrong.stderr
