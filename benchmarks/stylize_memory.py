@@ -1,6 +1,6 @@
 """How much memory `dltool stylize` takes at large sizes: the peak of whole commands, torch's own part beside it.
 
-    python benchmarks/stylize_memory.py [--runs 4096:,2048:1GB] [--steps 12] [--json FILE]
+    python benchmarks/stylize_memory.py [--runs 4096:,2048:1GB] [--steps 6] [--json FILE]
 
 A run is a size and what --max-memory gets (empty: nothing is given). A few steps at full size are enough: memory peaks
 in an evaluation with a full history of L-BFGS. Torch's own part is the peak

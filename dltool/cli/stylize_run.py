@@ -127,7 +127,7 @@ class _Talk:
         if step.restarts > self._restarts:
             self._progress.say(
                 f"{event.job.input}: the loss ran away at step {step.step}; going on from the best picture so far "
-                "with a tenth of the step"
+                "with shorter steps"
             )
         self._restarts = step.restarts
         if self._tile is not None and step.tile is not None and step.tile < self._tile:

@@ -12,6 +12,7 @@ from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
 _DIVERGED = 100.0  # times the best loss so far
+_LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
 _CHUNK = 1 << 22
 
 
@@ -20,7 +21,7 @@ class Descent:
 
     Attributes:
         image: the picture that will be evaluated next.
-        restarts: how often it diverged and went back to the best picture, with a tenth of the step.
+        restarts: how often it diverged and went back to the best picture, with shorter steps.
         best_losses: of the best picture.
     """
 
@@ -82,15 +83,20 @@ class Descent:
         self._start_optimizer()
 
     def _start_optimizer(self) -> None:
-        factor, rate = 0.1**self.restarts, self._settings.learning_rate
+        rate = self._settings.learning_rate
         if self._settings.optimizer is Optimizer.ADAM:
             # 0.99: of 0.999 the memory would be longer than a whole scale.
-            self._adam = torch.optim.Adam([self.image], factor * (rate or _ADAM_LEARNING_RATE), (0.9, 0.99))
+            rate = 0.1**self.restarts * (rate or _ADAM_LEARNING_RATE)
+            self._adam = torch.optim.Adam([self.image], rate, (0.9, 0.99))
             return
         pair = 2 * self.image.nbytes
         halved = self._settings.history * pair > self._history_bytes
         count = max(1, min(self._settings.history, self._history_bytes // (pair // 2 if halved else pair)))
-        self._lbfgs = Lbfgs(factor * (rate or 1.0), count, torch.bfloat16 if halved else None)
+        rate, longest = rate or 1.0, float("inf")
+        if self.restarts:
+            # Only steps that are too long are shortened: a smaller rate would slow all of them down for good.
+            rate, longest = min(1.0, rate), _LONGEST_STEP * 0.5 ** (self.restarts - 1)
+        self._lbfgs = Lbfgs(rate, count, torch.bfloat16 if halved else None, longest)
 
 
 class Lbfgs:
@@ -101,9 +107,15 @@ class Lbfgs:
     and nothing else.
     """
 
-    def __init__(self, rate: float, history: int, history_type: torch.dtype | None = None) -> None:
-        """Take the step's length in units of the method's own step, and how many past steps are remembered."""
+    def __init__(
+        self, rate: float, history: int, history_type: torch.dtype | None = None, longest: float = float("inf")
+    ) -> None:
+        """Take the step's length in units of the method's own step, and how many past steps are remembered.
+
+        `longest` is the largest root mean square that a step may have.
+        """
         self._rate = rate
+        self._longest = longest
         self._type = history_type
         self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
         self._step: Tensor | None = None
@@ -124,6 +136,9 @@ class Lbfgs:
             length = self._rate
             if _dot(direction, gradient) > -1e-30:  # no descent, or a gradient of zero: nothing to gain here
                 length = 0.0
+        if self._longest < float("inf"):
+            mean_square = _dot(direction, direction) / len(direction)
+            length = min(length, self._longest / max(mean_square**0.5, 1e-30))
         self._step = direction.mul_(length)
         self._gradient = gradient
         image.view(-1).add_(self._step)

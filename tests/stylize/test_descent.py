@@ -65,7 +65,7 @@ def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smalle
     image, losses = descent.finish()
     assert (descent.restarts > 0) == (optimizer is Optimizer.LBFGS)
     assert image.isfinite().all()
-    assert losses.total < 0.1 * first.total
+    assert losses.total < 0.2 * first.total
 
 
 def test_the_average_is_the_bias_corrected_mean_of_the_pictures():
