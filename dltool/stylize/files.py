@@ -71,8 +71,8 @@ def stylize_files(
         mask: a grey or a label picture for every photo; see `read_mask`.
 
     Raises:
-        DataError: a style, the mask or the start picture cannot be read.
-        DeviceError: a picture of this size does not fit into memory.
+        DataError: the only style, the mask or the start picture cannot be read.
+        DltoolError: the only picture cannot be stylized; one of several is told of as failed instead.
     """
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
@@ -91,12 +91,18 @@ def stylize_files(
             photo = to_tensor(picture.pixels)
             lapse = _Lapse(extras, settings.steps, job.output, picture.pixels)
             layers = None if gallery.mask is None else gallery.mask.at(photo.shape[:1:-1])
-            with memory_errors("the picture does not fit; try a smaller --size or --max-memory"):
-                targets = gallery.targets(job.variant)
-                for event in stylize(photo, targets, network, settings, device, init, layers, None, lapse.every):
-                    if isinstance(event, StylizeStep):
-                        lapse.add(event)
-                        yield FileStep(job, number, len(waiting), event)
+            try:
+                with memory_errors("the picture does not fit; try a smaller --size or --max-memory"):
+                    targets = gallery.targets(job.variant)
+                    for event in stylize(photo, targets, network, settings, device, init, layers, None, lapse.every):
+                        if isinstance(event, StylizeStep):
+                            lapse.add(event)
+                            yield FileStep(job, number, len(waiting), event)
+            except DltoolError as error:
+                if len(waiting) == 1:
+                    raise
+                yield FileDone(job, "failed", type(error)(f"{job.input}: {error}"))
+                continue
             pixels = to_pixels(event.image)
             done = FileDone(job, "done", size=pixels.shape[1::-1], result=event)
             lapse.finish(pixels)

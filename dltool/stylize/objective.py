@@ -6,9 +6,9 @@ it back to the pixels (Galerne et al., "Scaling Painting Style Transfer", 2022).
 makes the tiles' features those of the whole picture.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -20,6 +20,8 @@ from dltool.stylize.losses import energy, gram_sum, squared_distance
 from dltool.stylize.settings import LossForm, StylizeSettings
 from dltool.stylize.targets import gram_divisor, inner_features, tiles_of
 from dltool.stylize.tiles import Tile
+
+Result = TypeVar("Result")
 
 _KEPT_CONTENT_BYTES = 256 << 20
 _SMALLEST_TILE = 64
@@ -72,25 +74,29 @@ class Objective:
         self._regions = regions
         self._layers = tuple(dict.fromkeys((*network.content_layers, *network.style_layers)))
         self.tile_side = tile_side
-        self._retrying(self._look_at_photo)
+        self._looked = False
+        self._retrying(lambda: None)
 
     def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
         """Return the losses of a 1 × 3 × H × W picture and the gradient of the total."""
         return self._retrying(lambda: self._evaluate(image))
 
-    def _retrying(self, work):
+    def _retrying(self, work: Callable[[], Result]) -> Result:
+        """Do the work, with half the tile as often as memory runs out."""
         while True:
             try:
+                if not self._looked:
+                    self._look_at_photo()
+                    self._looked = True
                 return work()
             except (MemoryError, RuntimeError) as error:
                 side = self.tile_side or max(self._photo.shape[2:])
                 if not is_out_of_memory(error) or side // 2 < _SMALLEST_TILE:
                     raise
             # Outside of the handler: the error's traceback no longer holds the tensors of the failed attempt.
-            self.tile_side = side // 2
+            self.tile_side, self._looked = side // 2, False
             if self._photo.device.type == "cuda":
                 torch.cuda.empty_cache()
-            self._look_at_photo()
 
     @torch.no_grad()
     def _look_at_photo(self) -> None:

@@ -113,7 +113,7 @@ def stylize(
         for _ in range(share):
             losses = descent.step()
             done += 1
-            shown = canvas.finish(descent.best_image.cpu()) if save_every and done % save_every == 0 else None
+            shown = canvas.finish(descent.best_image.cpu().clone()) if save_every and done % save_every == 0 else None
             yield StylizeStep(
                 done, sum(shares), size, *losses, restarts=descent.restarts, tile=objective.tile_side, image=shown
             )
