@@ -13,6 +13,8 @@ from dltool.stylize.losses import gram_sum
 from dltool.stylize.settings import GramForm
 from dltool.stylize.tiles import Tile, cut_tiles, whole_tile
 
+_KEPT_SIZES = 64
+
 
 class StyleTargets:
     """Gram matrices and colours of a style: one picture, or several blended by their weights.
@@ -55,6 +57,8 @@ class StyleTargets:
                 image = resize_tensor(picture, fit_longest(picture.shape[:1:-1], longest_side)).to(device)
                 for name, matrix in style_grams(self._network, image, gram, tile_side).items():
                     mixed[name] = weight * matrix if name not in mixed else mixed[name] + weight * matrix
+            if len(self._grams) >= _KEPT_SIZES:  # photos of a thousand sizes do not fill the memory
+                del self._grams[next(iter(self._grams))]
             self._grams[key] = mixed
         return self._grams[key]
 
