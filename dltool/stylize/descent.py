@@ -12,6 +12,7 @@ from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
 _DIVERGED = 100.0  # times the best loss so far
+_POOR_AVERAGE = 1.5  # times the best loss: more, and the average is not taken
 _LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
 _CHUNK = 1 << 22
 
@@ -71,7 +72,10 @@ class Descent:
         if self._average is None:
             return self.best_image, self.best_losses
         image = self._average / self._averaged
-        return image, self._objective.evaluate(image)[0]
+        losses = self._objective.evaluate(image)[0]
+        if losses.total <= _POOR_AVERAGE * self.best_losses.total:
+            return image, losses
+        return self.best_image, self.best_losses  # the pictures jumped about too far for a mean of them
 
     def _restart(self) -> None:
         if not math.isfinite(self.best_losses.total):

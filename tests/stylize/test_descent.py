@@ -68,6 +68,16 @@ def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smalle
     assert losses.total < 0.2 * first.total
 
 
+def test_an_average_that_is_much_worse_than_the_best_picture_is_not_taken():
+    settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5, learning_rate=0.9)
+    descent = Descent(_Exploding(), torch.full((1, 3, 2, 2), 0.45), settings)
+    for _ in range(3):
+        descent.step()
+    image, losses = descent.finish()
+    assert torch.equal(image, torch.full((1, 3, 2, 2), 0.45))
+    assert losses == descent.best_losses
+
+
 def test_the_average_is_the_bias_corrected_mean_of_the_pictures():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5)
     descent = Descent(_Exploding(), torch.zeros(1, 3, 2, 2), settings)
