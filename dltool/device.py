@@ -1,5 +1,6 @@
 """Where the arithmetic runs: devices, threads, precision, and what running out of memory looks like."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,13 +21,16 @@ def available_devices() -> list[str]:
 def select_device(name: str) -> torch.device:
     """Return the torch device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes CUDA, then MPS, then CPU.
 
+    Under torchrun `auto` gives every process of a machine a GPU of its own, as far as they go.
+
     Raises:
         SettingsError: `name` is no device name.
         DeviceError: the device is not on this machine; the message lists those that are.
     """
     available = available_devices()
     if name == "auto":
-        return torch.device(available[0])
+        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun's number of this process on this machine
+        return torch.device(own if own in available else available[0])
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
         raise SettingsError(f"--device {name}: not a device; give auto, cpu, cuda, cuda:N or mps")

@@ -18,6 +18,17 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     if path is None or context.resilient_parsing:
         return path
     table = _find_table(path, context.command_path.split()[1:])
+    values = option_values(context, table, f"--config {path}")
+    context.default_map = {**(context.default_map or {}), **values}
+    return path
+
+
+def option_values(context: typer.Context, table: dict[str, Any], source: str) -> dict[str, Any]:
+    """Map a table's keys, names of the command's options, to its parameters, and the values to words.
+
+    Raises:
+        SettingsError: there is no such option; the message begins with `source`.
+    """
     names = {
         word.removeprefix("--"): parameter
         for parameter in context.command.params
@@ -28,13 +39,10 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     for key, value in table.items():
         name = key.replace("_", "-")
         if name not in names:
-            raise SettingsError(
-                f"--config {path}: {context.info_name} has no option '{key}'{did_you_mean(name, names)}"
-            )
+            raise SettingsError(f"{source}: {context.info_name} has no option '{key}'{did_you_mean(name, names)}")
         parameter = names[name]
         values[parameter.name] = _as_words(value, parameter.nargs == -1 or getattr(parameter, "multiple", False))
-    context.default_map = {**(context.default_map or {}), **values}
-    return path
+    return values
 
 
 def _find_table(path: Path, command: list[str]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 import typer
 
 from dltool.cli.console import Console
+from dltool.cli.options import process_rank
 from dltool.errors import DltoolError
 from dltool.images.folder import Job
 
@@ -37,10 +38,14 @@ def report_items(
         console.result(_line(item))
         if item["status"] == "failed":
             console.warn(f"failed: {item['error']}")
-    if len(items) > 1 or counts["failed"]:
-        console.say(", ".join(f"{count} {status}" for status, count in counts.items()))
+    rank, processes = process_rank()
+    share = {"rank": rank, "world_size": processes} if processes > 1 else {}
+    if len(items) > 1 or counts["failed"] or share:
+        place = f"process {rank} of {processes}: " if share else ""
+        console.say(place + (", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to do"))
     shown = ("done", "skipped", "failed", *(["planned"] if counts["planned"] else []))
-    console.document(settings, device, items=items, counts={status: counts[status] for status in shown}, **fields)
+    totals = {status: counts[status] for status in shown}
+    console.document(settings, device, items=items, counts=totals, **share, **fields)
     if counts["failed"]:
         raise typer.Exit(codes.pop() if len(codes) == 1 else DltoolError.exit_code)
 

@@ -1,5 +1,6 @@
 """Options that several commands share: declared once, with one name and one meaning."""
 
+import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -105,6 +106,14 @@ def parse_seconds(text: str | None, option: str) -> float | None:
     if seconds <= 0:
         raise SettingsError(f"{option} {text}: not a duration; give 30s, 5m or 1h")
     return seconds
+
+
+def process_rank() -> tuple[int, int]:
+    """Number of this process and how many there are, as torchrun sets them; 0 of 1 without it."""
+    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    if not (rank.isdigit() and count.isdigit() and int(rank) < int(count)):
+        return 0, 1
+    return int(rank), int(count)
 
 
 def split_names(text: str | None, option: str) -> tuple[str, ...]:

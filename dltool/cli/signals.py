@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-import typer
-
 
 class Terminated(BaseException):
     """SIGTERM arrived; like KeyboardInterrupt no Exception, so that nothing mistakes it for a failed file."""
@@ -27,9 +25,14 @@ class StopRequest:
     def __bool__(self) -> bool:
         return self.signal is not None
 
+    @property
+    def exit_code(self) -> ReportedCode:
+        """The exit code, 130 or 143, for a command that has told the user what it stopped in."""
+        return ReportedCode(128 + (self.signal or 0))
+
     def leave(self) -> None:
-        """Leave with the signal's exit code, 130 or 143, now that everything is saved and reported."""
-        raise typer.Exit(ReportedCode(128 + (self.signal or 0)))
+        """Raise what the signal would have raised, now that everything is saved."""
+        raise Terminated if self.signal == signal.SIGTERM else KeyboardInterrupt
 
 
 def raise_on_sigterm() -> None:

@@ -1,82 +1,72 @@
 """`dltool stylize`: photos and a painting in, restyled photos out."""
 
-import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-
-import typer
+from typing import Any
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.cli import options
-from dltool.cli.console import Console, Progress
+from dltool.cli import stylize_options as own
+from dltool.cli.console import Console
 from dltool.cli.items import new_item, report_items
-from dltool.cli.signals import stop_requests
+from dltool.cli.stylize_run import NetworkChoice, Task, run_task
+from dltool.cli.stylize_special import FramesChoice, GridChoice, plan_frames, run_frames, run_grid
 from dltool.errors import DataError, SettingsError
-from dltool.images.folder import Job, plan_outputs
-from dltool.stylize.settings import INITS, Optimizer, StylizeSettings
-
-if TYPE_CHECKING:
-    from dltool.stylize.files import FileDone, FileStep
+from dltool.images.folder import Job, OnExisting, plan_outputs
+from dltool.stylize.settings import (
+    INITS,
+    GramForm,
+    LossForm,
+    Optimizer,
+    Pooling,
+    PreserveColor,
+    StylizeSettings,
+    parse_layers,
+)
+from dltool.stylize.styles import Extras, Style, parse_styles
 
 _DEFAULTS = StylizeSettings()
-_LOSS = "Loss"
 
 
 def command(
-    content: Annotated[list[Path], typer.Argument(help="Photos, or folders of them.", show_default=False)],
-    style: Annotated[
-        list[Path], typer.Option("--style", "-s", metavar="FILE", help="The painting whose style is wanted.")
-    ],
-    output: Annotated[
-        Path,
-        typer.Option("--output", "-o", metavar="FILE|FOLDER", help="A file for one photo, else a folder (PNG files)."),
-    ],
-    size: Annotated[int, typer.Option(min=1, help="Longest side of the result in pixels.")] = _DEFAULTS.size,
-    steps: Annotated[
-        int, typer.Option(min=1, help="Evaluations of loss and gradient, over all scales.")
-    ] = _DEFAULTS.steps,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            metavar="30s|5m", help="At most this long for one picture; then as many steps as fit.", show_default=False
-        ),
-    ] = None,
-    init: Annotated[
-        str,
-        typer.Option(
-            metavar="|".join([*INITS, "FILE"]), help="Start: the photo in the style's colours, the photo itself, …"
-        ),
-    ] = _DEFAULTS.init,
-    scales: Annotated[
-        int, typer.Option(min=1, max=20, help="Sizes worked through from coarse to fine, each 1.4 times the last.")
-    ] = _DEFAULTS.scales,
-    optimizer: Annotated[Optimizer, typer.Option(help="How the pixels are moved.")] = _DEFAULTS.optimizer,
-    learning_rate: Annotated[
-        float, typer.Option(min=0, help="Step length; 0 takes the optimizer's own (Adam 0.02, L-BFGS 1).")
-    ] = _DEFAULTS.learning_rate,
-    content_weight: Annotated[
-        float, typer.Option(min=0, help="Of keeping what is in the photo.", rich_help_panel=_LOSS)
-    ] = _DEFAULTS.content_weight,
-    style_weight: Annotated[
-        float, typer.Option(min=0, help="Of looking painted like the style.", rich_help_panel=_LOSS)
-    ] = _DEFAULTS.style_weight,
-    tv_weight: Annotated[
-        float, typer.Option(min=0, help="Of smoothness between neighbouring pixels.", rich_help_panel=_LOSS)
-    ] = _DEFAULTS.tv_weight,
-    content_layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,…", help="Layers that say what is in it.", show_default=False, rich_help_panel=_LOSS
-        ),
-    ] = None,
-    style_layers: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME,…", help="Layers that say how it is painted.", show_default=False, rich_help_panel=_LOSS
-        ),
-    ] = None,
+    content: own.Contents,
+    style: own.Styles,
+    output: own.Output,
+    recipe: own.RecipeName = None,
+    list_recipes: own.ListRecipes = False,
+    size: own.Size = str(_DEFAULTS.size),
+    steps: own.Steps = _DEFAULTS.steps,
+    time: own.Time = None,
+    max_memory: own.MaxMemory = None,
+    style_scale: own.StyleScale = _DEFAULTS.style_scale,
+    strength: own.Strength = _DEFAULTS.strength,
+    preserve_color: own.Preserve = PreserveColor.NONE,
+    mask: own.MaskFile = None,
+    init: own.Init = _DEFAULTS.init,
+    scales: own.Scales = _DEFAULTS.scales,
+    optimizer: own.OptimizerName = Optimizer.LBFGS,
+    learning_rate: own.LearningRate = _DEFAULTS.learning_rate,
+    history: own.History = _DEFAULTS.history,
+    average: own.Average = _DEFAULTS.average,
+    content_weight: own.ContentWeight = _DEFAULTS.content_weight,
+    style_weight: own.StyleWeight = _DEFAULTS.style_weight,
+    tv_weight: own.TvWeight = _DEFAULTS.tv_weight,
+    range_weight: own.RangeWeight = _DEFAULTS.range_weight,
+    content_layers: own.ContentLayers = None,
+    style_layers: own.StyleLayers = None,
+    loss: own.Loss = LossForm.RELATIVE,
+    gram: own.Gram = GramForm.POSITIONS,
     backbone: options.BackboneName = DEFAULT_BACKBONE,
     weights: options.Weights = "default",
+    pooling: own.PoolingKind = Pooling.MAX,
+    pixel_mean: own.PixelMean = None,
+    pixel_std: own.PixelStd = None,
+    save_every: own.SaveEvery = 0,
+    gif: own.Gif = False,
+    grid: own.Grid = False,
+    grid_layers: own.GridLayers = None,
+    grid_ratios: own.GridRatios = None,
+    frames: own.Frames = False,
+    hold_weight: own.HoldWeight = 200.0,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     dry_run: options.DryRun = False,
@@ -91,106 +81,132 @@ def command(
 ) -> None:
     """Restyle photos: each is optimized until a network sees the photo's content in the painting's style."""
     console = Console("stylize", as_json, quiet)
+    content_names, content_shares = parse_layers(content_layers, "--content-layers")
+    style_names, style_shares = parse_layers(style_layers, "--style-layers")
     settings = StylizeSettings(
-        size=size,
+        size=own.parse_size(size),
         steps=steps,
         optimizer=optimizer,
         content_weight=content_weight,
         style_weight=style_weight,
         tv_weight=tv_weight,
-        content_layers=options.split_names(content_layers, "--content-layers"),
-        style_layers=options.split_names(style_layers, "--style-layers"),
+        range_weight=range_weight,
+        content_layers=content_names,
+        style_layers=style_names,
+        content_layer_weights=content_shares,
+        style_layer_weights=style_shares,
+        loss=loss,
+        gram=gram,
         init=init,
         scales=scales,
+        style_scale=style_scale,
+        strength=strength,
+        preserve_color=preserve_color,
         learning_rate=learning_rate,
+        history=history,
+        average=average,
         time=options.parse_seconds(time, "--time"),
+        max_memory=own.parse_memory(max_memory),
         seed=seed,
     )
-    _check_pictures(style, init)
-    read_too = [path for path in (style[0], Path(init), Path(weights), config) if path is not None]
-    existing = options.on_existing(overwrite, skip_existing)
-    jobs = plan_outputs(content, output, ".png", existing, protected=read_too)
-    reported = {
-        **vars(settings),
-        "style": style[0],
-        "backbone": backbone,
-        "weights": weights,
-        "precision": precision,
-    }
+    network = NetworkChoice(
+        backbone,
+        weights,
+        precision,
+        pooling,
+        own.parse_numbers(pixel_mean, "--pixel-mean", 3),
+        own.parse_numbers(pixel_std, "--pixel-std", 3),
+    )
+    styles = parse_styles(style)
+    _check_pictures(init, mask)
+    on_existing = options.on_existing(overwrite, skip_existing)
+    special = None
+    if grid or frames:
+        special = _special(grid, grid_layers, grid_ratios, frames, hold_weight)
+        _check_special(special, styles, mask, save_every, gif, content)
+    names = [each.name for each in styles if each.name]
+    paintings = [path for each in styles for path, _ in each.pictures]
+    read_too = [path for path in (*paintings, Path(init), Path(weights), mask, config) if path is not None]
+    if isinstance(special, FramesChoice):
+        jobs = plan_frames(content[0], output, on_existing, read_too)
+    else:
+        jobs = plan_outputs(content, output, ".png", on_existing, read_too, names, options.process_rank())
+    extras = Extras(save_every, gif)
+    _check_extras(jobs, extras, steps, on_existing)
+    reported = {"recipe": recipe, **vars(settings), "style": _as_typed(styles), "mask": mask, **vars(network)}
     if dry_run or all(job.exists for job in jobs):
         items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
         report_items(console, items, reported, None)
         return
-    _run(console, jobs, style[0], settings, reported, device, threads, 1 if workers is None else workers)
+    task = Task(jobs, styles, settings, network, mask, extras, reported)
+    if isinstance(special, GridChoice):
+        run_grid(console, task, special, device, threads)
+    elif isinstance(special, FramesChoice):
+        run_frames(console, task, special, device, threads)
+    else:
+        run_task(console, task, device, threads, 1 if workers is None else workers)
 
 
-def _check_pictures(style: list[Path], init: str) -> None:
-    if len(style) > 1:
-        raise SettingsError(f"--style {style[1]}: one style at a time; run the command once for each")
-    if not style[0].is_file():
-        kind = "a folder or no regular file" if style[0].exists() else "no such file"
-        raise DataError(f"--style {style[0]}: {kind}")
+def _special(
+    grid: bool, layers: str | None, ratios: str | None, frames: bool, hold_weight: float
+) -> GridChoice | FramesChoice:
+    if grid and frames:
+        raise SettingsError("--grid and --frames: choose one")
+    if frames:
+        return FramesChoice(hold_weight)
+    numbers = own.parse_numbers(ratios, "--grid-ratios")
+    if numbers and not all(0 < number < float("inf") for number in numbers):
+        raise SettingsError(f"--grid-ratios {ratios}: ratios above 0 are needed")
+    return GridChoice(options.split_names(layers, "--grid-layers"), numbers)
+
+
+def _check_special(
+    special: GridChoice | FramesChoice,
+    styles: list[Style],
+    mask: Path | None,
+    save_every: int,
+    gif: bool,
+    content: list[Path],
+) -> None:
+    """What does not go together with a grid or with frames."""
+    option = "--grid" if isinstance(special, GridChoice) else "--frames"
+    for other, given in (("--mask", mask is not None), ("--save-every", save_every > 0), ("--gif", gif)):
+        if given:
+            raise SettingsError(f"{option} and {other} do not go together")
+    if len(styles) > 1:
+        raise SettingsError(f"{option}: one style or one blend is needed, not a folder of styles")
+    if isinstance(special, FramesChoice) and len(content) > 1:
+        raise SettingsError("--frames: one animation or one folder of frames is needed")
+    if isinstance(special, FramesChoice) and options.process_rank() != (0, 1):
+        raise SettingsError("--frames: every frame needs the one before it; start one process only")
+
+
+def _check_pictures(init: str, mask: Path | None) -> None:
     if init not in INITS and not Path(init).is_file():
         raise SettingsError(f"--init {init}: neither a picture file nor one of {', '.join(INITS)}")
+    if mask is not None and not mask.is_file():
+        raise DataError(f"--mask {mask}: no such file")
 
 
-def _run(
-    console: Console,
-    jobs: list[Job],
-    style: Path,
-    settings: StylizeSettings,
-    reported: dict[str, Any],
-    device_name: str,
-    threads: int | None,
-    workers: int,
-) -> None:
-    items: list[dict[str, Any]] = []
-    with console.progress() as progress:
-        progress.update("loading the network", 0, 1)
-        from dltool.backbones.registry import create_backbone
-        from dltool.device import describe_device, select_device, set_threads
-        from dltool.stylize import FeatureNetwork, stylize_files
-
-        set_threads(threads)
-        device = select_device(device_name)
-        backbone = create_backbone(reported["backbone"], reported["weights"], settings.seed)
-        if backbone.unexpected:
-            progress.say(
-                f"{backbone.weights}: {len(backbone.unexpected)} tensors, {backbone.unexpected[0]} among them, "
-                f"have no place in {backbone.name}"
-            )
-        bf16 = {"auto": None, "fp32": False, "bf16": True}[reported["precision"]]
-        network = FeatureNetwork(backbone, device, settings.content_layers, settings.style_layers, bf16)
-        reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
-        reported["precision"] = "bf16" if network.bf16 else "fp32"
-        with network, stop_requests() as stop:
-            for event in stylize_files(jobs, style, network, settings, device, workers, should_stop=lambda: bool(stop)):
-                _show(event, progress, items)
-    place = {job.input: number for number, job in enumerate(jobs)}
-    items.sort(key=lambda item: place[item["input"]])  # a failed read is told before the write before it
-    if not stop:
-        report_items(console, items, reported, describe_device(device))
-        return
-    left = len(jobs) - len(items)
-    console.warn(f"stopped with {left} of {len(jobs)} pictures not done; --skip-existing goes on from here")
-    with contextlib.suppress(typer.Exit):
-        report_items(console, items, reported, describe_device(device), error="interrupted")
-    stop.leave()
+def _check_extras(jobs: list[Job], extras: Extras, steps: int, on_existing: OnExisting) -> None:
+    """Files beside the outputs must not be there either, nor be somebody else's."""
+    outputs = {job.output for job in jobs} | {job.input for job in jobs}
+    for job in jobs:
+        beside = [extras.gif_path(job.output)] if extras.gif else []
+        if extras.save_every:
+            beside += [extras.step_path(job.output, step) for step in range(0, steps + 1, extras.save_every)]
+        for path in beside:
+            if path in outputs:
+                raise SettingsError(f"{path}: would be written twice; choose another -o")
+            if path.exists() and on_existing is OnExisting.ERROR:
+                raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
 
 
-def _show(event: "FileStep | FileDone", progress: Progress, items: list[dict[str, Any]]) -> None:
-    if hasattr(event, "step"):
-        place = f"{event.number}/{event.count} " if event.count > 1 else ""
-        figure = f"content {event.step.content_loss:.3f} style {event.step.style_loss:.3f}"
-        progress.update(place + event.job.input.name, event.step.step, event.step.steps, figure)
-        return
-    item = new_item(event.job, event.status, event.error)
-    if event.result is not None:
-        item |= {
-            "size": event.size,
-            "steps": event.result.steps,
-            "seconds": round(event.result.seconds, 3),
-            "content_loss": event.result.content_loss,
-            "style_loss": event.result.style_loss,
-        }
-    items.append(item)
+def _as_typed(styles: list[Style]) -> Any:
+    """One painting as its path, a blend as paths with weights, a folder as a list of paths."""
+    if len(styles) > 1:
+        return [style.pictures[0][0] for style in styles]
+    pictures = styles[0].pictures
+    if len(pictures) == 1:
+        return pictures[0][0]
+    return [{"style": path, "weight": weight} for path, weight in pictures]

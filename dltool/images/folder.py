@@ -4,7 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -22,11 +22,17 @@ class OnExisting(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to read and the file to write for it; `exists` when that file is there and shall be kept."""
+    """One picture to read and the file to write for it.
+
+    Attributes:
+        exists: that file is there and shall be kept.
+        variant: which of several outputs of the same input this is; empty where there is one.
+    """
 
     input: Path
     output: Path
     exists: bool = False
+    variant: str = ""
 
 
 def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
@@ -67,13 +73,22 @@ def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path
 
 
 def plan_outputs(
-    inputs: Sequence[Path], output: Path, suffix: str, on_existing: OnExisting, protected: Sequence[Path] = ()
+    inputs: Sequence[Path],
+    output: Path,
+    suffix: str,
+    on_existing: OnExisting,
+    protected: Sequence[Path] = (),
+    variants: Sequence[str] = (),
+    share: tuple[int, int] = (0, 1),
 ) -> list[Job]:
     """Pair every picture of `inputs` (files and folders) with the file to write.
 
     `output` is a file when one file is given and it has a picture's suffix, else a folder, in which the sub-folders
     of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and pictures of
     several input folders go below the folder's own name. No output may be an input or one of the `protected` files.
+    With `variants` every picture has an output for each, named `picture__variant`, and the jobs are in the order of
+    the variants. `share` (part, of how many) is the part of the jobs to return; outputs of the other parts may appear
+    while they work.
 
     Raises:
         DataError: an input is missing or holds no picture.
@@ -86,6 +101,8 @@ def plan_outputs(
     is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
     if is_file and (len(inputs) > 1 or inputs[0].is_dir()):
         raise SettingsError(f"-o {output}: several pictures need a folder, not a file")
+    if is_file and variants:
+        raise SettingsError(f"-o {output}: a picture for each of several variants needs a folder, not a file")
     if is_file:
         pairs = [(inputs[0], output)]
     else:
@@ -93,7 +110,27 @@ def plan_outputs(
             picture_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
     _check_place(output.parent if is_file else output)
-    return _check_outputs(pairs, on_existing, protected)
+    if not variants:
+        return _check_outputs([(picture, target, "") for picture, target in pairs], on_existing, protected, share)
+    triples = [
+        (picture, target.with_name(f"{target.stem}__{variant}{target.suffix}"), variant)
+        for variant in variants
+        for picture, target in pairs
+    ]
+    return _check_outputs(triples, on_existing, protected, share)
+
+
+def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path] = ()) -> list[Job]:
+    """Pair one file with the file to write, whatever its kind.
+
+    Raises:
+        DataError: the input is missing.
+        SettingsError: the output exists (with OnExisting.ERROR), is the input or protected, or is a folder.
+    """
+    if not path.exists():
+        raise DataError(f"{path}: no such file or folder")
+    _check_place(output.parent)
+    return _check_outputs([(path, output, "")], on_existing, protected, (0, 1))
 
 
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
@@ -142,11 +179,16 @@ def _check_place(folder: Path) -> None:
         raise SettingsError(f"-o {folder}: {existing} cannot be written to")
 
 
-def _check_outputs(pairs: Sequence[tuple[Path, Path]], on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:
+def _check_outputs(
+    triples: Sequence[tuple[Path, Path, str]],
+    on_existing: OnExisting,
+    protected: Sequence[Path],
+    share: tuple[int, int],
+) -> list[Job]:
     owners: dict[Path, Path] = {}
     # realpath, unlike resolve(), does not fail on a link to itself; such a picture fails by name when it is read.
-    read = {os.path.realpath(path) for path in [*protected, *(picture for picture, _ in pairs)]}
-    for picture, target in pairs:
+    read = {os.path.realpath(path) for path in [*protected, *(picture for picture, _, _ in triples)]}
+    for picture, target, _ in triples:
         if target in owners:
             raise SettingsError(f"{owners[target]} and {picture} would both be written to {target}; run them apart")
         owners[target] = picture
@@ -154,11 +196,13 @@ def _check_outputs(pairs: Sequence[tuple[Path, Path]], on_existing: OnExisting, 
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
         if target.is_dir():
             raise SettingsError(f"{target}: a folder stands where the output would be written")
-    jobs = [Job(picture, target, target.exists()) for picture, target in pairs]
+    jobs = [
+        Job(picture, target, target.exists(), variant) for picture, target, variant in triples[share[0] :: share[1]]
+    ]
     existing = [job.output for job in jobs if job.exists]
     if existing and on_existing is OnExisting.ERROR:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
         raise SettingsError(f"{existing[0]}{others}: output exists; give --overwrite or --skip-existing")
     if on_existing is OnExisting.OVERWRITE:
-        return [Job(job.input, job.output) for job in jobs]
+        return [replace(job, exists=False) for job in jobs]
     return jobs

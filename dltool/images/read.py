@@ -80,6 +80,31 @@ def read_picture(path: Path | str, longest_side: int | None = None, shortest_sid
         raise DataError(f"{path}: damaged picture ({reason})") from error
 
 
+def read_frames(path: Path | str) -> tuple[list[np.ndarray], float]:
+    """Decode every frame of an animation (of a still picture its one frame).
+
+    Returns:
+        The frames, H × W × 3 uint8 with transparency on white, and seconds per frame (the mean; 0.1 if none is given).
+
+    Raises:
+        DataError: missing, unreadable or damaged; the message starts with the path.
+    """
+    first = read_picture(path)  # every error of a single picture is told there
+    try:
+        with Image.open(path) as movie:
+            count = getattr(movie, "n_frames", 1)
+            if count == 1:
+                return [first.pixels], 0.1
+            frames, milliseconds = [], []
+            for index in range(count):
+                movie.seek(index)
+                frames.append(_decode(movie.copy(), None, None).pixels)
+                milliseconds.append(movie.info.get("duration") or 100)
+    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
+        raise DataError(f"{path}: damaged picture ({' '.join(str(error).split())})") from error
+    return frames, float(np.mean(milliseconds)) / 1000
+
+
 def fit_longest(size: tuple[int, int], longest_side: int) -> tuple[int, int]:
     """Scale width and height so that the longer one is `longest_side`; the other is at least 1."""
     scale = longest_side / max(size)

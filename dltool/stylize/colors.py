@@ -1,14 +1,25 @@
-"""Closed-form colour transfer: the start from which the optimization needs the fewest steps."""
+"""Closed-form colour transfer: the start from which the optimization needs the fewest steps, and colours kept."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+_LUMA = (0.299, 0.587, 0.114)  # Y of Rec. 601, as in JPEG and in the tools that keep colours
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class ColorStatistics:
+    """Mean (3) and covariance (3 × 3) of a picture's colours, in float64."""
+
+    mean: Tensor
+    covariance: Tensor
+
 
 def transfer_colors(content: Tensor, style: Tensor) -> Tensor:
     """Give `content` the colour distribution of `style`, taken as Gaussians in RGB.
-
-    The map is the linear one of least motion between the two (Monge-Kantorovich; Pitié & Kokaram 2007):
-    x ↦ μs + A (x - μc) with A = Σc^-½ (Σc^½ Σs Σc^½)^½ Σc^-½.
 
     Args:
         content, style: 1 × 3 × H × W in [0, 1], of any two sizes.
@@ -16,24 +27,73 @@ def transfer_colors(content: Tensor, style: Tensor) -> Tensor:
     Returns:
         A picture like `content`, clamped to [0, 1]. Content of one flat colour becomes the style's mean colour.
     """
-    mean_content, covariance_content = _color_statistics(content)
-    mean_style, covariance_style = _color_statistics(style)
-    root = _symmetric_power(covariance_content, 0.5)
-    inverse_root = _symmetric_power(covariance_content, -0.5)
-    matrix = inverse_root @ _symmetric_power(root @ covariance_style @ root, 0.5) @ inverse_root
-    colors = content.double().flatten(2).squeeze(0) - mean_content[:, None]
-    moved = matrix @ colors + mean_style[:, None]
-    return moved.view_as(content).clamp(0, 1).to(content.dtype)
+    return move_colors(content, color_statistics(content), color_statistics(style))
 
 
-def _color_statistics(image: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (3) and covariance (3 × 3) of a picture's colours, in float64 on the CPU or the picture's device."""
-    colors = image.double().flatten(2).squeeze(0)
-    mean = colors.mean(1)
-    centred = colors - mean[:, None]
+def move_colors(image: Tensor, source: ColorStatistics, target: ColorStatistics) -> Tensor:
+    """Move colours with statistics `source` to `target`, clamped to [0, 1].
+
+    The map is the linear one of least motion between the two (Monge-Kantorovich; Pitié & Kokaram 2007):
+    x ↦ μt + A (x - μs) with A = Σs^-½ (Σs^½ Σt Σs^½)^½ Σs^-½.
+    """
+    root = _symmetric_power(source.covariance, 0.5)
+    inverse_root = _symmetric_power(source.covariance, -0.5)
+    matrix = inverse_root @ _symmetric_power(root @ target.covariance @ root, 0.5) @ inverse_root
+    offset = target.mean - matrix @ source.mean
+    colors = image.flatten(2).squeeze(0)
+    moved = torch.empty_like(colors)
+    for start in range(0, colors.shape[1], _CHUNK):  # in float64, but never the whole of a large picture
+        part = slice(start, start + _CHUNK)
+        moved[:, part] = (matrix @ colors[:, part].double() + offset[:, None]).clamp(0, 1).to(image.dtype)
+    return moved.view_as(image)
+
+
+def color_statistics(image: Tensor, mask: Tensor | None = None) -> ColorStatistics:
+    """Statistics of a 1 × 3 × H × W picture's colours; a 1 × 1 × H × W `mask` weighs the positions."""
+    colors = image.flatten(2).squeeze(0)
+    weights = None if mask is None else mask.flatten()
+    total = 0.0
+    first = torch.zeros(3, dtype=torch.float64, device=image.device)
+    second = torch.zeros(3, 3, dtype=torch.float64, device=image.device)
+    for start in range(0, colors.shape[1], _CHUNK):
+        part = colors[:, start : start + _CHUNK].double()
+        weighted = part if weights is None else part * weights[start : start + _CHUNK].double()
+        total += part.shape[1] if weights is None else weights[start : start + _CHUNK].double().sum().item()
+        first += weighted.sum(1)
+        second += weighted @ part.T
+    if total <= 0:
+        return color_statistics(image)
+    mean = first / total
     # The ridge keeps flat and grey pictures, whose covariance is singular, from being amplified without bound.
-    ridge = 1e-5 * torch.eye(3, dtype=colors.dtype, device=colors.device)
-    return mean, centred @ centred.T / colors.shape[1] + ridge
+    ridge = 1e-5 * torch.eye(3, dtype=torch.float64, device=image.device)
+    return ColorStatistics(mean, second / total - mean[:, None] * mean + ridge)
+
+
+def mix_statistics(parts: Sequence[tuple[ColorStatistics, float]]) -> ColorStatistics:
+    """Statistics of pictures put side by side, each with its share; the shares need not add up to 1."""
+    total = sum(share for _, share in parts)
+    mean = sum(share / total * part.mean for part, share in parts)
+    covariance = sum(
+        share / total * (part.covariance + (part.mean - mean)[:, None] * (part.mean - mean)) for part, share in parts
+    )
+    return ColorStatistics(mean, covariance)
+
+
+def luminance(image: Tensor) -> Tensor:
+    """Return the Y of a 1 × 3 × H × W picture, as a grey picture of the same shape."""
+    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return (image * weights).sum(1, keepdim=True).expand_as(image).contiguous()
+
+
+def match_luminance(grey: Tensor, target: ColorStatistics) -> Tensor:
+    """Give a grey picture the mean and the deviation of the luminance of a grey picture with statistics `target`."""
+    deviation = target.covariance[0, 0].sqrt().item() / max(grey.std(correction=0).item(), 1e-3)
+    return ((grey - grey.mean()) * deviation + target.mean[0].item()).clamp(0, 1)
+
+
+def with_luminance(colors: Tensor, painted: Tensor) -> Tensor:
+    """Return the picture with the chroma (Cb, Cr) of `colors` and the luminance of `painted`, clamped to [0, 1]."""
+    return (colors + luminance(painted) - luminance(colors)).clamp(0, 1)
 
 
 def _symmetric_power(matrix: Tensor, power: float) -> Tensor:

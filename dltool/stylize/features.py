@@ -1,5 +1,7 @@
 """The network that judges: which of its layers say what is in a picture, and which say how it is painted."""
 
+from dataclasses import replace
+from functools import cached_property
 from types import TracebackType
 
 import torch
@@ -11,6 +13,8 @@ from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, require_tensors
 from dltool.device import has_fast_bf16
 from dltool.errors import SettingsError
+from dltool.stylize.geometry import Geometry, average_pools, measure_geometry
+from dltool.stylize.settings import Pooling
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = (
@@ -20,6 +24,7 @@ _LITE0_STYLE = (
 _LITE0_CONTENT = ("blocks.2.1",)
 _VGG_STYLE = ("relu1_1", "relu2_1", "relu3_1", "relu4_1", "relu5_1")
 _VGG_CONTENT = ("relu4_2",)
+_TRANSIENT = 1.5  # measured: the peak over what autograd keeps (gradients on the way, copies in other memory orders)
 
 
 class FeatureNetwork:
@@ -37,17 +42,28 @@ class FeatureNetwork:
         content_layers: tuple[str, ...] = (),
         style_layers: tuple[str, ...] = (),
         bf16: bool | None = False,
+        pooling: Pooling = Pooling.MAX,
+        pixel_mean: tuple[float, float, float] | None = None,
+        pixel_std: tuple[float, float, float] | None = None,
     ) -> None:
-        """Fold, freeze and move the backbone; `bf16` None takes bfloat16 where `gains_by_bf16` says so.
+        """Fold, freeze and move the backbone.
+
+        Args:
+            bf16: None takes bfloat16 where `gains_by_bf16` says so.
+            pooling: `avg` turns every max pooling into an average of the same windows.
+            pixel_mean, pixel_std: the network sees (x - mean) / std; None for what belongs to its weights.
 
         Raises:
             SettingsError: a layer does not exist, or the network has none that can be chosen by itself.
             ModelError: the weights file lacks a tensor that these layers need.
         """
         module = backbone.module.requires_grad_(False)
+        if pooling is Pooling.AVG:
+            module = average_pools(module)
         self.bf16 = gains_by_bf16(module, device) if bf16 is None else bf16
         self._device = device
-        self._preprocessing = backbone.preprocessing
+        own = backbone.preprocessing
+        self._preprocessing = replace(own, mean=pixel_mean or own.mean, std=pixel_std or own.std)
         if not (content_layers and style_layers):
             default_content, default_style = default_layers(module)
         self.content_layers = content_layers or default_content
@@ -79,6 +95,30 @@ class FeatureNetwork:
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self._taps(normalized)
         return {name: outputs[module] for name, module in self._modules.items()}
+
+    @cached_property
+    def geometry(self) -> Geometry:
+        """How the layers' features lie over the picture's pixels, measured once when it is first asked for."""
+        return measure_geometry(self._module, self._modules)
+
+    @cached_property
+    def bytes_per_pixel(self) -> float:
+        """What one pixel costs while its gradient is computed: activations kept for the way back, and a margin."""
+        side = 256
+        kept: dict[int, int] = {}
+        weights = {parameter.untyped_storage().data_ptr() for parameter in self._module.parameters()}
+
+        def keep(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in weights:
+                kept[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        image = torch.zeros(1, 3, side, side, device=self._device, requires_grad=True)
+        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            features = self(image)
+        del features
+        return _TRANSIENT * sum(kept.values()) / side**2
 
 
 def gains_by_bf16(module: nn.Module, device: torch.device) -> bool:

@@ -7,12 +7,21 @@ from torch import Tensor
 def gram_matrix(features: Tensor) -> Tensor:
     """Return the second moments of the channels, G = F Fᵀ / (H·W), as C × C for 1 × C × H × W features.
 
-    Dividing by the number of positions makes the style of a small picture comparable with that of a large one. The
-    product runs in float32 whatever the features' type: bf16 sums over 10⁵ positions lose the small entries.
+    Dividing by the number of positions makes the style of a small picture comparable with that of a large one.
+    """
+    return gram_sum(features) / features.shape[2:].numel()
+
+
+def gram_sum(features: Tensor, mask: Tensor | None = None) -> Tensor:
+    """Return F Fᵀ, as C × C for 1 × C × H × W features, each position weighted by a 1 × 1 × H × W `mask`.
+
+    Sums over the parts of a picture add up to the sum over the whole. The product runs in float32 whatever the
+    features' type: bf16 sums over 10⁵ positions lose the small entries.
     """
     # Positions first: features in channels_last memory are read as they lie.
     by_position = features.squeeze(0).permute(1, 2, 0).reshape(-1, features.shape[1]).float()
-    return by_position.T @ by_position / by_position.shape[0]
+    weighted = by_position if mask is None else by_position * mask.reshape(-1, 1)
+    return weighted.T @ by_position
 
 
 def relative_distance(value: Tensor, target: Tensor) -> Tensor:
@@ -20,8 +29,17 @@ def relative_distance(value: Tensor, target: Tensor) -> Tensor:
 
     A target without any energy (a black picture in a dead layer) divides by a tiny constant instead of zero.
     """
-    energy = target.float().square().sum().clamp_min(1e-8)
-    return (value.float() - target.float()).square().sum() / energy
+    return squared_distance(value, target) / energy(target)
+
+
+def squared_distance(value: Tensor, target: Tensor) -> Tensor:
+    """Return ‖value - target‖², summed in float32."""
+    return (value.float() - target.float()).square().sum()
+
+
+def energy(target: Tensor) -> Tensor:
+    """Return ‖target‖², and a tiny constant where that is zero, so that it can be divided by."""
+    return target.float().square().sum().clamp_min(1e-8)
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -2,31 +2,46 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.errors import DltoolError
 from dltool.images.read import fit_longest
-from dltool.stylize.colors import transfer_colors
+from dltool.stylize.budget import MemoryPlan, plan_memory
+from dltool.stylize.colors import (
+    color_statistics,
+    luminance,
+    match_luminance,
+    move_colors,
+    with_luminance,
+)
+from dltool.stylize.descent import Descent
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.losses import gram_matrix, range_penalty, relative_distance, total_variation
-from dltool.stylize.settings import Optimizer, StylizeSettings
+from dltool.stylize.objective import Hold, Objective, Region
+from dltool.stylize.settings import PreserveColor, StylizeSettings
+from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
 
-_RANGE_WEIGHT = 10.0
+__all__ = ["StyleTargets", "StylizeResult", "StylizeStep", "first_picture", "scale_sizes", "stylize"]
+
 _SMALLEST_SCALE = 32
+_FIRST_SCALE = 256
+_FULL_SHARE_SIDE = 1024
 _DETAIL = 0.5
-_LBFGS_HISTORY = 10
-_ADAM_LEARNING_RATE = 0.02
-_DIVERGED = 100.0  # times the best loss so far
 
 
 @dataclass(frozen=True)
 class StylizeStep:
-    """One evaluation: `step` of `steps` in all, at the scale whose picture is `size` (width, height) large."""
+    """One evaluation.
+
+    Attributes:
+        step, steps: number of this evaluation, and of all of them.
+        size: width and height of the picture at this scale.
+        restarts: how often this scale's optimizer diverged and went on from the best picture with a smaller step.
+        tile: longest side that the network sees at once, or None where that is the whole picture.
+        image: the picture as it is now, 1 × 3 × h × w on the CPU, at the steps that were asked for.
+    """
 
     step: int
     steps: int
@@ -34,6 +49,9 @@ class StylizeStep:
     loss: float
     content_loss: float
     style_loss: float
+    restarts: int = 0
+    tile: int | None = None
+    image: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -47,172 +65,177 @@ class StylizeResult:
     style_loss: float
 
 
-class StyleTargets:
-    """Gram matrices of one style picture, computed once for each size that is asked for."""
-
-    def __init__(self, network: FeatureNetwork, style: Tensor) -> None:
-        """Take a 1 × 3 × H × W picture in [0, 1], at the largest size that will be needed."""
-        self.image = style
-        self._network = network
-        self._grams: dict[int, dict[str, Tensor]] = {}
-
-    def at(self, longest_side: int, device: torch.device) -> dict[str, Tensor]:
-        """Return the Gram matrix of every style layer with the picture scaled to `longest_side`."""
-        if longest_side not in self._grams:
-            image = _resize(self.image, fit_longest(self.image.shape[:1:-1], longest_side)).to(device)
-            with torch.no_grad():
-                features = self._network(image)
-            self._grams[longest_side] = {name: gram_matrix(features[name]) for name in self._network.style_layers}
-        return self._grams[longest_side]
-
-
 def stylize(
     content: Tensor,
-    style: StyleTargets,
+    style: StyleTargets | Sequence[StyleTargets],
     network: FeatureNetwork,
     settings: StylizeSettings,
     device: torch.device,
     init: Tensor | None = None,
+    mask: Tensor | None = None,
+    hold: Hold | None = None,
+    save_every: int = 0,
 ) -> Iterator[StylizeStep | StylizeResult]:
     """Yield a StylizeStep for every evaluation and at the end the StylizeResult.
 
     Args:
         content: 1 × 3 × H × W in [0, 1] on the CPU, already of the result's size.
-        style: the style's targets.
+        style: the style's targets; several of them need a mask.
         network: an entered FeatureNetwork on `device`.
         init: the start where `settings.init` names a file; of any size.
+        mask: 1 × 1 × H × W in [0, 1] for where and how strongly the style goes, or with R styles 1 × R × H × W for
+            the share of each at every pixel, adding up to 1. The result's size.
+        hold: a picture of the result's size to stay near to, and where.
+        save_every: every so many steps the event holds the picture; 0 for never.
+
+    Raises:
+        DltoolError: the loss is not finite at the start.
+        DeviceError: `settings.max_memory` is too little for this size.
     """
     started = time.perf_counter()
-    width, height = content.shape[:1:-1]
-    sizes = scale_sizes((width, height), settings.scales)[-settings.steps :]
-    shares = _split_steps(settings.steps, len(sizes))
+    canvas = _Canvas(content, style, settings, mask)
+    size = content.shape[:1:-1]
+    sizes = scale_sizes(size, settings.scales)[-settings.steps :]
+    shares = _split_steps(settings.steps, sizes)
     deadlines = _deadlines(started, settings, sizes, shares)
-    start = _first_picture(content, style.image, settings, init)
+    start: Tensor | None = canvas.start(init)
     detailed = settings.init not in ("noise", "style")
-    image = _resize(start, sizes[0])
+    image = resize_tensor(start, sizes[0])
     done = 0
-    for size, share, deadline in zip(sizes, shares, deadlines, strict=True):
-        image = (_enlarge(image, start, size) if detailed else _resize(image, size)).to(device)
-        objective = _Objective(network, _resize(content, size).to(device), style.at(max(size), device), settings)
-        descent = _Descent(objective, image, settings)
+    for number, (size, share, deadline) in enumerate(zip(sizes, shares, deadlines, strict=True)):
+        image = (_enlarge(image, start, size) if detailed else resize_tensor(image, size)).to(device)
+        if number == len(sizes) - 1:
+            start = None  # a large picture's memory has a better use now
+        plan = plan_memory(network, size, settings, device)
+        objective = canvas.objective(network, size, device, plan, hold)
+        descent = Descent(objective, image, settings, plan.history_bytes)
+        del image
         for _ in range(share):
             losses = descent.step()
             done += 1
-            yield StylizeStep(done, settings.steps, size, *losses)
+            shown = canvas.finish(descent.best_image.cpu().clone()) if save_every and done % save_every == 0 else None
+            yield StylizeStep(
+                done, sum(shares), size, *losses, restarts=descent.restarts, tile=objective.tile_side, image=shown
+            )
             if time.perf_counter() > deadline:
                 break
-        image = descent.best_image.to("cpu")
+        image, losses = descent.finish()
+        image = image.to("cpu")
+        del descent, objective
+    image = canvas.finish(image)
     seconds = time.perf_counter() - started
-    _, content_loss, style_loss = descent.best_losses
-    yield StylizeResult(image.clamp(0, 1), done, seconds, content_loss, style_loss)
+    yield StylizeResult(image, done, seconds, losses.content, losses.style)
+
+
+def first_picture(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
+    """The picture that `stylize` would start from, of the photo's size."""
+    return _Canvas(content, style, settings, None).start(None)
+
+
+class _Canvas:
+    """The photo, the styles and the mask as the settings want them seen, at any scale."""
+
+    def __init__(
+        self,
+        content: Tensor,
+        style: StyleTargets | Sequence[StyleTargets],
+        settings: StylizeSettings,
+        mask: Tensor | None,
+    ) -> None:
+        styles = [style] if isinstance(style, StyleTargets) else list(style)
+        assert len(styles) == 1 or (mask is not None and mask.shape[1] == len(styles)), "a mask has a layer per style"
+        self._original = content
+        self._settings = settings
+        self._mask = mask
+        self._content = content
+        if settings.preserve_color is PreserveColor.LUMINANCE:
+            self._content = luminance(content)
+            styles = [targets.grey() for targets in styles]
+            # The photo's range of light is the painting's for the whole run; the chroma comes back at the end.
+        elif settings.preserve_color is PreserveColor.HISTOGRAM:
+            own = color_statistics(content)
+            styles = [targets.recolored(own) for targets in styles]
+        self._styles = styles
+
+    def start(self, init: Tensor | None) -> Tensor:
+        """The picture that the optimization starts from, of the photo's size."""
+        content = self._content
+        match self._settings.init:
+            case "colors":
+                return self._colored(content)
+            case "content":
+                return content
+            case "noise":
+                generator = torch.Generator().manual_seed(self._settings.seed)
+                return torch.rand(content.shape, generator=generator)
+            case "style":
+                return resize_tensor(self._styles[0].image, content.shape[:1:-1])
+            case _:
+                assert init is not None, "settings.init names a file, so its picture must be given"
+                return resize_tensor(init, content.shape[:1:-1])
+
+    def objective(
+        self, network: FeatureNetwork, size: tuple[int, int], device: torch.device, plan: MemoryPlan, hold: Hold | None
+    ) -> Objective:
+        """The loss of a picture of `size`."""
+        settings = self._settings
+        content = resize_tensor(self._content, size).to(device)
+        side = max(1, round(max(size) * settings.style_scale))
+        grams = [targets.at(side, device, settings.gram, plan.tile_side) for targets in self._styles]
+        if settings.strength < 1:
+            own = style_grams(network, content, settings.gram, plan.tile_side)
+            grams = [
+                {name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams
+            ]
+        masks = [None] * len(grams)
+        if self._mask is not None:
+            smaller = torch.nn.functional.interpolate(self._mask, size[::-1], mode="area").to(device)
+            masks = [smaller[:, number : number + 1] for number in range(smaller.shape[1])]
+        regions = [Region(each, mask) for each, mask in zip(grams, masks, strict=True)]
+        if hold is not None:
+            hold = Hold(resize_tensor(hold.image, size).to(device), resize_tensor(hold.weight, size).to(device))
+        return Objective(network, content, regions, settings, plan.tile_side, hold)
+
+    def finish(self, image: Tensor) -> Tensor:
+        """The result from an optimized picture: in range, with the photo's colours or parts where these are kept."""
+        image = image.clamp_(0, 1)
+        original = resize_tensor(self._original, image.shape[:1:-1])
+        if self._settings.preserve_color is PreserveColor.LUMINANCE:
+            image = with_luminance(original, image)
+        if self._mask is not None and len(self._styles) == 1:
+            mask = resize_tensor(self._mask, image.shape[:1:-1])
+            image = torch.lerp(original, image, mask.clamp(0, 1)).clamp_(0, 1)
+        return image
+
+    def _colored(self, content: Tensor) -> Tensor:
+        """The photo in the style's colours, in each region in those of its own style."""
+        if len(self._styles) == 1:
+            mask = self._mask
+            moved = self._moved(content, self._styles[0], mask)
+        else:
+            moved = torch.zeros_like(content)
+            for number, targets in enumerate(self._styles):
+                mask = self._mask[:, number : number + 1]
+                moved += mask * self._moved(content, targets, mask)
+        return moved if self._settings.strength == 1 else content.lerp(moved, self._settings.strength)
+
+    def _moved(self, content: Tensor, targets: StyleTargets, mask: Tensor | None) -> Tensor:
+        if self._settings.preserve_color is PreserveColor.LUMINANCE:
+            return match_luminance(content, targets.colors)
+        return move_colors(content, color_statistics(content, mask), targets.colors)
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
-    """Sizes (width, height) from coarse to fine, each √2 larger; those with a side below 32 pixels are left out."""
+    """Sizes (width, height) from coarse to fine, each √2 larger; those with a side below 64 pixels are left out.
+
+    With `scales` 0 the first has a longest side of about 256 pixels, and there are at least three.
+    """
     longest = max(size)
+    if scales == 0:
+        scales = max(3, 1 + round(2 * math.log2(max(1, longest) / _FIRST_SCALE)))
     sides = [round(longest / 2 ** (0.5 * (scales - 1 - index))) for index in range(scales)]
     sizes = [fit_longest(size, side) for side in sides[:-1]]
     return [*(small for small in sizes if min(small) >= _SMALLEST_SCALE), size]
-
-
-class _Objective:
-    """The loss of a picture: weighted content, style, smoothness and range."""
-
-    def __init__(
-        self, network: FeatureNetwork, content: Tensor, style_grams: dict[str, Tensor], settings: StylizeSettings
-    ) -> None:
-        with torch.no_grad():
-            features = network(content)
-        self._content = {name: features[name] for name in network.content_layers}
-        self._style = style_grams
-        self._network = network
-        self._settings = settings
-
-    def __call__(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Return the total, the content and the style loss, differentiable; each mean is over its layers."""
-        features = self._network(image)
-        content = torch.stack([relative_distance(features[k], v) for k, v in self._content.items()]).mean()
-        style = torch.stack([relative_distance(gram_matrix(features[k]), v) for k, v in self._style.items()]).mean()
-        total = self._settings.content_weight * content + self._settings.style_weight * style
-        total = total + _RANGE_WEIGHT * range_penalty(image)
-        if self._settings.tv_weight:
-            total = total + self._settings.tv_weight * total_variation(image)
-        return total, content, style
-
-
-class _Descent:
-    """An optimizer at work on one picture, which remembers the best picture that it evaluated."""
-
-    def __init__(self, objective: _Objective, image: Tensor, settings: StylizeSettings) -> None:
-        self._objective = objective
-        self._settings = settings
-        self._image = image.detach().clone().contiguous().requires_grad_()
-        self.best_image = image.detach().clone()
-        self.best_losses = (float("inf"),) * 3
-        self._factor = 1.0
-        self._optimizer = self._new_optimizer()
-
-    def step(self) -> tuple[float, float, float]:
-        """Evaluate the picture once, move it, and return the total, content and style loss before the move."""
-        evaluated: list[tuple[float, float, float]] = []
-
-        def closure() -> Tensor:
-            self._optimizer.zero_grad()
-            losses = self._objective(self._image)
-            losses[0].backward()
-            evaluated.append(tuple(loss.item() for loss in losses))
-            if evaluated[-1][0] < self.best_losses[0]:
-                self.best_losses = evaluated[-1]
-                self.best_image.copy_(self._image.detach())
-            return losses[0]
-
-        self._optimizer.step(closure)
-        with torch.no_grad():
-            if not evaluated[0][0] <= _DIVERGED * self.best_losses[0]:
-                self._restart()
-            elif self._settings.optimizer is Optimizer.ADAM:
-                self._image.clamp_(0, 1)
-        return evaluated[0]
-
-    def _restart(self) -> None:
-        """Go back to the best picture, with a fresh optimizer and a tenth of the step."""
-        if not math.isfinite(self.best_losses[0]):
-            raise DltoolError(
-                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
-            )
-        self._image.copy_(self.best_image)
-        self._factor /= 10
-        self._optimizer = self._new_optimizer()
-
-    def _new_optimizer(self) -> torch.optim.Optimizer:
-        rate = self._settings.learning_rate
-        if self._settings.optimizer is Optimizer.ADAM:
-            return torch.optim.Adam([self._image], lr=self._factor * (rate or _ADAM_LEARNING_RATE), betas=(0.9, 0.99))
-        return torch.optim.LBFGS(
-            [self._image],
-            lr=self._factor * (rate or 1.0),
-            max_iter=1,
-            history_size=_LBFGS_HISTORY,
-            tolerance_grad=0,
-            tolerance_change=0,
-        )
-
-
-def _first_picture(content: Tensor, style: Tensor, settings: StylizeSettings, init: Tensor | None) -> Tensor:
-    size = content.shape[:1:-1]
-    match settings.init:
-        case "colors":
-            return transfer_colors(content, style)
-        case "content":
-            return content
-        case "noise":
-            generator = torch.Generator().manual_seed(settings.seed)
-            return torch.rand(content.shape, generator=generator)
-        case "style":
-            return _resize(style, size)
-        case _:
-            assert init is not None, "settings.init names a file, so its picture must be given"
-            return _resize(init, size)
 
 
 def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
@@ -220,24 +243,26 @@ def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
 
     Without it each scale begins blurred and spends its steps on inventing edges that the photo has.
     """
-    enlarged = _resize(image, size)
+    enlarged = resize_tensor(image, size)
     if image.shape == enlarged.shape:
         return enlarged
-    blurred = _resize(_resize(start, image.shape[:1:-1]), size)
-    return enlarged + _DETAIL * (_resize(start, size) - blurred)
+    detail = resize_tensor(start, size) - resize_tensor(resize_tensor(start, image.shape[:1:-1]), size)
+    return enlarged.add_(detail, alpha=_DETAIL)
 
 
-def _resize(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize 1 × 3 × H × W to (width, height), antialiased."""
-    if image.shape[:1:-1] == size:
-        return image
-    return F.interpolate(image, size[::-1], mode="bicubic", antialias=True, align_corners=False)
+def _split_steps(steps: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
+    """Give the last scale half of the steps and share the rest out evenly; every scale gets at least one.
 
-
-def _split_steps(steps: int, scales: int) -> list[int]:
-    """Give the last scale half of the steps and share the rest out evenly; every scale gets at least one."""
-    share = max(1, steps // (2 * max(1, scales - 1)))
-    return [*[share] * (scales - 1), max(1, steps - share * (scales - 1))]
+    Beyond 1024 pixels a scale gets fewer, by its area: there is only fine grain left to find, and each step is dear.
+    """
+    count = len(sizes)
+    share = max(1, steps // (2 * max(1, count - 1)))
+    shares = [*[share] * (count - 1), max(1, steps - share * (count - 1))]
+    limits = [max(4.0, share * min(1.0, (_FULL_SHARE_SIDE / max(size)) ** 2)) for size in sizes]
+    return [
+        own if max(size) <= _FULL_SHARE_SIDE else min(own, round(limit))
+        for own, size, limit in zip(shares, sizes, limits, strict=True)
+    ]
 
 
 def _deadlines(

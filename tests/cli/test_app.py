@@ -35,7 +35,7 @@ def test_version():
         (["stylise"], "No such command 'stylise'. Did you mean 'stylize'?"),
         (["stylize", "a.jpg", "--styl", "b.jpg", "-o", "c.png"], "No such option: --styl"),
         (["stylize", "a.jpg", "-o", "c.png"], "Missing option"),
-        (["stylize", "a.jpg", "-s", "b.jpg", "-o", "c.png", "--size", "big"], "'--size'"),
+        (["stylize", "a.jpg", "-s", "b.jpg", "-o", "c.png", "--size", "big"], "--size big: pixels"),
         (["info", "--device", "cpu"], "No such option"),
     ],
 )

@@ -51,7 +51,7 @@ def test_required_options_and_arguments_may_come_from_the_file(tmp_path: Path, w
     ("text", "message"),
     [
         ("[stylize]\nsise = 3", "stylize has no option 'sise'; did you mean 'size'?"),
-        ("[stylize]\nsize = 'big'", "'--size'"),
+        ("[stylize]\nsize = 'big'", "--size big: pixels"),
         ("[finetune]\nsize = 3", "no table [stylize] in this file"),
         ("[stylize", "not valid TOML"),
     ],

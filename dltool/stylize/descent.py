@@ -1,0 +1,184 @@
+"""The optimizers at work on one picture: L-BFGS with bounded memory, and Adam."""
+
+import math
+from collections import deque
+
+import torch
+from torch import Tensor
+
+from dltool.errors import DltoolError
+from dltool.stylize.objective import Losses, Objective
+from dltool.stylize.settings import Optimizer, StylizeSettings
+
+_ADAM_LEARNING_RATE = 0.02
+_DIVERGED = 100.0  # times the best loss so far
+_POOR_AVERAGE = 1.5  # times the best loss: more, and the average is not taken
+_LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
+_CHUNK = 1 << 22
+
+
+class Descent:
+    """An optimizer at work on one picture, which remembers the best picture that it evaluated.
+
+    Attributes:
+        image: the picture that will be evaluated next.
+        restarts: how often it diverged and went back to the best picture, with shorter steps.
+        best_losses: of the best picture.
+    """
+
+    def __init__(
+        self, objective: Objective, image: Tensor, settings: StylizeSettings, history_bytes: int = 1 << 29
+    ) -> None:
+        self._objective = objective
+        self._settings = settings
+        self._history_bytes = history_bytes
+        self.image = image.detach().clone(memory_format=torch.contiguous_format)
+        self.restarts = 0
+        # Of a large picture the best one is kept in half precision, 1/4096 of the range and better.
+        self._compact = image.numel() > 3 << 22
+        self._best = self.image.to(torch.float16 if self._compact else image.dtype, copy=True)
+        self.best_losses = Losses(*(float("inf"),) * 3)
+        self._average: Tensor | None = torch.zeros_like(self.image) if settings.average else None
+        self._averaged = 0.0
+        self._start_optimizer()
+
+    @property
+    def best_image(self) -> Tensor:
+        """The best picture evaluated so far."""
+        return self._best.to(self.image.dtype)
+
+    def step(self) -> Losses:
+        """Evaluate the picture once, move it, and return the losses before the move."""
+        losses, gradient = self._objective.evaluate(self.image)
+        if losses.total < self.best_losses.total:
+            self.best_losses = losses
+            self._best.copy_(self.image)
+        if not losses.total <= _DIVERGED * self.best_losses.total:
+            self._restart()
+        elif self._settings.optimizer is Optimizer.ADAM:
+            self.image.grad = gradient
+            self._adam.step()
+            self.image.clamp_(0, 1)
+        else:
+            self._lbfgs.step(self.image, gradient)
+        if self._average is not None:
+            decay = self._settings.average
+            self._average.mul_(decay).add_(self.image, alpha=1 - decay)
+            self._averaged = decay * self._averaged + 1 - decay
+        return losses
+
+    def finish(self) -> tuple[Tensor, Losses]:
+        """Return the picture that this descent ends with and its losses: the best one, or the pictures' average."""
+        if self._average is None:
+            return self.best_image, self.best_losses
+        image = self._average / self._averaged
+        losses = self._objective.evaluate(image)[0]
+        if losses.total <= _POOR_AVERAGE * self.best_losses.total:
+            return image, losses
+        return self.best_image, self.best_losses  # the pictures jumped about too far for a mean of them
+
+    def _restart(self) -> None:
+        if not math.isfinite(self.best_losses.total):
+            raise DltoolError(
+                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
+            )
+        self.image.copy_(self._best)
+        self.restarts += 1
+        self._start_optimizer()
+
+    def _start_optimizer(self) -> None:
+        rate = self._settings.learning_rate
+        if self._settings.optimizer is Optimizer.ADAM:
+            # 0.99: of 0.999 the memory would be longer than a whole scale.
+            rate = 0.1**self.restarts * (rate or _ADAM_LEARNING_RATE)
+            self._adam = torch.optim.Adam([self.image], rate, (0.9, 0.99))
+            return
+        pair = 2 * self.image.nbytes
+        halved = self._settings.history * pair > self._history_bytes
+        count = max(1, min(self._settings.history, self._history_bytes // (pair // 2 if halved else pair)))
+        rate, longest = rate or 1.0, float("inf")
+        if self.restarts:
+            # Only steps that are too long are shortened: a smaller rate would slow all of them down for good.
+            rate, longest = min(1.0, rate), _LONGEST_STEP * 0.5 ** (self.restarts - 1)
+        self._lbfgs = Lbfgs(rate, count, torch.bfloat16 if halved else None, longest)
+
+
+class Lbfgs:
+    """L-BFGS without line search (Nocedal 1980), the steps of `torch.optim.LBFGS` with one evaluation each.
+
+    Unlike torch's it needs four vectors besides the history, and can keep the history in bfloat16: the pairs of steps
+    and differences of gradients are used as they were stored, so rounding them makes the curvature a little coarser
+    and nothing else.
+    """
+
+    def __init__(
+        self, rate: float, history: int, history_type: torch.dtype | None = None, longest: float = float("inf")
+    ) -> None:
+        """Take the step's length in units of the method's own step, and how many past steps are remembered.
+
+        `longest` is the largest root mean square that a step may have.
+        """
+        self._rate = rate
+        self._longest = longest
+        self._type = history_type
+        self._pairs: deque[tuple[Tensor, Tensor, float]] = deque(maxlen=history)
+        self._step: Tensor | None = None
+        self._gradient: Tensor | None = None
+        self._curvature = 1.0
+
+    @torch.no_grad()
+    def step(self, image: Tensor, gradient: Tensor) -> None:
+        """Move `image` in place; `gradient` is kept until the next step."""
+        gradient = gradient.flatten()
+        if self._step is None:
+            size = gradient.abs().sum().item()
+            length = min(1.0, 1 / size) * self._rate if size else 0.0
+            direction = gradient.neg()
+        else:
+            self._remember(gradient)
+            direction = self._direction(gradient)
+            length = self._rate
+            if _dot(direction, gradient) > -1e-30:  # no descent, or a gradient of zero: nothing to gain here
+                length = 0.0
+        if self._longest < float("inf"):
+            mean_square = _dot(direction, direction) / len(direction)
+            length = min(length, self._longest / max(mean_square**0.5, 1e-30))
+        self._step = direction.mul_(length)
+        self._gradient = gradient
+        image.view(-1).add_(self._step)
+
+    def _remember(self, gradient: Tensor) -> None:
+        change = self._gradient.neg_().add_(gradient)
+        if self._type is not None:
+            change, self._step = change.to(self._type), self._step.to(self._type)
+        product = _dot(change, self._step)
+        if product > 1e-10 * min(1.0, _dot(self._step, self._step)):
+            self._curvature = product / _dot(change, change)
+            self._pairs.append((self._step, change, 1 / product))
+        self._step = self._gradient = None
+
+    def _direction(self, gradient: Tensor) -> Tensor:
+        direction = gradient.neg()
+        shares = []
+        for step, change, inverse in reversed(self._pairs):
+            shares.append(_dot(step, direction) * inverse)
+            _add(direction, change, -shares[-1])
+        direction.mul_(self._curvature)
+        for (step, change, inverse), share in zip(self._pairs, reversed(shares), strict=True):
+            _add(direction, step, share - _dot(change, direction) * inverse)
+        return direction
+
+
+def _dot(first: Tensor, second: Tensor) -> float:
+    if first.dtype == second.dtype == torch.float32 and len(first) <= _CHUNK:
+        return first.dot(second).item()
+    parts = zip(first.split(_CHUNK), second.split(_CHUNK), strict=True)
+    return sum(one.float().dot(other.float()).item() for one, other in parts)
+
+
+def _add(target: Tensor, source: Tensor, factor: float) -> None:
+    if source.dtype == target.dtype:
+        target.add_(source, alpha=factor)
+        return
+    for one, other in zip(target.split(_CHUNK), source.split(_CHUNK), strict=True):
+        one.add_(other.float(), alpha=factor)

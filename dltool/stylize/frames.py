@@ -1,0 +1,87 @@
+"""Moving pictures: each frame starts from the last result, and a term holds still what stands still."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.images.tensors import to_pixels, to_tensor
+from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.objective import Hold
+from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, first_picture, stylize
+from dltool.stylize.settings import StylizeSettings
+
+_STILL = 0.04  # a change of a pixel, in [0, 1], that counts as half of a movement
+_LATER_SHARE = 0.4
+
+
+@dataclass(frozen=True)
+class FrameStep:
+    """One evaluation for frame `number` (from 1) of `count`."""
+
+    number: int
+    count: int
+    step: StylizeStep
+
+
+@dataclass(frozen=True)
+class FrameDone:
+    """A finished frame: H × W × 3 uint8 pixels."""
+
+    number: int
+    count: int
+    pixels: np.ndarray
+    result: StylizeResult
+
+
+def stylize_frames(
+    frames: Sequence[np.ndarray],
+    style: StyleTargets,
+    network: FeatureNetwork,
+    settings: StylizeSettings,
+    device: torch.device,
+    hold_weight: float = 200.0,
+    ready: Mapping[int, np.ndarray] | None = None,
+) -> Iterator[FrameStep | FrameDone]:
+    """Stylize frames of one size, H × W × 3 uint8, in time.
+
+    The first frame is a picture like any other. Every later one starts from the last result where the scene stands
+    still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
+    `hold_weight` times the mean squared difference to the last result, weighted by how still each pixel stands.
+    Frames that are `ready`, by number, are not made again; what follows goes on from them.
+    """
+    ready = ready or {}
+    later = replace(settings, scales=1, steps=max(1, round(_LATER_SHARE * settings.steps)), init="given")
+    previous: Tensor | None = None
+    last: Tensor | None = None
+    for number, pixels in enumerate(frames, start=1):
+        photo = to_tensor(pixels)
+        if number in ready:
+            previous, last = photo, to_tensor(ready[number])
+            continue
+        if previous is None or photo.shape != previous.shape:
+            events = stylize(photo, style, network, settings, device)
+        else:
+            still = stillness(previous, photo)
+            start = torch.lerp(first_picture(photo, style, settings), last, still)
+            hold = Hold(last, hold_weight * still)
+            events = stylize(photo, style, network, later, device, init=start, hold=hold)
+        for event in events:
+            if isinstance(event, StylizeStep):
+                yield FrameStep(number, len(frames), event)
+        result = to_pixels(event.image)
+        # From the rounded pixels, so that going on from a file is the same as going on from memory.
+        previous, last = photo, to_tensor(result)
+        yield FrameDone(number, len(frames), result, event)
+
+
+def stillness(before: Tensor, now: Tensor) -> Tensor:
+    """How still each pixel of a 1 × 3 × H × W picture stands: 1 × 1 × H × W, 1 where nothing changed, towards 0.
+
+    What changes is spread by a few pixels, so that the edge of a moving thing moves with it.
+    """
+    change = (now - before).abs().amax(1, keepdim=True)
+    change = torch.nn.functional.max_pool2d(change, 5, 1, 2)
+    return torch.exp2(-((change / _STILL) ** 2))

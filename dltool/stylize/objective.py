@@ -1,0 +1,231 @@
+"""The loss of a picture and its gradient: at once, or tile by tile in bounded memory with the same result.
+
+A Gram matrix is a sum over positions, so a first pass over the tiles without gradients gives every Gram matrix of the
+whole picture, and with them the gradient of the loss with respect to each; a second pass takes every tile's share of
+it back to the pixels (Galerne et al., "Scaling Painting Style Transfer", 2022). A halo as wide as the receptive field
+makes the tiles' features those of the whole picture.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dltool.device import is_out_of_memory
+from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.losses import energy, gram_sum, squared_distance
+from dltool.stylize.settings import LossForm, StylizeSettings
+from dltool.stylize.targets import gram_divisor, inner_features, tiles_of
+from dltool.stylize.tiles import Tile
+
+Result = TypeVar("Result")
+
+_KEPT_CONTENT_BYTES = 256 << 20
+_SMALLEST_TILE = 64
+
+
+class Losses(NamedTuple):
+    """The weighted total, and the unweighted content and style loss."""
+
+    total: float
+    content: float
+    style: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """A style's target for the Gram matrices, and where in the picture (1 × 1 × H × W in [0, 1]; None: everywhere)."""
+
+    grams: dict[str, Tensor]
+    mask: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Hold:
+    """A picture to stay near to, 1 × 3 × H × W, and how much, 1 × 1 × H × W."""
+
+    image: Tensor
+    weight: Tensor
+
+
+class Objective:
+    """Content, style, smoothness, range and temporal loss of pictures of one size."""
+
+    def __init__(
+        self,
+        network: FeatureNetwork,
+        content: Tensor,
+        regions: Sequence[Region],
+        settings: StylizeSettings,
+        tile_side: int | None = None,
+        hold: Hold | None = None,
+    ) -> None:
+        """Take the photo at the size of the pictures to come, on the network's device.
+
+        `tile_side` is the longest side, halo included, that the network sees at once; None for the whole picture.
+        """
+        self._network = network
+        self._photo = content
+        self._settings = settings
+        self._hold = hold
+        self._regions = regions
+        self._layers = tuple(dict.fromkeys((*network.content_layers, *network.style_layers)))
+        self.tile_side = tile_side
+        self._looked = False
+        self._retrying(lambda: None)
+
+    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        """Return the losses of a 1 × 3 × H × W picture and the gradient of the total."""
+        return self._retrying(lambda: self._evaluate(image))
+
+    def _retrying(self, work: Callable[[], Result]) -> Result:
+        """Do the work, with half the tile as often as memory runs out."""
+        while True:
+            try:
+                if not self._looked:
+                    self._look_at_photo()
+                    self._looked = True
+                return work()
+            except (MemoryError, RuntimeError) as error:
+                side = self.tile_side or max(self._photo.shape[2:])
+                if not is_out_of_memory(error) or side // 2 < _SMALLEST_TILE:
+                    raise
+            # Outside of the handler: the error's traceback no longer holds the tensors of the failed attempt.
+            self.tile_side, self._looked = side // 2, False
+            if self._photo.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+    @torch.no_grad()
+    def _look_at_photo(self) -> None:
+        """Learn the layers' sizes, the content's energies and, where they are small, its features."""
+        self._tiles = tiles_of(self._network, self._photo, self.tile_side)
+        self._energies = dict.fromkeys(self._network.content_layers, 0.0)
+        self._elements = dict.fromkeys(self._layers, 0)
+        self._channels = {}
+        kept: dict[tuple[int, str], Tensor] = {}
+        rows: dict[str, dict[int, int]] = {name: {} for name in self._layers}
+        columns: dict[str, dict[int, int]] = {name: {} for name in self._layers}
+        for index, tile in enumerate(self._tiles):
+            features = inner_features(self._network, tile, tile.cut(self._photo), self._layers)
+            for name, maps in features.items():
+                rows[name][tile.rows.inner[0]], columns[name][tile.columns.inner[0]] = maps.shape[2:]
+                self._elements[name] += maps.numel()
+                self._channels[name] = maps.shape[1]
+            for name in self._network.content_layers:
+                self._energies[name] += features[name].float().square().sum().item()
+                kept[index, name] = features[name].clone()
+            if sum(maps.nbytes for maps in kept.values()) > _KEPT_CONTENT_BYTES and len(self._tiles) > 1:
+                kept.clear()
+        complete = len(kept) == len(self._tiles) * len(self._network.content_layers)
+        self._content = kept if complete else None
+        self._sizes = {name: (sum(rows[name].values()), sum(columns[name].values())) for name in self._layers}
+        self._masks = [self._layer_masks(region.mask) for region in self._regions]
+
+    def _layer_masks(self, mask: Tensor | None) -> dict[str, Tensor]:
+        if mask is None:
+            return {}
+        return {name: F.adaptive_avg_pool2d(mask, self._sizes[name]) for name in self._network.style_layers}
+
+    @torch.enable_grad()
+    def _evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+        if len(self._tiles) == 1:
+            leaf = image.detach().requires_grad_()
+            total, content, style = self._combine(self._sums(0, leaf))
+            (gradient,) = torch.autograd.grad(total, leaf)
+            return Losses(total.item(), content.item(), style.item()), gradient.contiguous()
+        image = image.detach()
+        sums: dict[tuple, Tensor] = {}
+        with torch.no_grad():
+            for index, tile in enumerate(self._tiles):
+                for key, value in self._sums(index, tile.cut(image)).items():
+                    sums[key] = sums[key] + value if key in sums else value
+        sums = {key: value.requires_grad_() for key, value in sums.items()}
+        total, content, style = self._combine(sums)
+        shares = dict(zip(sums, torch.autograd.grad(total, list(sums.values()), allow_unused=True), strict=True))
+        gradient = torch.zeros_like(image)
+        for index, tile in enumerate(self._tiles):
+            piece = tile.cut(image).clone(memory_format=torch.contiguous_format).requires_grad_()
+            parts = self._sums(index, piece)
+            share = sum((parts[key] * weight).sum() for key, weight in shares.items() if weight is not None)
+            (own,) = torch.autograd.grad(share, piece)
+            tile.cut(gradient).add_(own)
+        return Losses(total.item(), content.item(), style.item()), gradient
+
+    def _sums(self, index: int, piece: Tensor) -> dict[tuple, Tensor]:
+        """Everything in the loss that is a sum over positions, over those of one tile."""
+        tile = self._tiles[index]
+        features = inner_features(self._network, tile, piece, self._layers)
+        sums = {}
+        for name in self._network.style_layers:
+            for number in range(len(self._regions)):
+                mask = self._masks[number].get(name)
+                if mask is not None and len(self._tiles) > 1:
+                    mask = tile.place_features(mask, self._network.geometry.strides[name])
+                sums["style", number, name] = gram_sum(features[name], mask)
+        wanted = self._wanted(index)
+        for name in self._network.content_layers:
+            sums["content", name] = squared_distance(features[name], wanted[name])
+        sums["pixels",] = self._pixel_terms(tile, piece)
+        return sums
+
+    def _wanted(self, index: int) -> dict[str, Tensor]:
+        if self._content is not None:
+            return {name: self._content[index, name] for name in self._network.content_layers}
+        tile = self._tiles[index]
+        with torch.no_grad():
+            return inner_features(self._network, tile, tile.cut(self._photo), self._network.content_layers)
+
+    def _combine(self, sums: dict[tuple, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        content = self._over_layers(
+            {name: self._content_loss(name, sums["content", name]) for name in self._network.content_layers}, "content"
+        )
+        style = self._over_layers({name: self._style_loss(name, sums) for name in self._network.style_layers}, "style")
+        total = self._settings.content_weight * content + self._settings.style_weight * style + sums["pixels",]
+        return total, content, style
+
+    def _over_layers(self, losses: dict[str, Tensor], kind: str) -> Tensor:
+        weights = getattr(self._settings, f"{kind}_layer_weights")
+        values = torch.stack(list(losses.values()))
+        if not weights:
+            return values.mean() if self._settings.loss is LossForm.RELATIVE else values.sum()
+        weighted = (values * values.new_tensor(weights)).sum()
+        return weighted / sum(weights) if self._settings.loss is LossForm.RELATIVE else weighted
+
+    def _content_loss(self, name: str, distance: Tensor) -> Tensor:
+        if self._settings.loss is LossForm.RELATIVE:
+            return distance / max(self._energies[name], 1e-8)
+        return distance / self._elements[name]
+
+    def _style_loss(self, name: str, sums: dict[tuple, Tensor]) -> Tensor:
+        """Every region's loss, by the region's share of the picture."""
+        height, width = self._sizes[name]
+        loss = 0
+        for number, region in enumerate(self._regions):
+            mask = self._masks[number].get(name)
+            positions = height * width if mask is None else max(mask.sum().item(), 1e-6)
+            gram = sums["style", number, name] / gram_divisor(self._settings.gram, positions, self._channels[name])
+            target = region.grams[name]
+            distance = squared_distance(gram, target)
+            scale = energy(target) if self._settings.loss is LossForm.RELATIVE else gram.numel()
+            loss = loss + distance / scale * (positions / (height * width))
+        return loss
+
+    def _pixel_terms(self, tile: Tile, piece: Tensor) -> Tensor:
+        """Range, smoothness and hold of one tile, each divided by what it has in the whole picture."""
+        settings, inner = self._settings, tile.inner_pixels(piece)
+        height, width = tile.rows.length, tile.columns.length
+        total = inner.new_zeros(())
+        if settings.range_weight:
+            total = total + settings.range_weight * (inner - inner.clamp(0, 1)).square().sum() / (3 * height * width)
+        if settings.tv_weight:
+            down = tile.inner_pixels(piece, below=1).diff(dim=-2).square().sum() / max(1, 3 * (height - 1) * width)
+            across = tile.inner_pixels(piece, right=1).diff(dim=-1).square().sum() / max(1, 3 * height * (width - 1))
+            total = total + settings.tv_weight * (down + across)
+        if self._hold is not None:
+            reference = tile.inner_pixels(tile.cut(self._hold.image))
+            weight = tile.inner_pixels(tile.cut(self._hold.weight))
+            total = total + (weight * (inner - reference).square()).sum() / (3 * height * width)
+        return total

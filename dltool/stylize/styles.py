@@ -1,0 +1,79 @@
+"""What goes in and out besides the photos: paintings, blended or in turn, and time-lapses; free of torch."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from dltool.errors import DataError, SettingsError
+from dltool.images.folder import find_pictures
+
+
+@dataclass(frozen=True)
+class Style:
+    """Paintings blended by their weights; `name` tells it from the others of a folder, and is empty for one alone."""
+
+    pictures: tuple[tuple[Path, float], ...]
+    name: str = ""
+
+
+@dataclass(frozen=True)
+class Extras:
+    """What else is written beside each picture: itself every `save_every` steps, and a GIF of how it came to be."""
+
+    save_every: int = 0
+    gif: bool = False
+
+    def step_path(self, output: Path, step: int) -> Path:
+        """Where the picture at `step` goes."""
+        return output.with_name(f"{output.stem}_{step:04d}{output.suffix}")
+
+    def gif_path(self, output: Path) -> Path:
+        """Where the time-lapse goes."""
+        return output.with_suffix(".gif")
+
+
+def parse_styles(words: Sequence[str]) -> list[Style]:
+    """Read what `--style` was given: files with weights (`a.jpg:2`) are one blend, a folder is one style a picture.
+
+    Raises:
+        DataError: a file is missing, or a folder holds no picture.
+        SettingsError: a weight is not above zero, or a folder stands beside other styles.
+    """
+    pairs = [_split_weight(word) for word in words]
+    folders = [path for path, _ in pairs if path.is_dir()]
+    if not folders:
+        return [Style(tuple(pairs))]
+    if len(pairs) > 1:
+        raise SettingsError(f"--style {folders[0]}: a folder stands for each of its pictures alone; give nothing else")
+    pictures = find_pictures(folders[0])
+    if not pictures:
+        raise DataError(f"--style {folders[0]}: no pictures in this folder")
+    names = ["_".join(path.relative_to(folders[0]).with_suffix("").parts) for path in pictures]
+    taken = Counter(names)
+    return [
+        Style(((path, 1.0),), name if taken[name] == 1 else name + path.suffix)
+        for path, name in zip(pictures, names, strict=True)
+    ]
+
+
+def _split_weight(word: str) -> tuple[Path, float]:
+    path = Path(word)
+    if path.exists():
+        return path, 1.0
+    name, colon, text = word.rpartition(":")
+    if not colon or not Path(name).exists():
+        raise DataError(f"--style {name if colon and _number(text) is not None else word}: no such file or folder")
+    weight = _number(text)
+    if weight is None or not 0 < weight < float("inf"):
+        raise SettingsError(f"--style {word}: '{text}' is no weight; give FILE:NUMBER with a number above 0")
+    if Path(name).is_dir():
+        raise SettingsError(f"--style {word}: a folder takes no weight")
+    return Path(name), weight
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

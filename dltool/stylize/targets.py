@@ -1,0 +1,116 @@
+"""What the painting asks for: Gram matrices of one style picture or of a blend, computed once for each size."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dltool.images.read import fit_longest
+from dltool.stylize.colors import ColorStatistics, color_statistics, luminance, mix_statistics, move_colors
+from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.losses import gram_sum
+from dltool.stylize.settings import GramForm
+from dltool.stylize.tiles import Tile, cut_tiles, whole_tile
+
+_KEPT_SIZES = 64
+
+
+class StyleTargets:
+    """Gram matrices and colours of a style: one picture, or several blended by their weights.
+
+    A blend's Gram matrices are the weighted mean of the pictures' own; being nearest to that mean and being nearest
+    to all of the pictures at once are the same thing.
+    """
+
+    def __init__(self, network: FeatureNetwork, style: Tensor | Sequence[tuple[Tensor, float]]) -> None:
+        """Take a 1 × 3 × H × W picture in [0, 1], or several with weights above zero, at the largest size needed."""
+        pictures = [(style, 1.0)] if isinstance(style, Tensor) else list(style)
+        total = sum(weight for _, weight in pictures)
+        self._pictures = [(picture, weight / total) for picture, weight in pictures]
+        self._network = network
+        self._grams: dict[tuple, dict[str, Tensor]] = {}
+        self.colors: ColorStatistics = mix_statistics(
+            [(color_statistics(picture), weight) for picture, weight in self._pictures]
+        )
+
+    @property
+    def image(self) -> Tensor:
+        """The style picture, of several the one with the largest weight."""
+        return max(self._pictures, key=lambda pair: pair[1])[0]
+
+    def at(
+        self,
+        longest_side: int,
+        device: torch.device,
+        gram: GramForm = GramForm.POSITIONS,
+        tile_side: int | None = None,
+    ) -> dict[str, Tensor]:
+        """Return the Gram matrix of every style layer with the pictures scaled to `longest_side`.
+
+        Pictures larger than `tile_side` go through the network in tiles.
+        """
+        key = (longest_side, gram)
+        if key not in self._grams:
+            mixed: dict[str, Tensor] = {}
+            for picture, weight in self._pictures:
+                image = resize_tensor(picture, fit_longest(picture.shape[:1:-1], longest_side)).to(device)
+                for name, matrix in style_grams(self._network, image, gram, tile_side).items():
+                    mixed[name] = weight * matrix if name not in mixed else mixed[name] + weight * matrix
+            if len(self._grams) >= _KEPT_SIZES:  # photos of a thousand sizes do not fill the memory
+                del self._grams[next(iter(self._grams))]
+            self._grams[key] = mixed
+        return self._grams[key]
+
+    def recolored(self, colors: ColorStatistics) -> "StyleTargets":
+        """The same style painted in other colours."""
+        pictures = [(move_colors(image, color_statistics(image), colors), weight) for image, weight in self._pictures]
+        return StyleTargets(self._network, pictures)
+
+    def grey(self) -> "StyleTargets":
+        """The same style without its colours."""
+        return StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._pictures])
+
+
+@torch.no_grad()
+def style_grams(
+    network: FeatureNetwork, image: Tensor, gram: GramForm = GramForm.POSITIONS, tile_side: int | None = None
+) -> dict[str, Tensor]:
+    """Gram matrices of a picture's features at the network's style layers."""
+    sums: dict[str, Tensor] = {}
+    positions: dict[str, int] = {}
+    for tile in tiles_of(network, image, tile_side):
+        features = inner_features(network, tile, tile.cut(image), network.style_layers)
+        for name, maps in features.items():
+            sums[name] = sums.get(name, 0) + gram_sum(maps)
+            positions[name] = positions.get(name, 0) + maps.shape[2:].numel()
+    return {name: matrix / gram_divisor(gram, positions[name], len(matrix)) for name, matrix in sums.items()}
+
+
+def gram_divisor(gram: GramForm, positions: float, channels: int) -> float:
+    """What a Gram matrix's sum over positions is divided by."""
+    return {GramForm.POSITIONS: positions, GramForm.ELEMENTS: positions * channels, GramForm.SUM: 1}[gram]
+
+
+def tiles_of(network: FeatureNetwork, image: Tensor, tile_side: int | None) -> list[Tile]:
+    """The tiles of a picture: one where it is no larger than `tile_side`, which None never is."""
+    height, width = image.shape[2:]
+    if tile_side is None or max(height, width) <= tile_side:
+        return [whole_tile(height, width)]
+    return cut_tiles(height, width, tile_side, network.geometry)
+
+
+def inner_features(network: FeatureNetwork, tile: Tile, piece: Tensor, layers: Sequence[str]) -> dict[str, Tensor]:
+    """Features of `layers` that belong to a tile's inner pixels, from the tile's pixels."""
+    features = network(piece)
+    if tile == whole_tile(tile.rows.length, tile.columns.length):
+        return {name: features[name] for name in layers}
+    strides = network.geometry.strides
+    return {name: tile.inner_features(features[name], strides[name]) for name in layers}
+
+
+def resize_tensor(image: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize 1 × C × H × W to (width, height), antialiased."""
+    if image.shape[:1:-1] == size:
+        return image
+    return F.interpolate(image, size[::-1], mode="bicubic", antialias=True, align_corners=False)

@@ -1,0 +1,99 @@
+"""Cutting a picture into tiles whose features, computed one tile at a time, are exactly those of the whole."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from dltool.stylize.geometry import Geometry
+
+
+@dataclass(frozen=True)
+class Span:
+    """A stretch of pixels along one side: `inner` belongs to it alone, `outer` is what the network must see."""
+
+    outer: tuple[int, int]
+    inner: tuple[int, int]
+    length: int
+
+    @property
+    def outside(self) -> slice:
+        """The outer pixels, in the whole picture."""
+        return slice(*self.outer)
+
+    @property
+    def inside(self) -> slice:
+        """The inner pixels, in the whole picture."""
+        return slice(*self.inner)
+
+    def pixels(self, beyond: int = 0) -> slice:
+        """The inner pixels, counted from the tile's first, and `beyond` more at the end where the picture goes on."""
+        stop = min(self.inner[1] + beyond, self.outer[1])
+        return slice(self.inner[0] - self.outer[0], stop - self.outer[0])
+
+    def features(self, stride: int) -> slice:
+        """The inner features of a layer with `stride`, counted from the tile's first."""
+        start = (self.inner[0] - self.outer[0]) // stride
+        if self.inner[1] == self.length:
+            return slice(start, None)
+        return slice(start, start + (self.inner[1] - self.inner[0]) // stride)
+
+    def features_of_whole(self, stride: int) -> slice:
+        """The same features, counted from the picture's first."""
+        stop = None if self.inner[1] == self.length else self.inner[1] // stride
+        return slice(self.inner[0] // stride, stop)
+
+
+@dataclass(frozen=True)
+class Tile:
+    """A part of a picture: its rows and its columns."""
+
+    rows: Span
+    columns: Span
+
+    def cut(self, image: Tensor) -> Tensor:
+        """The outer pixels of a 1 × C × H × W picture."""
+        return image[..., self.rows.outside, self.columns.outside]
+
+    def inner_pixels(self, piece: Tensor, below: int = 0, right: int = 0) -> Tensor:
+        """The inner pixels of what `cut` gave, with rows `below` and columns to the `right` of them."""
+        return piece[..., self.rows.pixels(below), self.columns.pixels(right)]
+
+    def inner_features(self, features: Tensor, stride: int) -> Tensor:
+        """The features, of those that the network gave for what `cut` gave, that belong to the inner pixels."""
+        return features[..., self.rows.features(stride), self.columns.features(stride)]
+
+    def place_features(self, features: Tensor, stride: int) -> Tensor:
+        """The same features among those of the whole picture."""
+        return features[..., self.rows.features_of_whole(stride), self.columns.features_of_whole(stride)]
+
+
+def whole_tile(height: int, width: int) -> Tile:
+    """One tile that is the picture."""
+    return Tile(Span((0, height), (0, height), height), Span((0, width), (0, width), width))
+
+
+def cut_tiles(height: int, width: int, side: int, geometry: Geometry) -> list[Tile]:
+    """Cut a picture into tiles of at most about `side` × `side` outer pixels, row by row.
+
+    The halo is inside `side`; inner parts are never smaller than one total stride, whatever `side` says.
+    """
+    columns = list(_spans(width, side, geometry))
+    return [Tile(rows, column) for rows in _spans(height, side, geometry) for column in columns]
+
+
+def _spans(length: int, side: int, geometry: Geometry) -> Iterator[Span]:
+    stride, halo = geometry.total_stride, geometry.halo
+    if length <= side:
+        yield Span((0, length), (0, length), length)
+        return
+    inner = max(stride, (side - 2 * halo) // stride * stride)
+    count = -(-length // inner)
+    inner = -(-length // (count * stride)) * stride  # as even as whole strides allow
+    for start in range(0, length, inner):
+        stop = min(start + inner, length)
+        # Padding of TensorFlow's "same" kind depends on the parity of a map's size, at every stride. A tile whose
+        # length differs from the picture's by whole total strides has the picture's parities everywhere.
+        end = stop + halo
+        end = min(length, end + (length - end) % stride)
+        yield Span((max(0, start - halo), end), (start, stop), length)
