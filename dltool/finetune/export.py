@@ -61,30 +61,34 @@ def export_onnx(classifier: TrainedClassifier, path: Path) -> float | None:
     side = classifier.preprocessing.crop
     module = _FromPixels(classifier).eval()
     noise = torch.randint(0, 256, (2, side, side, 3), dtype=torch.uint8, generator=new_generator("export"))
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
-            program = torch.onnx.export(
-                module,
-                (noise,),
-                dynamo=True,
-                input_names=["pixels"],
-                output_names=["logits"],
-                dynamic_shapes={"pixels": {0: torch.export.Dim("batch")}},
-                opset_version=_OPSET,
-                verbose=False,
-            )
-    except Exception as error:  # the exporter raises its own types for what it cannot express
-        reason = " ".join(str(error).split())[:160]
-        raise ModelError(f"this network cannot be exported to ONNX ({reason})") from error
-    model = program.model_proto
+    model = onnx.load_from_string(_convert(module, noise))
     texts = {"class_names": classifier.class_names, "preprocessing": asdict(classifier.preprocessing)}
     onnx.helper.set_model_props(model, {name: json.dumps(value) for name, value in texts.items()})
     content = model.SerializeToString()
     difference = _compare(module, content, noise)
     write_atomically(path, content)
     return difference
+
+
+def _convert(module: nn.Module, pixels: Tensor) -> bytes:
+    """The module as an ONNX file's content, by torch's exporter or, where that fails (torch 2.6), by its older one."""
+    names = {"input_names": ["pixels"], "output_names": ["logits"], "opset_version": _OPSET, "verbose": False}
+    batch = {"pixels": {0: torch.export.Dim("batch")}}
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")
+        logging.getLogger("torch.onnx").setLevel(logging.CRITICAL)
+        try:
+            program = torch.onnx.export(module, (pixels,), dynamo=True, dynamic_shapes=batch, **names)
+            return program.model_proto.SerializeToString()
+        except Exception as newer:  # the exporters raise their own types for what they cannot express
+            try:
+                buffer = io.BytesIO()
+                axes = {"pixels": {0: "batch"}, "logits": {0: "batch"}}
+                torch.onnx.export(module, (pixels,), buffer, dynamo=False, dynamic_axes=axes, **names)
+                return buffer.getvalue()
+            except Exception:
+                reason = " ".join(str(newer).split())[:160]
+                raise ModelError(f"this network cannot be exported to ONNX ({reason})") from newer
 
 
 def _compare(module: nn.Module, content: bytes, pixels: Tensor) -> float | None:
