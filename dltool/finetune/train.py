@@ -107,10 +107,11 @@ class Surroundings:
     """Where and how a run computes; nothing in here changes its result but for rounding on another device.
 
     Attributes:
-        run: its folder, created already; None writes nothing.
+        run: its folder, made once data and backbone are known to be usable; None writes nothing.
         cache: folder of fingerprints and features; None computes everything anew.
         should_stop: asked between steps.
         resume: go on from the folder's checkpoint.
+        overwrite: let an older run in the folder give way.
     """
 
     device: torch.device
@@ -119,6 +120,7 @@ class Surroundings:
     workers: int = 2
     should_stop: Callable[[], bool] = lambda: False
     resume: bool = False
+    overwrite: bool = False
     checkpoint_seconds: float = 120.0
 
 
@@ -179,6 +181,8 @@ def _open_run(
         if config["data"]["digest"] != digest.hexdigest():
             raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
     if writes:
+        if not around.resume:
+            around.run.create(around.overwrite)
         described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
         config = {"command": "finetune", "version": __version__, "data": {**described, "digest": digest.hexdigest()}}
         around.run.write_json("config.json", {**config, "settings": as_plain(settings)})

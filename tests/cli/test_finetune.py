@@ -19,7 +19,7 @@ from PIL import Image
 from dltool.finetune.classifier_file import load_classifier
 from dltool.images.read import read_picture
 from dltool.training.model_file import load_model, save_model
-from tests.cli.run import run_inside, run_process, start_process
+from tests.cli.run import files_in, run_inside, run_process, start_process
 
 FAST = ("--size", 64, "--single-scale", "--workers", 0, "--device", "cpu")
 
@@ -274,3 +274,15 @@ def test_as_a_process_stdout_is_the_document_alone(data: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["command"] == "finetune"
     assert "strategy: features; a linear probe" in done.stderr
+
+
+def test_overwrite_keeps_the_old_model_until_there_is_a_new_one(run: Path, data: Path, tmp_path: Path) -> None:
+    old = tmp_path / "run"
+    shutil.copytree(run, old)
+    before = files_in(old)
+    refused(run_inside("finetune", tmp_path / "nowhere", "-o", old, "--overwrite"), 3, "no such folder")
+    refused(run_inside("finetune", data, "-o", old, *FAST, "--overwrite", "--backbone", "resnet5O"), 2, "did you mean")
+    assert files_in(old) == before
+    options = ("--overwrite", "--strategy", "features", "--head-init", "names")
+    refused(run_inside("finetune", data, "-o", old, *FAST, *options), 2, "--head-init names")
+    assert files_in(old) == before
