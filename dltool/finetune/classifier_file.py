@@ -60,6 +60,8 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     path = Path(path)
     if path.is_dir() and (path / "model.safetensors").is_file():
         path = path / "model.safetensors"
+    elif path.is_dir() and (path / "config.json").is_file():
+        raise ModelError(f"{path}: an unfinished run without a model; dltool finetune --resume goes on with it")
     file = load_model(path, COMMAND)
     if file.architecture != _ARCHITECTURE or file.preprocessing is None or not file.class_names:
         raise ModelError(f"{path}: not a classifier that this version knows ({file.architecture})")

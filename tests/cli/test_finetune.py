@@ -286,3 +286,9 @@ def test_overwrite_keeps_the_old_model_until_there_is_a_new_one(run: Path, data:
     options = ("--overwrite", "--strategy", "features", "--head-init", "names")
     refused(run_inside("finetune", data, "-o", old, *FAST, *options), 2, "--head-init names")
     assert files_in(old) == before
+
+
+def test_a_run_without_a_model_says_how_to_go_on(run: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    refused(run_inside("predict", tmp_path / "run", data), 4, "unfinished run", "--resume")
