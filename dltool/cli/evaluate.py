@@ -82,6 +82,8 @@ def command(
 ) -> None:
     """Measure accuracy, calibration and confusion on pictures whose classes are known."""
     console = Console("evaluate", as_json, quiet)
+    if output is not None and output.exists() and not output.is_dir():
+        raise SettingsError(f"-o {output}: a file, but a folder is needed")
     if output is not None and output.is_dir() and any(output.iterdir()) and not overwrite:
         raise SettingsError(f"-o {output}: the folder exists and is not empty; give --overwrite")
     settings: dict[str, Any] = {"model": model, "data": data, "split": split, "tta": tta, "precision": precision}

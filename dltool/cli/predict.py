@@ -59,6 +59,10 @@ def command(
     on_existing = options.on_existing(overwrite, skip_existing)
     if csv_file is not None and csv_file.exists() and not overwrite:
         raise SettingsError(f"--csv {csv_file}: output exists; give --overwrite")
+    if csv_file is not None and csv_file.is_dir():
+        raise SettingsError(f"--csv {csv_file}: a folder, but a file is needed")
+    if sort is not None and sort.exists() and not sort.is_dir():
+        raise SettingsError(f"--sort {sort}: a file, but a folder is needed")
     pictures = list_pictures(images, exclude=sort)
     settings = {"model": model, "top": top, "tta": tta, "csv": csv_file, "sort": sort, "precision": precision}
     if dry_run:

@@ -158,7 +158,7 @@ def apply_splits_csv(split: Split, path: Path) -> dict[str, Split]:
     try:
         with path.open(newline="", encoding="utf-8") as file:
             homes = {row["content"]: row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, csv.Error) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a splits file of dltool") from error
     absent = next((i for i, h in enumerate(split.hashes) if h not in homes), None)
     if absent is not None:

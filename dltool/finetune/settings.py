@@ -152,6 +152,8 @@ class FinetuneSettings:
             raise SettingsError(f"--strategy {self.strategy}: --backbone {self.backbone} knows scratch only")
         if small and self.head is not Head.LINEAR:
             raise SettingsError(f"--head {self.head}: --backbone {self.backbone} has a head of its own")
+        if self.head is Head.MLP and self.batch_size == 1:
+            raise SettingsError("--batch-size 1: the batch norm of --head mlp needs at least 2")
         if self.head_init is HeadInit.NAMES and self.head is Head.MLP:
             raise SettingsError("--head-init names: needs --head linear")
         if self.weights == "none" and self.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):

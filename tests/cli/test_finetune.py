@@ -292,3 +292,8 @@ def test_a_run_without_a_model_says_how_to_go_on(run: Path, data: Path, tmp_path
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "model.safetensors").unlink()
     refused(run_inside("predict", tmp_path / "run", data), 4, "unfinished run", "--resume")
+
+
+def test_a_batch_norm_head_needs_batches(data: Path, tmp_path: Path) -> None:
+    options = ("--head", "mlp", "--batch-size", 1)
+    refused(run_inside("finetune", data, "-o", tmp_path / "run", *FAST, *options), 2, "--batch-size 1", "--head mlp")
