@@ -224,17 +224,12 @@ def command(
     )
     console = Console("finetune", as_json, quiet)
     if resume:
-        given = {name for name in values if _was_given(context, name)}
+        given = {name for name in values if options.was_given(context, name)}
         settings, data_values = _stored(where, settings, data_values, given)
     if dry_run:
         show_dry_run(console, where, settings, data_values)
         return
     _run(console, where, settings, data_values)
-
-
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")
 
 
 def _stored(

@@ -185,6 +185,8 @@ def _open_run(
         if not around.resume:
             around.run.create(around.overwrite)
         described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
+        if not is_builtin(data.source):
+            described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
         config = {"command": "finetune", "version": __version__, "data": {**described, "digest": digest.hexdigest()}}
         around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
         write_splits_csv(around.run.path / "splits.csv", dataset)

@@ -9,8 +9,9 @@ from PIL import Image
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import difference_hash
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import DataReport, DataSettings, divide, load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.splits import ArraySplit, Dataset
 from dltool.data.store import ContentStore
 from dltool.errors import DataError
 
@@ -153,3 +154,12 @@ def test_difference_hash_tells_pictures_apart_and_forgives_scale() -> None:
         for image, size in ((coarse[0], (80, 60)), (coarse[0], (400, 300)), (coarse[1], (80, 60)))
     )
     assert (small != large).sum() < 10 < 80 < (small != other).sum()
+
+
+def test_one_picture_for_each_class_says_what_is_missing() -> None:
+    split = ArraySplit(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.arange(2), "two")
+    dataset = Dataset("two", ("a", "b"), {"train": split})
+    with pytest.raises(DataError, match="some class needs at least 2 different ones"):
+        divide(dataset, DataSettings("two"))
+    with pytest.raises(DataError, match="--val a share above 0"):
+        divide(dataset, DataSettings("two", val=0.0))
