@@ -163,3 +163,18 @@ def test_one_picture_for_each_class_says_what_is_missing() -> None:
         divide(dataset, DataSettings("two"))
     with pytest.raises(DataError, match="--val a share above 0"):
         divide(dataset, DataSettings("two", val=0.0))
+
+
+def test_a_check_that_is_left_keeps_what_it_has_decoded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (20, 20), (number, len(name), ord(name))).save(tmp_path / "data" / name / f"{number}.png")
+    reader = PixelReader(Preprocessing(resize=64, crop=56))
+    events = load_data(
+        DataSettings(str(tmp_path / "data")), ContentStore(tmp_path / "store"), reader.read_file, workers=0
+    )
+    for _ in range(4):
+        next(events)
+    events.close()
+    assert len(ContentStore(tmp_path / "store")._rows) == 3

@@ -11,6 +11,7 @@ from dltool.backbones.registry import create_backbone
 from dltool.data.load import DataReport
 from dltool.errors import DeviceError, DltoolError, SettingsError
 from dltool.finetune.classifier_file import load_classifier
+from dltool.finetune.features import Extracted
 from dltool.finetune.network import Classifier, remove_classifier
 from dltool.finetune.phase import EpochEnd, Notice, Stopped
 from dltool.finetune.settings import Balance, Head, HeadInit, Strategy
@@ -241,3 +242,12 @@ def test_config_names_everything_that_decides_the_result(tmp_path: Path) -> None
     config = json.loads((tmp_path / "run" / "config.json").read_text())
     assert config["settings"]["backbone"] == "cnn"
     assert config["data"]["source"] == "digits"
+
+
+def test_features_that_were_computed_before_a_stop_are_kept(textures: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    events = run(textures, quick(strategy=Strategy.FEATURES), folder, cache=tmp_path / "cache")
+    first = next(event for event in events if isinstance(event, Extracted))
+    events.close()
+    again = run(textures, quick(strategy=Strategy.FEATURES), tmp_path / "again", cache=tmp_path / "cache")
+    assert next(event for event in again if isinstance(event, Extracted)).total == first.total - first.done
