@@ -221,11 +221,11 @@ def command(
         *(data, output, resume, overwrite, compare, preview_augment, device, threads),
         workers=2 if workers is None else workers,
         cache=not no_cache,
+        given=frozenset(name for name in values if options.was_given(context, name)),
     )
     console = Console("finetune", as_json, quiet)
     if resume:
-        given = {name for name in values if options.was_given(context, name)}
-        settings, data_values = _stored(where, settings, data_values, given)
+        settings, data_values = _stored(where, settings, data_values, where.given)
     if dry_run:
         show_dry_run(console, where, settings, data_values)
         return
@@ -233,7 +233,7 @@ def command(
 
 
 def _stored(
-    where: Where, settings: FinetuneSettings, data_values: dict[str, Any], given: set[str]
+    where: Where, settings: FinetuneSettings, data_values: dict[str, Any], given: frozenset[str]
 ) -> tuple[FinetuneSettings, dict[str, Any]]:
     """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
 
@@ -289,7 +289,7 @@ def _run(console: Console, where: Where, settings: FinetuneSettings, data_values
                 if where.compare:
                     run_compare(console, progress, stop, data, settings, around)
                     return
-                result = _watch(console, progress, stop, data, settings, around)
+                result = _watch(Watcher(progress, console.quiet, given=where.given), stop, data, settings, around)
             except BaseException:
                 run.discard_unstarted()
                 raise
@@ -305,8 +305,7 @@ def _run(console: Console, where: Where, settings: FinetuneSettings, data_values
 
 
 def _watch(
-    console: Console,
-    progress: Progress,
+    watcher: Watcher,
     stop: StopRequest,
     data: Any,
     settings: FinetuneSettings,
@@ -315,7 +314,6 @@ def _watch(
     """Show what happens until the run ends; None if it was stopped."""
     from dltool.finetune.train import finetune
 
-    watcher = Watcher(progress, quiet=console.quiet)
     with closing(finetune(data, settings, around)) as events:
         for event in events:
             watcher.show(event)

@@ -30,6 +30,7 @@ class Where:
     threads: int | None
     workers: int
     cache: bool
+    given: frozenset[str]
 
 
 def show_dry_run(console: Console, where: Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:

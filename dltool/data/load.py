@@ -80,6 +80,9 @@ def load_data(
             else:
                 yield event
     assert dataset is not None
+    for name, share in (("val", settings.val), ("test", settings.test)):
+        if share and name in dataset.splits and settings.splits_file is None:
+            findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
     dataset = limit_samples(divide(dataset, settings), settings.limit)
     notes = [*findings.notes, *find_duplicates(dataset, None if dataset.in_memory else store)]
     notes += describe_balance(dataset)

@@ -189,6 +189,27 @@ def complete(settings: FinetuneSettings, in_memory: bool) -> FinetuneSettings:
     return completed
 
 
+_OF_A_HEAD_PHASE = ("head_epochs", "head_l2")
+_IGNORED: dict[Strategy, tuple[str, ...]] = {
+    Strategy.FEATURES: ("lr", "layer_decay", "unfreeze", "head_epochs", "time"),
+    Strategy.PARTIAL: (),
+    Strategy.FULL: ("unfreeze", *_OF_A_HEAD_PHASE),
+    Strategy.TWO_PHASE: ("unfreeze",),
+    Strategy.SCRATCH: ("unfreeze", "layer_decay", "weights", "head_init", *_OF_A_HEAD_PHASE),
+}
+_IGNORED_BY_SMALL = ("multiscale", "hidden", "dropout", "head_lr")
+
+
+def ignored(settings: FinetuneSettings) -> tuple[str, ...]:
+    """Names of the settings that change nothing with a strategy that is decided."""
+    names = _IGNORED[settings.strategy]
+    if settings.backbone in SMALL_NETWORKS:
+        return names + _IGNORED_BY_SMALL
+    if settings.strategy is Strategy.FEATURES and settings.augment is Augment.TRIVIAL:
+        names += ("augment",)  # cached features know pictures as they are and mirrored
+    return names if settings.head is Head.MLP else (*names, "hidden")
+
+
 def option(name: str) -> str:
     """The command line's spelling of a setting."""
     return "--" + name.replace("_", "-")

@@ -297,3 +297,14 @@ def test_a_run_without_a_model_says_how_to_go_on(run: Path, data: Path, tmp_path
 def test_a_batch_norm_head_needs_batches(data: Path, tmp_path: Path) -> None:
     options = ("--head", "mlp", "--batch-size", 1)
     refused(run_inside("finetune", data, "-o", tmp_path / "run", *FAST, *options), 2, "--batch-size 1", "--head mlp")
+
+
+def test_options_without_effect_are_named(data: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split"
+    for name in ("train", "val"):
+        shutil.copytree(data, split / name)
+    options = ("--strategy", "features", "--epochs", 1, "--lr", 0.5, "--time", "5m", "--augment", "trivial")
+    result = run_inside("finetune", split, "-o", tmp_path / "run", *FAST, *options, "--val", 0.3)
+    assert result.exit_code == 0, result.output
+    assert "note: --lr, --time, --augment changes nothing with this strategy" in result.stderr
+    assert "the val that is there is not used" in result.stderr
