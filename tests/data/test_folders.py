@@ -178,3 +178,15 @@ def test_a_check_that_is_left_keeps_what_it_has_decoded(tmp_path: Path) -> None:
         next(events)
     events.close()
     assert len(ContentStore(tmp_path / "store")._rows) == 3
+
+
+def test_a_class_may_be_called_train_and_a_split_has_one_folder(tmp_path: Path) -> None:
+    for name in ("train", "bus"):
+        (tmp_path / "cars" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (20, 20), (number, len(name), 0)).save(tmp_path / "cars" / name / f"{number}.png")
+    assert load(tmp_path / "cars").dataset.class_names == ("bus", "train")
+    for name in ("train", "val", "valid"):
+        shutil.copytree(tmp_path / "cars", tmp_path / "split" / name)
+    with pytest.raises(DataError, match="val and valid are both the val split"):
+        load(tmp_path / "split")
