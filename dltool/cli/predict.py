@@ -66,6 +66,9 @@ def command(
     pictures = list_pictures(images, exclude=sort)
     settings = {"model": model, "top": top, "tta": tta, "csv": csv_file, "sort": sort, "precision": precision}
     if dry_run:
+        from dltool.finetune.classifier_file import load_classifier
+
+        load_classifier(model)
         items = [_item(path, "planned", None) for path, _ in pictures]
         for path, _ in pictures:
             console.result(f"{path} (planned)")
@@ -142,6 +145,7 @@ def _table(items: list[dict[str, Any]]) -> str:
     writer.writerow(["input", "status", "error", *names])
     for item in items:
         values = [v for entry in item["predictions"] for v in (entry["class"], f"{entry['probability']:.6f}")]
+        values += [""] * (2 * ranks - len(values))
         writer.writerow([item["input"], item["status"], item["error"] or "", *values])
     return buffer.getvalue()
 

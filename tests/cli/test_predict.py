@@ -1,5 +1,6 @@
 """`dltool predict` as a user types it: model files and outputs that cannot be used are refused before any work."""
 
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,3 +68,16 @@ def test_a_class_called_unsure_does_not_meet_the_doubtful(tmp_path: Path) -> Non
     Sorter(tmp_path, False, 0.0, OnExisting.ERROR).check(["sure", "unsure"], [])
     with pytest.raises(SettingsError, match="'unsure' itself"):
         Sorter(tmp_path, False, 0.5, OnExisting.ERROR).check(["sure", "unsure"], [])
+
+
+def test_every_row_of_the_table_is_as_long_as_its_head(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small_model())
+    (tmp_path / "broken.png").write_bytes(b"x")
+    words = ("predict", tmp_path / "m.safetensors", PICTURE, tmp_path / "broken.png")
+    assert run_inside(*words, "--csv", tmp_path / "t.csv", "--top", 2).exit_code == 1
+    rows = list(csv.reader((tmp_path / "t.csv").read_text().splitlines()))
+    assert [len(row) for row in rows] == [7, 7, 7]
+
+
+def test_a_dry_run_looks_at_the_model(tmp_path: Path) -> None:
+    assert run_inside("predict", tmp_path / "nomodel", PICTURE, "--dry-run").exit_code == 4
