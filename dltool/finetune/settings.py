@@ -79,9 +79,9 @@ class FinetuneSettings:
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
         unfreeze: for `partial`, how many of the last blocks are trained.
         size: side of the input in pixels; 0 takes that of the weights.
-        multiscale: average the features of frozen backbones over two sizes (9/7 and 1 times the weights' own).
+        multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
         epochs: of the main phase. head_epochs: of the head's own phase on cached features.
-        lr: of the backbone's last block (of everything in `scratch`); 0 of the head is taken from `head_lr`.
+        lr: of the backbone's last block (of everything in `scratch`); 0 where only a head is trained.
         head_lr: of the head. layer_decay: factor on `lr` from each block to the one before it.
         weight_decay: AdamW's or SGD's on the network. head_l2: the L2 penalty on a head over frozen features; None
             takes what cross-validation finds best.
