@@ -21,6 +21,7 @@ from dltool.cli.data_options import (
     ValShare,
     describe_data,
 )
+from dltool.cli.options import was_given
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 
@@ -37,10 +38,12 @@ class SplitName(StrEnum):
     TRAIN = "train"
     VAL = "val"
     TEST = "test"
+    NEW = "new"
     ALL = "all"
 
 
 def command(
+    context: typer.Context,
     model: Annotated[Path, typer.Argument(help="A model file, or a run's folder.", show_default=False)],
     data: Annotated[
         str, typer.Argument(help="Labelled pictures, as `dltool finetune` takes them.", show_default=False)
@@ -53,7 +56,7 @@ def command(
     ] = None,
     split: Annotated[
         SplitName | None,
-        typer.Option(help="Which part.", show_default="test, else val, else all; with --all-checkpoints val"),
+        typer.Option(help="Which part.", show_default="test, else val, else new, else all; with --all-checkpoints val"),
     ] = None,
     all_checkpoints: Annotated[
         bool, typer.Option("--all-checkpoints", help="Score every epoch's model and their average.")
@@ -82,6 +85,8 @@ def command(
 ) -> None:
     """Measure accuracy, calibration and confusion on pictures whose classes are known."""
     console = Console("evaluate", as_json, quiet)
+    if output is not None and output.exists() and not output.is_dir():
+        raise SettingsError(f"-o {output}: a file, but a folder is needed")
     if output is not None and output.is_dir() and any(output.iterdir()) and not overwrite:
         raise SettingsError(f"-o {output}: the folder exists and is not empty; give --overwrite")
     settings: dict[str, Any] = {"model": model, "data": data, "split": split, "tta": tta, "precision": precision}
@@ -95,9 +100,13 @@ def command(
 
         set_threads(threads)
         chosen = select_device(device)
+        given = {name for name, key in (("on_bad", "on_bad"), ("root", "data_root")) if was_given(context, key)}
+        values, homes, trained = _like_training(model, data, values, given)
         work = _Work(
             model=model,
-            data=DataSettings(data, **_like_training(model, data, values)),
+            data=DataSettings(data, **values),
+            homes=homes,
+            trained=trained,
             # Checkpoints are compared in order to choose one, and the test split is not for choosing.
             split=split.value if split else ("val" if all_checkpoints else None),
             tta=tta,
@@ -111,18 +120,36 @@ def command(
     _report(console, evaluations, best, output, settings, describe_device(chosen))
 
 
-def _like_training(model: Path, data: str, values: dict[str, Any]) -> dict[str, Any]:
-    """Divide the data as the run did, where it is the run's data and nothing else is asked for."""
-    run = model if model.is_dir() else model.parent
-    asked = values["val"] is not None or values["test"] is not None or values["splits_file"] is not None
-    if asked or not (run / "config.json").is_file():
-        return values | {"complete": asked}
+def _like_training(
+    model: Path, data: str, values: dict[str, Any], given: set[str]
+) -> tuple[dict[str, Any], dict[str, str], set[str]]:
+    """How the data is read, the split of every content that the run knew, and the contents that it trained on.
+
+    The run's own data is read as the run read it, where nothing else was typed, and never divided anew.
+    """
+    from dltool.data.splits import read_splits_csv
     from dltool.training.run_folder import RunFolder
 
-    stored = RunFolder(run).read_config().get("data", {})
-    if not stored or Path(stored["source"]).resolve() != Path(data).resolve():
-        return values | {"complete": False}
-    return values | {name: stored[name] for name in ("val", "test", "seed", "limit") if name in stored}
+    run = model if model.is_dir() else model.parent
+    run = run.parent if run.name == "checkpoints" else run
+    own = read_splits_csv(run / "splits.csv") if (run / "splits.csv").is_file() else {}
+    trained = {content for content, name in own.items() if name == "train"}
+    if (run / "config.json").is_file():
+        stored = RunFolder(run).read_config().get("data", {})
+        if stored and _same_place(stored["source"], data):
+            values = values | {
+                name: stored[name] for name in ("on_bad", "root") if name in stored and name not in given
+            }
+            values["root"] = Path(values["root"])
+    divided = values["val"] is not None or values["test"] is not None
+    homes = {} if divided else own
+    if values["splits_file"] is not None:
+        homes = read_splits_csv(values["splits_file"])
+    return values | {"splits_file": None, "complete": divided}, homes, trained
+
+
+def _same_place(stored: str, typed: str) -> bool:
+    return stored == typed or Path(stored).resolve() == Path(typed).resolve()
 
 
 @dataclass(frozen=True)
@@ -131,6 +158,8 @@ class _Work:
 
     model: Path
     data: "DataSettings"
+    homes: dict[str, str]
+    trained: set[str]
     split: str | None
     tta: bool
     device: "torch.device"
@@ -163,20 +192,31 @@ class _Work:
         self, class_names: tuple[str, ...], reader: Any, progress: Progress, console: Console, stop: StopRequest
     ) -> Any:
         from dltool.data.load import DataReport
-        from dltool.finetune.evaluate import evaluation_data
+        from dltool.finetune.evaluate import Chosen, evaluation_data
 
-        for event in evaluation_data(self.data, self.split, class_names, reader, self.cache, self.workers):
+        places = (reader, self.cache, self.workers)
+        for event in evaluation_data(self.data, self.split, class_names, *places, self.homes, self.trained):
             if stop:
                 stop.leave()
-            if isinstance(event, tuple):
-                progress.say(f"scoring {len(event[1])} pictures of {event[0]}") if not console.quiet else None
-                return event[1]
+            if isinstance(event, Chosen):
+                self._tell(event, progress, console)
+                return event.split
             if isinstance(event, DataReport):
-                for line in describe_data(event):
-                    progress.say(line) if not console.quiet else None
+                for line in describe_data(event) if not console.quiet else ():
+                    progress.say(line)
             else:
                 progress.update("checking the data", event.done, event.total)
         raise AssertionError("the data ends with a split")
+
+    def _tell(self, chosen: Any, progress: Progress, console: Console) -> None:
+        """Say what is scored, and what the figures cannot say."""
+        if not console.quiet:
+            progress.say(f"scoring {len(chosen.split)} pictures of {chosen.name}")
+            if chosen.new and chosen.name not in ("new", "all"):
+                progress.say(f"  note: {chosen.new} pictures are new to the run; --split new or all scores them")
+        if chosen.trained:
+            text = f"{chosen.trained} of the {len(chosen.split)} pictures were trained on"
+            console.warn(f"{text}: the figures are too good for new ones")
 
     def _evaluate(
         self, name: str, classifier: Any, split: Any, reader: Any, progress: Progress, stop: StopRequest

@@ -1,7 +1,7 @@
 """`dltool finetune`: class folders in, a classifier out, and the reason why it was trained that way."""
 
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -18,11 +18,10 @@ from dltool.cli.data_options import (
     OnBadOption,
     TestShare,
     ValShare,
-    describe_data,
 )
+from dltool.cli.finetune_tasks import Where, preview, report, run_compare, show_dry_run
 from dltool.cli.signals import StopRequest, stop_requests
-from dltool.cli.watch import Watcher, result_fields
-from dltool.errors import SettingsError
+from dltool.cli.watch import Watcher
 from dltool.finetune.settings import (
     Augment,
     Balance,
@@ -31,7 +30,6 @@ from dltool.finetune.settings import (
     HeadInit,
     Optimizer,
     Strategy,
-    as_plain,
 )
 
 if TYPE_CHECKING:
@@ -39,22 +37,6 @@ if TYPE_CHECKING:
 
 _D = FinetuneSettings()
 _DATA, _HEAD, _TRAINING, _OUTPUT = "Data", "Head", "Training", "Output"
-
-
-@dataclass(frozen=True)
-class _Where:
-    """What the command was told about places rather than about the model."""
-
-    source: str
-    output: Path
-    resume: bool
-    overwrite: bool
-    compare: bool
-    preview: bool
-    device: str
-    threads: int | None
-    workers: int
-    cache: bool
 
 
 def command(
@@ -235,28 +217,23 @@ def command(
         "seed": seed,
     }
     data_values |= {"root": data_root, "download": download}
-    where = _Where(
+    where = Where(
         *(data, output, resume, overwrite, compare, preview_augment, device, threads),
         workers=2 if workers is None else workers,
         cache=not no_cache,
+        given=frozenset(name for name in values if options.was_given(context, name)),
     )
     console = Console("finetune", as_json, quiet)
     if resume:
-        given = {name for name in values if _was_given(context, name)}
-        settings, data_values = _stored(where, settings, data_values, given)
+        settings, data_values = _stored(where, settings, data_values, where.given)
     if dry_run:
-        _dry_run(console, where, settings, data_values)
+        show_dry_run(console, where, settings, data_values)
         return
     _run(console, where, settings, data_values)
 
 
-def _was_given(context: typer.Context, name: str) -> bool:
-    source = context.get_parameter_source(name)
-    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")
-
-
 def _stored(
-    where: _Where, settings: FinetuneSettings, data_values: dict[str, Any], given: set[str]
+    where: Where, settings: FinetuneSettings, data_values: dict[str, Any], given: frozenset[str]
 ) -> tuple[FinetuneSettings, dict[str, Any]]:
     """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
 
@@ -276,34 +253,7 @@ def _stored(
     return replace(stored, **typed), data_values
 
 
-def _dry_run(console: Console, where: _Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
-    """Look at the data and say what would be trained and written."""
-    from dltool.backbones.preprocessing import Preprocessing
-    from dltool.data.load import DataReport, DataSettings, load_data
-    from dltool.data.pixels import PixelReader
-    from dltool.data.store import ContentStore
-    from dltool.training.run_folder import RunFolder
-
-    if not where.resume:
-        RunFolder(where.output).check(where.overwrite)
-    with console.progress() as progress:
-        events = load_data(
-            DataSettings(where.source, **data_values),
-            ContentStore(None),
-            PixelReader(Preprocessing(), max_bytes=0).read_file,
-            where.workers,
-        )
-        for event in events:
-            if isinstance(event, DataReport):
-                break
-            progress.update("checking the data", event.done, event.total)
-    for line in describe_data(event):
-        console.result(line)
-    console.result(f"would write {where.output}/ (dry run: nothing is written)")
-    console.document(as_plain(settings), None, run=where.output, data=event.facts)
-
-
-def _run(console: Console, where: _Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
+def _run(console: Console, where: Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
         from dltool.data.load import DataSettings
@@ -320,11 +270,10 @@ def _run(console: Console, where: _Where, settings: FinetuneSettings, data_value
             first = distributed.rank() == 0
             run = RunFolder(where.output)
             if where.preview:
-                _preview(console, data, settings, where)
+                preview(console, data, settings, where)
                 return
             if first and not where.resume:
-                run.create(where.overwrite)
-            distributed.barrier()
+                run.check(where.overwrite)
             if not first:
                 console, progress = Console("finetune", False, True), Progress()
             around = Surroundings(
@@ -334,27 +283,29 @@ def _run(console: Console, where: _Where, settings: FinetuneSettings, data_value
                 workers=where.workers,
                 should_stop=lambda: bool(stop),
                 resume=where.resume,
+                overwrite=where.overwrite,
             )
             try:
                 if where.compare:
-                    _compare(console, progress, stop, data, settings, around)
+                    run_compare(console, progress, stop, data, settings, around)
                     return
-                result = _watch(console, progress, stop, data, settings, around)
+                result = _watch(Watcher(progress, console.quiet, given=where.given), stop, data, settings, around)
             except BaseException:
-                if first and not where.resume:
-                    run.discard_unstarted()
+                run.discard_unstarted()
                 raise
         if stop and result is None:
-            hint = "--resume goes on from here" if run.checkpoint.is_file() else "nothing was trained yet"
-            console.warn(f"stopped; {run.path.resolve()} holds what is done, {hint}")
+            if run.checkpoint.is_file() and (where.resume or run.is_created):
+                console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
+            else:
+                run.discard_unstarted()
+                console.warn("stopped; nothing was trained yet, what was computed is kept in the cache")
             stop.leave()
     if result is not None and first:
-        _report(console, where, result, describe_device(device))
+        report(console, where, result, describe_device(device))
 
 
 def _watch(
-    console: Console,
-    progress: Progress,
+    watcher: Watcher,
     stop: StopRequest,
     data: Any,
     settings: FinetuneSettings,
@@ -363,77 +314,9 @@ def _watch(
     """Show what happens until the run ends; None if it was stopped."""
     from dltool.finetune.train import finetune
 
-    watcher = Watcher(progress, quiet=console.quiet)
     with closing(finetune(data, settings, around)) as events:
         for event in events:
             watcher.show(event)
             if stop and watcher.interruptible(event):
                 return None
     return watcher.result
-
-
-def _report(console: Console, where: _Where, result: "FinetuneResult", device: str) -> None:
-    """Charts and results into the run's folder, the result on stdout."""
-    from dltool.finetune.report import class_table, describe_accuracy, write_report
-    from dltool.training.run_folder import RunFolder
-
-    run = RunFolder(where.output)
-    kind = "test" if result.test_metrics else "val"
-    metrics = result.test_metrics or result.metrics
-    write_report(
-        run.path, metrics, result.logits[kind], result.dataset.splits[kind], result.dataset.class_names, result.history
-    )
-    document = console.document(
-        as_plain(result.settings), device, run=run.path, model=run.model, **result_fields(result)
-    )
-    run.write_json("results.json", document)
-    for line in class_table(metrics):
-        console.say(line)
-    console.result(f"val accuracy {describe_accuracy(result.metrics)}")
-    if result.test_metrics:
-        console.result(f"test accuracy {describe_accuracy(result.test_metrics)}")
-    console.result(f"model {run.model}")
-
-
-def _preview(console: Console, data: Any, settings: FinetuneSettings, where: _Where) -> None:
-    from dltool.finetune.preview import write_preview
-
-    file = where.output / "augment.png"
-    if file.exists() and not where.overwrite:
-        raise SettingsError(f"{file}: output exists; give --overwrite")
-    write_preview(file, data, settings, where.workers)
-    console.result(str(file))
-    console.document(as_plain(settings), None, output=file)
-
-
-def _compare(
-    console: Console,
-    progress: Progress,
-    stop: StopRequest,
-    data: Any,
-    settings: FinetuneSettings,
-    around: "Surroundings",
-) -> None:
-    from dltool.device import describe_device
-    from dltool.finetune.compare import CompareRow, compare, comparison_table, write_page
-
-    rows: list[CompareRow] = []
-    watcher = Watcher(progress, quiet=console.quiet)
-    with closing(compare(data, settings, around)) as events:
-        for event in events:
-            watcher.show(event)
-            if isinstance(event, CompareRow):
-                rows.append(event)
-                progress.say(f"{event.name}: {100 * event.metrics['accuracy']:.1f} %")
-            if stop and watcher.interruptible(event):
-                console.warn("stopped; nothing was compared")
-                stop.leave()
-    assert around.run is not None
-    notes = write_page(around.run.path, rows)
-    document = console.document(
-        as_plain(settings), describe_device(around.device), run=around.run.path, comparison=rows, notes=notes
-    )
-    around.run.write_json("results.json", document)
-    for line in [*comparison_table(rows), *notes]:
-        console.result(line)
-    console.result(f"page {around.run.path / 'compare.html'}")

@@ -126,3 +126,9 @@ def split_names(text: str | None, option: str) -> tuple[str, ...]:
     if text is not None and not names:
         raise SettingsError(f"{option} '{text}': names no layer")
     return names
+
+
+def was_given(context: typer.Context, name: str) -> bool:
+    """Whether an option was typed, or stands in the configuration file."""
+    source = context.get_parameter_source(name)
+    return source is not None and source.name in ("COMMANDLINE", "DEFAULT_MAP", "ENVIRONMENT")

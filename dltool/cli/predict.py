@@ -59,9 +59,16 @@ def command(
     on_existing = options.on_existing(overwrite, skip_existing)
     if csv_file is not None and csv_file.exists() and not overwrite:
         raise SettingsError(f"--csv {csv_file}: output exists; give --overwrite")
+    if csv_file is not None and csv_file.is_dir():
+        raise SettingsError(f"--csv {csv_file}: a folder, but a file is needed")
+    if sort is not None and sort.exists() and not sort.is_dir():
+        raise SettingsError(f"--sort {sort}: a file, but a folder is needed")
     pictures = list_pictures(images, exclude=sort)
     settings = {"model": model, "top": top, "tta": tta, "csv": csv_file, "sort": sort, "precision": precision}
     if dry_run:
+        from dltool.finetune.classifier_file import load_classifier
+
+        load_classifier(model)
         items = [_item(path, "planned", None) for path, _ in pictures]
         for path, _ in pictures:
             console.result(f"{path} (planned)")
@@ -138,6 +145,7 @@ def _table(items: list[dict[str, Any]]) -> str:
     writer.writerow(["input", "status", "error", *names])
     for item in items:
         values = [v for entry in item["predictions"] for v in (entry["class"], f"{entry['probability']:.6f}")]
+        values += [""] * (2 * ranks - len(values))
         writer.writerow([item["input"], item["status"], item["error"] or "", *values])
     return buffer.getvalue()
 

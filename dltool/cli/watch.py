@@ -1,9 +1,11 @@
 """What people see of a training run, and what the JSON document says of its result."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Progress
 from dltool.cli.data_options import describe_data
+from dltool.finetune.settings import ignored, option
 
 if TYPE_CHECKING:
     from dltool.finetune.train import FinetuneResult
@@ -12,11 +14,13 @@ if TYPE_CHECKING:
 class Watcher:
     """Turns the events of a run into progress and lines for people."""
 
-    def __init__(self, progress: Progress, quiet: bool, prefix: str = "") -> None:
+    def __init__(self, progress: Progress, quiet: bool, prefix: str = "", given: Collection[str] = ()) -> None:
+        """Show on `progress`; `given` are the options that were typed, for a word on those without effect."""
         self.result: FinetuneResult | None = None
         self._progress = progress
         self._quiet = quiet
         self._prefix = prefix
+        self._given = given
 
     def interruptible(self, event: Any) -> bool:
         """Whether the run may be left here without a checkpoint of its own: before training, or once it has stopped."""
@@ -44,6 +48,9 @@ class Watcher:
 
     def _Decided(self, event: Any) -> None:  # noqa: N802
         self._say(f"strategy: {event.settings.strategy.value}; {event.reason}")
+        unused = [option(name) for name in ignored(event.settings) if name in self._given]
+        if unused:
+            self._say(f"  note: {', '.join(unused)} changes nothing with this strategy")
 
     def _PhaseStart(self, event: Any) -> None:  # noqa: N802
         from dltool.finetune.report import parameter_table

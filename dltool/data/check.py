@@ -63,23 +63,24 @@ def check_files(
     done = 0
     for name, split in dataset.splits.items():
         assert isinstance(split, FileSplit)
-        hashes, fresh, prints = [], [], []
-        for path, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
-            done += 1
-            yield Checked(done, total)
-            if isinstance(seen, DltoolError):
-                if not skip_bad:
-                    raise DataError(f"{seen}; remove it, or give --on-bad skip")
-                findings.unreadable.append(str(seen))
-                hashes.append("")
-                continue
-            hashes.append(seen[0])
-            if seen[1] is not None and seen[0] not in fresh:
-                fresh.append(seen[0])
-                prints.append(torch.from_numpy(seen[1]))
-            assert path is not None
-        if fresh:
-            store.add(fresh, torch.stack(prints))
+        hashes: list[str] = []
+        fresh: dict[str, torch.Tensor] = {}
+        try:
+            for _, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
+                done += 1
+                yield Checked(done, total)
+                if isinstance(seen, DltoolError):
+                    if not skip_bad:
+                        raise DataError(f"{seen}; remove it, or give --on-bad skip")
+                    findings.unreadable.append(str(seen))
+                    hashes.append("")
+                    continue
+                hashes.append(seen[0])
+                if seen[1] is not None:
+                    fresh.setdefault(seen[0], torch.from_numpy(seen[1]))
+        finally:  # whoever stops here will not want to decode them again
+            if fresh:
+                store.add(list(fresh), torch.stack(list(fresh.values())))
         splits[name] = with_hashes(split, hashes).take([index for index, h in enumerate(hashes) if h])
     yield _without_empty(replace(dataset, splits=splits), dataset, findings)
 

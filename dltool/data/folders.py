@@ -28,12 +28,13 @@ def read_folder(root: Path, findings: Findings) -> Dataset:
     Hidden folders and files that are no pictures are left out, and noted.
 
     Raises:
-        DataError: no such folder, no classes, one class only, an empty class, or a class that train lacks.
+        DataError: no such folder, no classes, one class only, an empty class, or a class that train lacks; two
+            folders for one split.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     folders = _class_folders(root, findings)
-    by_split = {_SPLIT_NAMES[f.name.lower()]: f for f in folders if f.name.lower() in _SPLIT_NAMES}
+    by_split = _split_folders(root, folders)
     if "train" not in by_split:
         if not folders:
             raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
@@ -43,9 +44,22 @@ def read_folder(root: Path, findings: Findings) -> Dataset:
     for name in [name for name in listed if name != "train"]:
         splits[name] = _other_split(by_split[name], listed[name], class_names, findings)
     for folder in folders:
-        if folder.name.lower() not in _SPLIT_NAMES:
+        if folder not in by_split.values():
             findings.notes.append(f"{folder}: beside train/, so not used")
     return Dataset(root.name, class_names, splits)
+
+
+def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
+    """The folders of splits by the split's name; without folders in it `train` is a class, of railways perhaps."""
+    found: dict[str, Path] = {}
+    for folder in folders:
+        name = _SPLIT_NAMES.get(folder.name.lower())
+        if name is None or not any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+            continue
+        if name in found:
+            raise DataError(f"{root}: {found[name].name} and {folder.name} are both the {name} split; keep one of them")
+        found[name] = folder
+    return found
 
 
 def _one_split(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], dict[str, FileSplit]]:

@@ -10,7 +10,7 @@ import numpy as np
 from dltool.data.builtin import BUILTIN, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
 from dltool.data.folders import Findings, read_folder
-from dltool.data.splits import Dataset, apply_splits_csv, check_fractions, split_off
+from dltool.data.splits import Dataset, apply_splits_csv, check_fractions, join_splits, split_off
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
 
@@ -80,7 +80,10 @@ def load_data(
             else:
                 yield event
     assert dataset is not None
-    dataset = _limit(divide(dataset, settings), settings.limit)
+    for name, share in (("val", settings.val), ("test", settings.test)):
+        if share and name in dataset.splits and settings.splits_file is None:
+            findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
+    dataset = limit_samples(divide(dataset, settings), settings.limit)
     notes = [*findings.notes, *find_duplicates(dataset, None if dataset.in_memory else store)]
     notes += describe_balance(dataset)
     facts = {
@@ -101,7 +104,9 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
     """
     splits = dict(dataset.splits)
     if settings.splits_file is not None:
-        splits = {**splits, **apply_splits_csv(splits["train"], settings.splits_file)}
+        splits = apply_splits_csv(join_splits(list(splits.values())), settings.splits_file)
+        if "val" not in splits and settings.complete:
+            raise DataError(f"{settings.splits_file}: none of these pictures is in its val")
         return replace(dataset, splits=splits)
     shares = {}
     if settings.test:
@@ -114,11 +119,13 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
     if shares:
         splits = {**splits, **split_off(splits["train"], shares, settings.seed)}
     if "val" not in splits and settings.complete:
-        raise DataError(f"{dataset.name}: no pictures for validation; give --val a share above 0, or add pictures")
+        way = "give --val a share above 0" if settings.val == 0 else "some class needs at least 2 different ones"
+        raise DataError(f"{dataset.name}: no pictures for validation; {way}")
     return replace(dataset, splits={name: splits[name] for name in ("train", "val", "test") if name in splits})
 
 
-def _limit(dataset: Dataset, limit: int) -> Dataset:
+def limit_samples(dataset: Dataset, limit: int) -> Dataset:
+    """Keep `limit` samples of each split, evenly over the classes; 0 keeps all."""
     if not limit:
         return dataset
     splits = {}

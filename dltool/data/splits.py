@@ -6,6 +6,7 @@ import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ import numpy as np
 from dltool.errors import DataError, SettingsError
 from dltool.files import write_atomically
 from dltool.images.read import read_picture
+
+SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
@@ -103,7 +106,7 @@ class Dataset:
     @property
     def in_memory(self) -> bool:
         """Whether the pictures are arrays rather than files."""
-        return isinstance(self.splits["train"], ArraySplit)
+        return isinstance(next(iter(self.splits.values())), ArraySplit)
 
     def counts(self, split: str) -> np.ndarray:
         """Samples of each class in a split."""
@@ -149,22 +152,47 @@ def split_off(split: Split, shares: dict[str, float], seed: int, rest: str = "tr
     return {name: split.take(np.flatnonzero(names == name)) for name in (rest, *shares) if (names == name).any()}
 
 
-def apply_splits_csv(split: Split, path: Path) -> dict[str, Split]:
-    """Divide a split as an earlier run's `splits.csv` did, by content.
+def join_splits(parts: Sequence[Split]) -> Split:
+    """All samples of several splits of one data set as one split."""
+    labels = np.concatenate([part.labels for part in parts])
+    if isinstance(parts[0], ArraySplit):
+        images = np.concatenate([part.images for part in parts])
+        return ArraySplit(images, labels, parts[0].source, np.concatenate([part.numbers for part in parts]))
+    paths, hashes = (tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("paths", "hashes"))
+    return FileSplit(paths, labels, hashes)
+
+
+def read_splits_csv(path: Path) -> dict[str, str]:
+    """The split of every content hash in a `splits.csv`.
 
     Raises:
-        DataError: the file cannot be read, or a sample is not in it.
+        DataError: the file cannot be read, or names a split that is none.
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
             homes = {row["content"]: row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, csv.Error) as error:
+    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a splits file of dltool") from error
+    unknown = next((name for name in homes.values() if name not in SPLITS), None)
+    if unknown is not None:
+        raise DataError(f"{path}: {unknown!r} is no split; there are {', '.join(SPLITS)}")
+    return homes
+
+
+def apply_splits_csv(split: Split, path: Path) -> dict[str, Split]:
+    """Divide a split as an earlier run's `splits.csv` did, by content; splits without a sample are left out.
+
+    Raises:
+        DataError: the file cannot be read, a sample is not in it, or none is left to train on.
+    """
+    homes = read_splits_csv(path)
     absent = next((i for i, h in enumerate(split.hashes) if h not in homes), None)
     if absent is not None:
         raise DataError(f"{split.name(absent)}: not in {path}")
     names = np.array([homes[h] for h in split.hashes])
-    return {name: split.take(np.flatnonzero(names == name)) for name in dict.fromkeys(homes.values())}
+    if "train" not in names:
+        raise DataError(f"{path}: none of these pictures is in its train")
+    return {name: split.take(np.flatnonzero(names == name)) for name in SPLITS if name in names}
 
 
 def write_splits_csv(path: Path, dataset: Dataset) -> None:

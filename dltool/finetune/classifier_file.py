@@ -55,14 +55,18 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     """Read a classifier in eval mode on the CPU; a run folder stands for its best model.
 
     Raises:
-        ModelError: no such file, or not a model of `dltool finetune`.
+        ModelError: no such file, or not a model of `dltool finetune`; class names that do not fit its answers, or
+            that are no names of folders.
     """
     path = Path(path)
     if path.is_dir() and (path / "model.safetensors").is_file():
         path = path / "model.safetensors"
+    elif path.is_dir() and (path / "config.json").is_file():
+        raise ModelError(f"{path}: an unfinished run without a model; dltool finetune --resume goes on with it")
     file = load_model(path, COMMAND)
     if file.architecture != _ARCHITECTURE or file.preprocessing is None or not file.class_names:
         raise ModelError(f"{path}: not a classifier that this version knows ({file.architecture})")
+    _check_class_names(file, path)
     try:
         module = build_classifier(file.arguments)
     except ModelError as error:
@@ -70,3 +74,16 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     restore_module(module, file.tensors, path)
     precision = file.settings.get("precision", "auto")
     return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file
+
+
+def _check_class_names(file: ModelFile, path: Path) -> None:
+    """Refuse names that would lead `predict --sort` elsewhere, and numbers of them that answers cannot have."""
+    for name in file.class_names:
+        folder = isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name and "/" not in name
+        if not folder or Path(name).name != name:
+            raise ModelError(f"{path}: {name!r} cannot be a class's name: it is no name of a folder")
+    if len(set(file.class_names)) != len(file.class_names):
+        raise ModelError(f"{path}: two of its classes have the same name")
+    if file.arguments.get("num_classes") != len(file.class_names):
+        answers = file.arguments.get("num_classes")
+        raise ModelError(f"{path}: damaged: {len(file.class_names)} class names for {answers} answers")

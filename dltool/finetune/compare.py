@@ -25,6 +25,7 @@ from dltool.finetune.network import remove_classifier
 from dltool.finetune.settings import FinetuneSettings, Strategy
 from dltool.finetune.train import Event, FinetuneResult, Surroundings, finetune
 from dltool.plots import plot_intervals
+from dltool.training import distributed
 from dltool.training.run_folder import RunFolder
 
 _WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
@@ -59,13 +60,14 @@ def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings
     for way in _WAYS:
         own = around
         if around.run is not None:
-            own = replace(around, run=RunFolder(around.run.path / way.value))
-            own.run.create(overwrite=True)
+            own = replace(around, run=RunFolder(around.run.path / way.value), overwrite=True)
         # The rates that the user gave are for the way that he has in mind; here each way takes its own.
         chosen = replace(settings, strategy=way, lr=None, head_lr=None)
-        for event in finetune(data, chosen, own):
+        for event in _way(data, chosen, own):
             if isinstance(event, DataReport) and dataset is None:
                 dataset = event.dataset
+                if around.run is not None and distributed.rank() == 0:
+                    around.run.create(around.overwrite)
                 yield event
                 started = time.perf_counter()
                 yield from _zero_shot(dataset, settings, around, started)
@@ -74,6 +76,16 @@ def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings
                 yield rows[-1]
             elif not isinstance(event, DataReport):
                 yield event
+
+
+def _way(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event]:
+    """One way's run; a folder in which nothing was trained is taken away again."""
+    try:
+        yield from finetune(data, settings, around)
+    except BaseException:
+        if around.run is not None:
+            around.run.discard_unstarted()
+        raise
 
 
 def _row(name: str, result: FinetuneResult) -> CompareRow:

@@ -1,6 +1,6 @@
 """Measuring models on labelled data: one, or all checkpoints of a run and their average."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 
 from dltool.data.check import Checked
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import DataReport, DataSettings, limit_samples, load_data
 from dltool.data.pixels import PixelReader
-from dltool.data.splits import Dataset, Split
+from dltool.data.splits import SPLITS, Dataset, Split, join_splits
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, ModelError, SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
@@ -32,6 +32,16 @@ class Evaluation:
     class_names: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """The pictures that are scored: `trained` of them were trained on, and `new` of the data are in no split."""
+
+    name: str
+    split: Split
+    trained: int
+    new: int
+
+
 def evaluation_data(
     data: DataSettings,
     which: str | None,
@@ -39,48 +49,61 @@ def evaluation_data(
     reader: PixelReader,
     cache: Path | None,
     workers: int,
-) -> Iterator[Checked | DataReport | tuple[str, Split]]:
-    """Check the data and yield at last the split's name and the split, its labels in terms of the model's classes.
+    homes: Mapping[str, str] | None = None,
+    trained: Container[str] = (),
+) -> Iterator[Checked | DataReport | Chosen]:
+    """Check the data and yield at last what is Chosen, its labels in terms of the model's classes.
 
     Args:
-        which: `train`, `val`, `test` or `all`; None takes test, else val, else all.
+        which: `train`, `val`, `test`, `new` or `all`; None takes test, else val, else new, else all.
+        homes: the split of every content that the run knew. If it knew any of these pictures, they are divided so;
+            what it did not know stays in its own `val` or `test`, and else becomes the split `new`.
+        trained: contents that the model was trained on.
 
     Raises:
-        DataError: a class that the model does not know, or no such split.
+        DataError: a class that the model does not know.
+        SettingsError: no such split.
     """
     store = ContentStore(cache / "fingerprints" if cache else None)
     report = None
-    for event in load_data(data, store, reader.read_file, workers):
-        yield event
-        report = event if isinstance(event, DataReport) else report
+    for event in load_data(replace(data, limit=0), store, reader.read_file, workers):
+        if isinstance(event, DataReport):
+            report = event
+        else:
+            yield event
     assert report is not None
-    dataset = report.dataset
+    dataset, new = _as_known(report.dataset, homes or {})
+    dataset = limit_samples(dataset, data.limit)
+    yield replace(report, dataset=dataset)
     unknown = [name for name in dataset.class_names if name not in class_names]
     if unknown:
         known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
         raise DataError(f"{data.source}: class {unknown[0]} is not one of the model's ({known})")
     mapping = np.array([class_names.index(name) for name in dataset.class_names])
-    name = which or next((name for name in ("test", "val") if name in dataset.splits), "all")
-    yield name, _relabelled(_choose(dataset, name), mapping)
+    name = which or next((name for name in ("test", "val", "new") if name in dataset.splits), "all")
+    split = _relabelled(_choose(dataset, name), mapping)
+    yield Chosen(name, split, sum(content in trained for content in split.hashes), new)
+
+
+def _as_known(dataset: Dataset, homes: Mapping[str, str]) -> tuple[Dataset, int]:
+    """Divide by content where any of it is known; also return how many pictures are not."""
+    whole = join_splits(list(dataset.splits.values()))
+    if not any(content in homes for content in whole.hashes):
+        return dataset, 0
+    own = [name for name, split in dataset.splits.items() for _ in range(len(split))]
+    names = np.array(
+        [
+            homes.get(content, "new" if name == "train" else name)
+            for content, name in zip(whole.hashes, own, strict=True)
+        ]
+    )
+    splits = {name: whole.take(np.flatnonzero(names == name)) for name in (*SPLITS, "new") if name in names}
+    return replace(dataset, splits=splits), sum(content not in homes for content in whole.hashes)
 
 
 def _choose(dataset: Dataset, which: str) -> Split:
     if which == "all":
-        parts = list(dataset.splits.values())
-        first = parts[0]
-        if dataset.in_memory:
-            return replace(
-                first,
-                images=np.concatenate([p.images for p in parts]),
-                labels=np.concatenate([p.labels for p in parts]),
-                numbers=np.empty(0, int),
-            )
-        return replace(
-            first,
-            paths=sum((p.paths for p in parts), ()),
-            labels=np.concatenate([p.labels for p in parts]),
-            hashes=sum((p.hashes for p in parts), ()),
-        )
+        return join_splits(list(dataset.splits.values()))
     if which not in dataset.splits:
         raise SettingsError(f"--split {which}: the data has {', '.join(dataset.splits)}")
     return dataset.splits[which]

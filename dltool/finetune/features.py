@@ -1,6 +1,8 @@
 """Features of frozen bodies, computed once for each content and kept on disk."""
 
+import copy
 import hashlib
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -22,7 +24,8 @@ from dltool.images.stream import read_ahead
 from dltool.training import distributed
 
 _BATCH = 16
-_SHARD = 512
+# Features are written as often as this, and when the work is left.
+_FLUSH_SECONDS = 10.0
 # To be raised whenever bodies or preprocessing compute something else with the same weights.
 _CACHE_VERSION = 2
 
@@ -68,8 +71,6 @@ class FeatureExtractor:
         else:
             folded = fold_batchnorm(body, torch.zeros(1, 3, side, side), set())
         if folded is body:
-            import copy
-
             folded = copy.deepcopy(body)
         return folded.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
 
@@ -130,15 +131,22 @@ class FeatureExtractor:
         def read(batch: Sequence[int]) -> np.ndarray:
             return np.stack([self.preprocessing.crop_pixels(reader.read(split, index)) for index in batch])
 
-        for number, (batch, pixels) in enumerate(read_ahead(batches, read, workers), start=1):
-            if isinstance(pixels, DltoolError):
-                raise pixels
-            hashes += [split.hashes[index] for index in batch]
-            rows.append(self(pixels, flipped))
-            if len(hashes) >= _SHARD and distributed.world_size() == 1:
+        alone = distributed.world_size() == 1
+        flushed = time.monotonic()
+        try:
+            for number, (batch, pixels) in enumerate(read_ahead(batches, read, workers), start=1):
+                if isinstance(pixels, DltoolError):
+                    raise pixels
+                computed = self(pixels, flipped)
+                hashes += [split.hashes[index] for index in batch]
+                rows.append(computed)
+                if alone and time.monotonic() - flushed >= _FLUSH_SECONDS:
+                    store.add(hashes, torch.cat(rows))
+                    hashes, rows, flushed = [], [], time.monotonic()
+                yield Extracted(min(number * _BATCH, len(own)), len(own))
+        finally:  # whoever stops here will not want to compute it again
+            if alone and hashes:
                 store.add(hashes, torch.cat(rows))
-                hashes, rows = [], []
-            yield Extracted(min(number * _BATCH, len(own)), len(own))
         if distributed.world_size() > 1 and missing:
             dim = rows[0].shape[1] if rows else 0
             dim = int(distributed.max_over_ranks(torch.tensor(dim, device=self.device)).item())
@@ -148,8 +156,6 @@ class FeatureExtractor:
                 store.add([split.hashes[index] for index in missing], everything)
             else:
                 store.keep([split.hashes[index] for index in missing], everything)
-        elif hashes:
-            store.add(hashes, torch.cat(rows))
 
 
 def _body_key(body: nn.Module, preprocessing: Preprocessing, device: torch.device, bf16: bool) -> str:

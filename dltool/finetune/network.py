@@ -115,7 +115,7 @@ def build_classifier(arguments: dict[str, Any]) -> Classifier:
             if arguments["backbone"] in SMALL_NETWORKS:
                 return Classifier(body, nn.Linear(dim, arguments["num_classes"]))
             head = new_head(arguments["head"], dim, arguments["num_classes"], arguments["hidden"], arguments["dropout"])
-    except (KeyError, TypeError, SettingsError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SettingsError) as error:
         raise ModelError(f"the model's description cannot be built ({error})") from error
     return Classifier(body, head)
 
@@ -142,12 +142,11 @@ def remove_classifier(backbone: Backbone) -> tuple[nn.Module, int, nn.Linear | N
         ModelError: the network has no such layer.
     """
     network = backbone.module
-    for name in ("aux_logits",):  # GoogLeNet's and Inception's helpers in training return a second answer
-        if getattr(network, name, False):
-            network.aux_logits = False
-            for helper in ("aux1", "aux2", "AuxLogits"):
-                if hasattr(network, helper):
-                    setattr(network, helper, None)
+    if getattr(network, "aux_logits", False):  # GoogLeNet's and Inception's helpers in training, a second answer
+        network.aux_logits = False
+        for helper in ("aux1", "aux2", "AuxLogits"):
+            if hasattr(network, helper):
+                setattr(network, helper, None)
     side = backbone.preprocessing.crop
     last = _last_linear(network, torch.zeros(1, 3, side, side))
     if last is None:

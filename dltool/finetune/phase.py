@@ -21,6 +21,8 @@ from dltool.training.seeds import epoch_order, seed_step
 from dltool.training.session import Session, check_finite
 
 _CLIP = 1.0
+# A new best model is written at once, but in short epochs not more often than this.
+_BEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,8 @@ class Phase:
         clip: whether the gradient's norm is limited to 1.
         timed: whether the time budget ends it; a head's phase takes seconds and always runs to its end.
         on_epoch: called after every epoch with the model that was validated and the epoch's number.
+        on_best: called with the best model's tensors, its epoch, accuracy and loss, when there is a new best one;
+            in short epochs only every few seconds, and when the phase stops or fails before its end.
     """
 
     number: int
@@ -106,6 +110,7 @@ class Phase:
     clip: bool = False
     timed: bool = True
     on_epoch: Callable[[nn.Module, int], None] = lambda model, epoch: None
+    on_best: Callable[[Mapping[str, Tensor], Mapping[str, Any]], None] = lambda tensors, best: None
 
 
 class PhaseTrainer:
@@ -131,6 +136,8 @@ class PhaseTrainer:
         self._begun = 0.0
         self._best: dict[str, Any] = {"epoch": -1, "accuracy": -1.0, "loss": float("inf")}
         self._best_tensors: dict[str, Tensor] = {}
+        self._best_is_new = False
+        self._best_written = float("-inf")
 
     def _wrap(self, model: nn.Module) -> nn.Module:
         if distributed.world_size() == 1 or not self.phase.shared:
@@ -149,6 +156,7 @@ class PhaseTrainer:
         self._epoch, self._step, self._loss_sum = state["epoch"], state["step"], state["loss_sum"]
         self._stale, self._parts, self._begun = state["stale"], state["parts"], state["begun"]
         self._best, self._best_tensors = dict(state["best"]), dict(state["best_tensors"])
+        self._best_is_new = bool(self._best_tensors)
 
     def state(self) -> dict[str, Any]:
         """Everything that the rest of the phase depends on: tensors, numbers and texts."""
@@ -175,6 +183,20 @@ class PhaseTrainer:
             DltoolError: the loss is not finite.
             DeviceError: not even one sample fits into memory.
         """
+        try:
+            for event in self._run():
+                if isinstance(event, Stopped):
+                    self._write_best()
+                    yield event
+                    return
+                yield event
+        except BaseException:  # GeneratorExit too: whoever watched the run has left it
+            self._write_best()
+            raise
+        best = {name: tensor.to(self._device) for name, tensor in self._best_tensors.items()}
+        self.phase.model.load_state_dict(best)
+
+    def _run(self) -> Iterator[StepEnd | EpochEnd | Notice | Stopped]:
         phase, session = self.phase, self._session
         if self._best["epoch"] < 0:
             self._begun = session.elapsed
@@ -190,11 +212,18 @@ class PhaseTrainer:
             self._step, self._loss_sum = 0, 0.0
             phase.on_epoch(self._ema.module if self._ema else phase.model, self._epoch)
             session.save(self.state())
+            if time.monotonic() - self._best_written >= _BEST_SECONDS:
+                self._write_best()
             yield end
             if distributed.any_rank(session.should_stop(), self._device) and self._epoch < phase.epochs:
                 yield Stopped()
                 return
-        phase.model.load_state_dict({name: tensor.to(self._device) for name, tensor in self._best_tensors.items()})
+
+    def _write_best(self) -> None:
+        """Hand the best model over if it was not handed over yet."""
+        if self._best_is_new:
+            self.phase.on_best(self._best_tensors, self._best)
+            self._best_is_new, self._best_written = False, time.monotonic()
 
     def _finished_early(self) -> bool:
         patience = self._settings.patience
@@ -319,10 +348,15 @@ class PhaseTrainer:
             logits = phase.validate(model).float().cpu()
         loss = float(F.cross_entropy(logits, phase.val_labels))
         accuracy = float((logits.argmax(1) == phase.val_labels).double().mean())
-        better = (accuracy, -loss) > (self._best["accuracy"], -self._best["loss"])
-        self._stale = 0 if better else self._stale + 1
+        # What a first phase starts from has learnt nothing, and is the best at nothing.
+        counts = self._epoch > 0 or phase.number > 0
+        better = counts and (accuracy, -loss) > (self._best["accuracy"], -self._best["loss"])
+        self._stale = 0 if better or not counts else self._stale + 1
+        if not counts:
+            self._best["epoch"] = 0
         if better:
             self._best = {"epoch": self._epoch, "accuracy": accuracy, "loss": loss}
+            self._best_is_new = True
             self._best_tensors = {name: tensor.detach().cpu().clone() for name, tensor in model.state_dict().items()}
         end = EpochEnd(
             phase.name, self._epoch, phase.epochs, train_loss, loss, accuracy, better, time.monotonic() - started

@@ -81,14 +81,21 @@ class Sorter:
         self._taken: set[Path] = set()
 
     def check(self, class_names: Sequence[str], pictures: Sequence[tuple[Path, Path]]) -> None:
-        """Raise SettingsError if any picture might meet an output that exists, before any work starts."""
+        """Look for what would be in the way, before any work starts.
+
+        Raises:
+            SettingsError: a picture might meet an output that exists, or a class is called as the folder of doubtful
+                pictures is.
+        """
+        if self._threshold > 0 and any(name.lower() == UNSURE for name in class_names):
+            raise SettingsError(f"--threshold: a class of the model is called '{UNSURE}' itself; leave it out")
         if self._on_existing is not OnExisting.ERROR or not self._folder.is_dir():
             return
-        for name in (*class_names, UNSURE):
+        folders = [self._folder / name for name in (*class_names, UNSURE) if (self._folder / name).is_dir()]
+        for folder in folders:
             for _, relative in pictures:
-                target = self._folder / name / relative
-                if target.exists():
-                    raise SettingsError(f"{target}: output exists; give --overwrite or --skip-existing")
+                if (folder / relative).exists():
+                    raise SettingsError(f"{folder / relative}: output exists; give --overwrite or --skip-existing")
 
     def place(self, path: Path, relative: Path, probability: float, **prediction: str) -> tuple[Path, str]:
         """Copy or link `path` under its class; return where, and `done` or `skipped`.

@@ -79,9 +79,9 @@ class FinetuneSettings:
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
         unfreeze: for `partial`, how many of the last blocks are trained.
         size: side of the input in pixels; 0 takes that of the weights.
-        multiscale: average the features of frozen backbones over two sizes (9/7 and 1 times the weights' own).
+        multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
         epochs: of the main phase. head_epochs: of the head's own phase on cached features.
-        lr: of the backbone's last block (of everything in `scratch`); 0 of the head is taken from `head_lr`.
+        lr: of the backbone's last block (of everything in `scratch`); 0 where only a head is trained.
         head_lr: of the head. layer_decay: factor on `lr` from each block to the one before it.
         weight_decay: AdamW's or SGD's on the network. head_l2: the L2 penalty on a head over frozen features; None
             takes what cross-validation finds best.
@@ -152,6 +152,8 @@ class FinetuneSettings:
             raise SettingsError(f"--strategy {self.strategy}: --backbone {self.backbone} knows scratch only")
         if small and self.head is not Head.LINEAR:
             raise SettingsError(f"--head {self.head}: --backbone {self.backbone} has a head of its own")
+        if self.head is Head.MLP and self.batch_size == 1:
+            raise SettingsError("--batch-size 1: the batch norm of --head mlp needs at least 2")
         if self.head_init is HeadInit.NAMES and self.head is Head.MLP:
             raise SettingsError("--head-init names: needs --head linear")
         if self.weights == "none" and self.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):
@@ -185,6 +187,27 @@ def complete(settings: FinetuneSettings, in_memory: bool) -> FinetuneSettings:
     if completed.head_lr is None:
         completed = replace(completed, head_lr=completed.lr)
     return completed
+
+
+_OF_A_HEAD_PHASE = ("head_epochs", "head_l2")
+_IGNORED: dict[Strategy, tuple[str, ...]] = {
+    Strategy.FEATURES: ("lr", "layer_decay", "unfreeze", "head_epochs", "time"),
+    Strategy.PARTIAL: (),
+    Strategy.FULL: ("unfreeze", *_OF_A_HEAD_PHASE),
+    Strategy.TWO_PHASE: ("unfreeze",),
+    Strategy.SCRATCH: ("unfreeze", "layer_decay", "weights", "head_init", *_OF_A_HEAD_PHASE),
+}
+_IGNORED_BY_SMALL = ("multiscale", "hidden", "dropout", "head_lr")
+
+
+def ignored(settings: FinetuneSettings) -> tuple[str, ...]:
+    """Names of the settings that change nothing with a strategy that is decided."""
+    names = _IGNORED[settings.strategy]
+    if settings.backbone in SMALL_NETWORKS:
+        return names + _IGNORED_BY_SMALL
+    if settings.strategy is Strategy.FEATURES and settings.augment is Augment.TRIVIAL:
+        names += ("augment",)  # cached features know pictures as they are and mirrored
+    return names if settings.head is Head.MLP else (*names, "hidden")
 
 
 def option(name: str) -> str:

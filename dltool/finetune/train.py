@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
@@ -27,6 +27,7 @@ from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped
 from dltool.finetune.probe import Probe, run_probe
+from dltool.finetune.saving import best_saver, epoch_saver
 from dltool.finetune.score import Scorer, wants_bf16
 from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, as_plain, complete
 from dltool.finetune.setup import (
@@ -107,10 +108,11 @@ class Surroundings:
     """Where and how a run computes; nothing in here changes its result but for rounding on another device.
 
     Attributes:
-        run: its folder, created already; None writes nothing.
+        run: its folder, made once data and backbone are known to be usable; None writes nothing.
         cache: folder of fingerprints and features; None computes everything anew.
         should_stop: asked between steps.
         resume: go on from the folder's checkpoint.
+        overwrite: let an older run in the folder give way.
     """
 
     device: torch.device
@@ -119,6 +121,7 @@ class Surroundings:
     workers: int = 2
     should_stop: Callable[[], bool] = lambda: False
     resume: bool = False
+    overwrite: bool = False
     checkpoint_seconds: float = 120.0
 
 
@@ -179,7 +182,11 @@ def _open_run(
         if config["data"]["digest"] != digest.hexdigest():
             raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
     if writes:
+        if not around.resume:
+            around.run.create(around.overwrite)
         described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
+        if not is_builtin(data.source):
+            described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
         config = {"command": "finetune", "version": __version__, "data": {**described, "digest": digest.hexdigest()}}
         around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
         write_splits_csv(around.run.path / "splits.csv", dataset)
@@ -206,8 +213,8 @@ def _run_small(
     decided = Decided(bench.settings, reason, None)
     yield decided
     classifier, reader = small_classifier(bench)
-    phase = small_phase(bench, classifier, reader, on_epoch=_epoch_saver(bench, classifier, around))
-    for event in _run_phase(phase, bench, session, state, around):
+    phase = small_phase(bench, classifier, reader, on_epoch=epoch_saver(bench, classifier, around.run))
+    for event in _run_phase(phase, bench, classifier, session, state, around):
         yield event
         if isinstance(event, Stopped):
             return
@@ -236,7 +243,7 @@ def _run_backbone(
     # Built one after the other: a phase starts from what the one before it made of the classifier.
     for build in _phase_builders(settings.strategy):
         phase = build(bench, body, classifier, decided.probe, around)
-        for event in _run_phase(phase, bench, session, state, around):
+        for event in _run_phase(phase, bench, classifier, session, state, around):
             yield event
             if isinstance(event, Stopped):
                 return
@@ -296,7 +303,7 @@ def _head_phase(
     head_lr = settings.head_lr if alone else HEAD_ALONE_LR
     assert epochs is not None and head_lr is not None
     bench.parameters = _frozen_parameters(classifier)
-    extra = {"on_epoch": _epoch_saver(bench, classifier, around)} if alone else {}
+    extra = {"on_epoch": epoch_saver(bench, classifier, around.run)} if alone else {}
     return head_phase(bench, body, classifier, l2, epochs, head_lr, number=0, **extra)
 
 
@@ -308,7 +315,7 @@ def _body_phase(
     around: Surroundings,
     number: int,
 ) -> Phase:
-    return body_phase(bench, body, classifier, number, on_epoch=_epoch_saver(bench, classifier, around))
+    return body_phase(bench, body, classifier, number, on_epoch=epoch_saver(bench, classifier, around.run))
 
 
 def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:
@@ -317,34 +324,22 @@ def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:
 
 
 def _run_phase(
-    phase: Phase, bench: Workbench, session: Session, state: dict[str, Any] | None, around: Surroundings
+    phase: Phase,
+    bench: Workbench,
+    classifier: TrainedClassifier,
+    session: Session,
+    state: dict[str, Any] | None,
+    around: Surroundings,
 ) -> Iterator[PhaseStart | StepEnd | EpochEnd | Notice | Stopped]:
     """Run one phase from its start, from the checkpoint, or not at all if the checkpoint is beyond it."""
     if state is not None and state["phase"] > phase.number:
         return
+    phase = replace(phase, on_best=best_saver(bench, classifier, around.run))
     trainer = PhaseTrainer(phase, bench.settings, session, bench.device, bench.bf16)
     yield PhaseStart(phase.name, phase.epochs, tuple(bench.parameters))
     if state is not None and state["phase"] == phase.number:
         trainer.resume(state)
     yield from trainer.run()
-
-
-def _epoch_saver(
-    bench: Workbench, classifier: TrainedClassifier, around: Surroundings
-) -> Callable[[nn.Module, int], None]:
-    """What writes `checkpoints/epoch-003.safetensors` after an epoch, if that is asked for."""
-    if not bench.settings.keep_checkpoints or around.run is None or distributed.rank() != 0:
-        return lambda model, epoch: None
-    return partial(_save_epoch, bench, classifier, around.run.path / "checkpoints")
-
-
-def _save_epoch(bench: Workbench, classifier: TrainedClassifier, folder: Path, model: nn.Module, epoch: int) -> None:
-    tensors = model.state_dict()
-    if model is not classifier.module and not any(name.startswith("body.") for name in tensors):
-        tensors = {f"head.{name}": tensor for name, tensor in tensors.items()}
-        tensors |= {f"body.{name}": tensor for name, tensor in classifier.module.body.state_dict().items()}
-    file = classifier.to_file({"epoch": epoch}, as_plain(bench.settings))
-    save_model(folder / f"epoch-{epoch:03d}.safetensors", replace(file, tensors=tensors))
 
 
 def _finish(

@@ -86,11 +86,13 @@ def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     described, tensors = _read(path)
     if described["command"] != command and command is not None:
         raise ModelError(f"{path}: a model of 'dltool {described['command']}'; one of 'dltool {command}' is needed")
+    if not isinstance(described["arguments"], dict) or not isinstance(described.get("class_names") or [], list):
+        raise ModelError(f"{path}: its description is damaged")
     known = {item.name for item in fields(ModelFile)}
     values = {name: value for name, value in described.items() if name in known}
     values["class_names"] = tuple(described.get("class_names") or ())
     if described.get("preprocessing") is not None:
-        values["preprocessing"] = _preprocessing(described["preprocessing"])
+        values["preprocessing"] = _preprocessing(described["preprocessing"], path)
     return ModelFile(tensors=tensors, **values)
 
 
@@ -141,19 +143,25 @@ def _describe(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     try:
         described = json.loads(metadata[_KEY])
         number = int(described["format"])
+        absent = [name for name in ("command", "architecture", "arguments") if name not in described]
     except (ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{path}: its description is damaged") from error
     if number > FORMAT_VERSION:
         by = described.get("versions", {}).get("dltool", "a newer version")
         raise ModelError(f"{path}: model format {number}, made by dltool {by}; this one reads up to {FORMAT_VERSION}")
-    absent = [name for name in ("command", "architecture", "arguments") if name not in described]
     if absent:
         raise ModelError(f"{path}: its description lacks '{absent[0]}'")
     return described
 
 
-def _preprocessing(values: dict[str, Any]) -> Preprocessing:
-    return Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+def _preprocessing(values: Any, path: Path) -> Preprocessing:
+    try:
+        read = Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+        if min(read.resize, read.crop) < 1 or len(read.mean) != 3 or len(read.std) != 3 or not min(read.std) > 0:
+            raise ValueError("sizes or normalisation out of range")
+    except (TypeError, AttributeError, ValueError) as error:
+        raise ModelError(f"{path}: its preprocessing is damaged ({error})") from error
+    return read
 
 
 def _some(names: list[str], count: int = 2) -> str:

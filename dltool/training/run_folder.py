@@ -20,12 +20,17 @@ _OWN_FILES = (
 
 
 class RunFolder:
-    """Paths and formats of a run's files; every file is written whole or not at all."""
+    """Paths and formats of a run's files; every file is written whole or not at all.
+
+    An older run that is overwritten is set aside in a hidden folder until the new one has its first checkpoint.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / "model.safetensors"
         self.checkpoint = path / "last.ckpt"
+        self._previous = path / ".previous"
+        self._created = False
 
     def check(self, overwrite: bool) -> None:
         """Raise SettingsError if the folder is a file, or holds something and may not be overwritten."""
@@ -36,30 +41,56 @@ class RunFolder:
             raise SettingsError(f"-o {self.path}: the folder exists and is not empty; {hint}")
 
     def create(self, overwrite: bool) -> None:
-        """Make the folder; an older run in it is removed with `overwrite`, other files are left alone.
+        """Make the folder; with `overwrite` an older run in it gives way, other files are left alone.
 
         Raises:
             SettingsError: it exists and holds something.
             DltoolError: it cannot be made.
         """
         self.check(overwrite)
-        if self.path.is_dir():
-            self._clear()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._set_aside()
+            self._created = True
         except OSError as error:
             raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
 
     def discard_unstarted(self) -> None:
-        """Take away what a run wrote that failed before its first checkpoint; there is nothing in it to resume."""
-        if not self.path.is_dir() or self.checkpoint.is_file():
+        """Take away what a run wrote that failed before its first checkpoint, and put back the one it was to replace.
+
+        There is nothing in such a run to resume.
+        """
+        if not self._created or not self.path.is_dir() or self.checkpoint.is_file():
             return
         self._clear()
+        if self._previous.is_dir():
+            for entry in self._previous.iterdir():
+                entry.replace(self.path / entry.name)
+            self._previous.rmdir()
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
     def _is_run(self) -> bool:
         return (self.path / "config.json").is_file()
+
+    @property
+    def is_created(self) -> bool:
+        """Whether this object made the run's folder."""
+        return self._created
+
+    def drop_previous(self) -> None:
+        """Remove the older run for good: this one has something to show."""
+        shutil.rmtree(self._previous, ignore_errors=True)
+
+    def _set_aside(self) -> None:
+        if not self.model.is_file() and not self.checkpoint.is_file():
+            self._clear()  # leftovers of a run that was killed before its first checkpoint
+            return
+        self.drop_previous()
+        self._previous.mkdir()
+        for name in _OWN_FILES:
+            if (self.path / name).exists():
+                (self.path / name).replace(self._previous / name)
 
     def _clear(self) -> None:
         for name in _OWN_FILES:
@@ -95,6 +126,7 @@ class RunFolder:
         buffer = io.BytesIO()
         torch.save(dict(state), buffer)
         write_atomically(self.checkpoint, buffer.getvalue())
+        self.drop_previous()
 
     def load_checkpoint(self) -> dict[str, Any] | None:
         """Return what `last.ckpt` holds, on the CPU and without running code from it; None if there is none yet.

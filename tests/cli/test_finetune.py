@@ -19,7 +19,7 @@ from PIL import Image
 from dltool.finetune.classifier_file import load_classifier
 from dltool.images.read import read_picture
 from dltool.training.model_file import load_model, save_model
-from tests.cli.run import run_inside, run_process, start_process
+from tests.cli.run import files_in, run_inside, run_process, start_process
 
 FAST = ("--size", 64, "--single-scale", "--workers", 0, "--device", "cpu")
 
@@ -148,7 +148,7 @@ def test_evaluate_maps_classes_by_name_and_shows_mistakes(run: Path, data: Path,
     assert document["metrics"]["accuracy"] <= 0.1
     assert (tmp_path / "ev" / "mistakes.png").is_file()
     assert document["mistakes"][0]["probability"] >= document["mistakes"][-1]["probability"]
-    assert json.loads(run_inside("evaluate", run, swapped, "--json").stdout)["metrics"]["samples"] == 20
+    assert json.loads(run_inside("evaluate", run, swapped, "--json").stdout)["metrics"]["samples"] == 4
     (swapped / "brick").rename(swapped / "bricks")
     refused(run_inside("evaluate", run, swapped), 3, "class bricks is not one of the model's (brick, grass)")
 
@@ -274,3 +274,37 @@ def test_as_a_process_stdout_is_the_document_alone(data: Path, tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["command"] == "finetune"
     assert "strategy: features; a linear probe" in done.stderr
+
+
+def test_overwrite_keeps_the_old_model_until_there_is_a_new_one(run: Path, data: Path, tmp_path: Path) -> None:
+    old = tmp_path / "run"
+    shutil.copytree(run, old)
+    before = files_in(old)
+    refused(run_inside("finetune", tmp_path / "nowhere", "-o", old, "--overwrite"), 3, "no such folder")
+    refused(run_inside("finetune", data, "-o", old, *FAST, "--overwrite", "--backbone", "resnet5O"), 2, "did you mean")
+    assert files_in(old) == before
+    options = ("--overwrite", "--strategy", "features", "--head-init", "names")
+    refused(run_inside("finetune", data, "-o", old, *FAST, *options), 2, "--head-init names")
+    assert files_in(old) == before
+
+
+def test_a_run_without_a_model_says_how_to_go_on(run: Path, data: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / "model.safetensors").unlink()
+    refused(run_inside("predict", tmp_path / "run", data), 4, "unfinished run", "--resume")
+
+
+def test_a_batch_norm_head_needs_batches(data: Path, tmp_path: Path) -> None:
+    options = ("--head", "mlp", "--batch-size", 1)
+    refused(run_inside("finetune", data, "-o", tmp_path / "run", *FAST, *options), 2, "--batch-size 1", "--head mlp")
+
+
+def test_options_without_effect_are_named(data: Path, tmp_path: Path) -> None:
+    split = tmp_path / "split"
+    for name in ("train", "val"):
+        shutil.copytree(data, split / name)
+    options = ("--strategy", "features", "--epochs", 1, "--lr", 0.5, "--time", "5m", "--augment", "trivial")
+    result = run_inside("finetune", split, "-o", tmp_path / "run", *FAST, *options, "--val", 0.3)
+    assert result.exit_code == 0, result.output
+    assert "note: --lr, --time, --augment changes nothing with this strategy" in result.stderr
+    assert "the val that is there is not used" in result.stderr

@@ -9,8 +9,9 @@ from PIL import Image
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import difference_hash
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import DataReport, DataSettings, divide, load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.splits import ArraySplit, Dataset
 from dltool.data.store import ContentStore
 from dltool.errors import DataError
 
@@ -153,3 +154,39 @@ def test_difference_hash_tells_pictures_apart_and_forgives_scale() -> None:
         for image, size in ((coarse[0], (80, 60)), (coarse[0], (400, 300)), (coarse[1], (80, 60)))
     )
     assert (small != large).sum() < 10 < 80 < (small != other).sum()
+
+
+def test_one_picture_for_each_class_says_what_is_missing() -> None:
+    split = ArraySplit(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.arange(2), "two")
+    dataset = Dataset("two", ("a", "b"), {"train": split})
+    with pytest.raises(DataError, match="some class needs at least 2 different ones"):
+        divide(dataset, DataSettings("two"))
+    with pytest.raises(DataError, match="--val a share above 0"):
+        divide(dataset, DataSettings("two", val=0.0))
+
+
+def test_a_check_that_is_left_keeps_what_it_has_decoded(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (20, 20), (number, len(name), ord(name))).save(tmp_path / "data" / name / f"{number}.png")
+    reader = PixelReader(Preprocessing(resize=64, crop=56))
+    events = load_data(
+        DataSettings(str(tmp_path / "data")), ContentStore(tmp_path / "store"), reader.read_file, workers=0
+    )
+    for _ in range(4):
+        next(events)
+    events.close()
+    assert len(ContentStore(tmp_path / "store")._rows) == 3
+
+
+def test_a_class_may_be_called_train_and_a_split_has_one_folder(tmp_path: Path) -> None:
+    for name in ("train", "bus"):
+        (tmp_path / "cars" / name).mkdir(parents=True)
+        for number in range(3):
+            Image.new("RGB", (20, 20), (number, len(name), 0)).save(tmp_path / "cars" / name / f"{number}.png")
+    assert load(tmp_path / "cars").dataset.class_names == ("bus", "train")
+    for name in ("train", "val", "valid"):
+        shutil.copytree(tmp_path / "cars", tmp_path / "split" / name)
+    with pytest.raises(DataError, match="val and valid are both the val split"):
+        load(tmp_path / "split")

@@ -1,0 +1,129 @@
+"""What `dltool finetune` does beside training: looking ahead, comparing, and reporting what came of it."""
+
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dltool.cli.console import Console, Progress
+from dltool.cli.data_options import describe_data
+from dltool.cli.signals import StopRequest
+from dltool.cli.watch import Watcher, result_fields
+from dltool.errors import SettingsError
+from dltool.finetune.settings import FinetuneSettings, as_plain
+
+if TYPE_CHECKING:
+    from dltool.finetune.train import FinetuneResult, Surroundings
+
+
+@dataclass(frozen=True)
+class Where:
+    """What the command was told about places rather than about the model."""
+
+    source: str
+    output: Path
+    resume: bool
+    overwrite: bool
+    compare: bool
+    preview: bool
+    device: str
+    threads: int | None
+    workers: int
+    cache: bool
+    given: frozenset[str]
+
+
+def show_dry_run(console: Console, where: Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
+    """Look at the data and say what would be trained and written."""
+    from dltool.backbones.preprocessing import Preprocessing
+    from dltool.data.load import DataReport, DataSettings, load_data
+    from dltool.data.pixels import PixelReader
+    from dltool.data.store import ContentStore
+    from dltool.training.run_folder import RunFolder
+
+    if not where.resume:
+        RunFolder(where.output).check(where.overwrite)
+    with console.progress() as progress:
+        events = load_data(
+            DataSettings(where.source, **data_values),
+            ContentStore(None),
+            PixelReader(Preprocessing(), max_bytes=0).read_file,
+            where.workers,
+        )
+        for event in events:
+            if isinstance(event, DataReport):
+                break
+            progress.update("checking the data", event.done, event.total)
+    for line in describe_data(event):
+        console.result(line)
+    console.result(f"would write {where.output}/ (dry run: nothing is written)")
+    console.document(as_plain(settings), None, run=where.output, data=event.facts)
+
+
+def report(console: Console, where: Where, result: "FinetuneResult", device: str) -> None:
+    """Charts and results into the run's folder, the result on stdout."""
+    from dltool.finetune.report import class_table, describe_accuracy, write_report
+    from dltool.training.run_folder import RunFolder
+
+    run = RunFolder(where.output)
+    kind = "test" if result.test_metrics else "val"
+    metrics = result.test_metrics or result.metrics
+    write_report(
+        run.path, metrics, result.logits[kind], result.dataset.splits[kind], result.dataset.class_names, result.history
+    )
+    document = console.document(
+        as_plain(result.settings), device, run=run.path, model=run.model, **result_fields(result)
+    )
+    run.write_json("results.json", document)
+    for line in class_table(metrics):
+        console.say(line)
+    console.result(f"val accuracy {describe_accuracy(result.metrics)}")
+    if result.test_metrics:
+        console.result(f"test accuracy {describe_accuracy(result.test_metrics)}")
+    console.result(f"model {run.model}")
+
+
+def preview(console: Console, data: Any, settings: FinetuneSettings, where: Where) -> None:
+    from dltool.finetune.preview import write_preview
+
+    file = where.output / "augment.png"
+    if file.exists() and not where.overwrite:
+        raise SettingsError(f"{file}: output exists; give --overwrite")
+    write_preview(file, data, settings, where.workers)
+    console.result(str(file))
+    console.document(as_plain(settings), None, output=file)
+
+
+def run_compare(
+    console: Console,
+    progress: Progress,
+    stop: StopRequest,
+    data: Any,
+    settings: FinetuneSettings,
+    around: "Surroundings",
+) -> None:
+    from dltool.device import describe_device
+    from dltool.finetune.compare import CompareRow, compare, comparison_table, write_page
+
+    assert around.run is not None
+    rows: list[CompareRow] = []
+    watcher = Watcher(progress, quiet=console.quiet)
+    with closing(compare(data, settings, around)) as events:
+        for event in events:
+            watcher.show(event)
+            if isinstance(event, CompareRow):
+                rows.append(event)
+                progress.say(f"{event.name}: {100 * event.metrics['accuracy']:.1f} %")
+            if stop and watcher.interruptible(event):
+                around.run.discard_unstarted()
+                console.warn("stopped; nothing was compared")
+                stop.leave()
+    notes = write_page(around.run.path, rows)
+    document = console.document(
+        as_plain(settings), describe_device(around.device), run=around.run.path, comparison=rows, notes=notes
+    )
+    around.run.write_json("results.json", document)
+    around.run.drop_previous()
+    for line in [*comparison_table(rows), *notes]:
+        console.result(line)
+    console.result(f"page {around.run.path / 'compare.html'}")
