@@ -1,7 +1,7 @@
 """`dltool evaluate`: how good a model of `dltool finetune` is on labelled pictures."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -116,8 +116,9 @@ def command(
             workers=2 if workers is None else workers,
         )
         evaluations = list(work.run(all_checkpoints, progress, console, stop))
-    best = max(evaluations, key=lambda e: (e.metrics["accuracy"], -e.metrics["loss"]))
-    _report(console, evaluations, best, output, settings, describe_device(chosen))
+        best = max(evaluations, key=lambda e: (e.metrics["accuracy"], -e.metrics["loss"]))
+        tested = work.test(best.name, progress, console, stop) if all_checkpoints and split is None else None
+    _report(console, evaluations, best, tested, output, settings, describe_device(chosen))
 
 
 def _like_training(
@@ -188,6 +189,19 @@ class _Work:
                 split = self._load(classifier.class_names, reader, progress, console, stop)
             yield self._evaluate(name, classifier, split, reader, progress, stop)
 
+    def test(self, name: str, progress: Progress, console: Console, stop: StopRequest) -> "Evaluation | None":
+        """The evaluation of a checkpoint on the test split, which took no part in choosing it; None without one."""
+        from dltool.data.pixels import PixelReader
+        from dltool.finetune.evaluate import load_checkpoints
+
+        classifier = next(classifier for own, classifier in load_checkpoints(self.model) if own == name)
+        reader = PixelReader(classifier.preprocessing)
+        try:
+            split = replace(self, split="test")._load(classifier.class_names, reader, progress, console, stop)
+        except SettingsError:
+            return None
+        return self._evaluate(name, classifier, split, reader, progress, stop)
+
     def _load(
         self, class_names: tuple[str, ...], reader: Any, progress: Progress, console: Console, stop: StopRequest
     ) -> Any:
@@ -239,6 +253,7 @@ def _report(
     console: Console,
     evaluations: "list[Evaluation]",
     best: "Evaluation",
+    tested: "Evaluation | None",
     output: Path | None,
     settings: dict[str, Any],
     device: str,
@@ -257,6 +272,8 @@ def _report(
     for line in class_table(best.metrics):
         console.result(line)
     console.result(f"accuracy {describe_accuracy(best.metrics)}")
+    if tested is not None:
+        console.result(f"{tested.name} on test: accuracy {describe_accuracy(tested.metrics)}")
     top5 = f"top-5 {100 * best.metrics['top5_accuracy']:.1f} %, " if "top5_accuracy" in best.metrics else ""
     console.result(f"{top5}calibration error (ECE) {100 * best.metrics['ece']:.1f} %, loss {best.metrics['loss']:.4f}")
     mistakes = [
@@ -279,4 +296,5 @@ def _report(
         mistakes=mistakes,
         files=files,
         **({"checkpoints": checkpoints} if len(evaluations) > 1 else {}),
+        **({"test_metrics": tested.metrics} if tested is not None else {}),
     )

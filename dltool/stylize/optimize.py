@@ -251,12 +251,12 @@ def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _split_steps(steps: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
-    """Give the last scale half of the steps and share the rest out evenly; every scale gets at least one.
+    """Give the last scale three fifths of the steps and share the rest out evenly; every scale gets at least one.
 
     Beyond 1024 pixels a scale gets fewer, by its area: there is only fine grain left to find, and each step is dear.
     """
     count = len(sizes)
-    share = max(1, steps // (2 * max(1, count - 1)))
+    share = max(1, 2 * steps // (5 * max(1, count - 1)))
     shares = [*[share] * (count - 1), max(1, steps - share * (count - 1))]
     limits = [max(4.0, share * min(1.0, (_FULL_SHARE_SIDE / max(size)) ** 2)) for size in sizes]
     return [

@@ -139,6 +139,16 @@ def test_evaluate_draws_and_scores_all_checkpoints(run: Path, data: Path, tmp_pa
     refused(run_inside("evaluate", run / "model.safetensors", data, "--all-checkpoints"), 2, "--all-checkpoints")
 
 
+def test_the_best_checkpoint_is_chosen_on_val_and_reported_on_test(run: Path, data: Path) -> None:
+    document = json.loads(run_inside("evaluate", run, data, "--all-checkpoints", "--json").stdout)
+    splits = [line.split(",") for line in (run / "splits.csv").read_text().splitlines()[1:]]
+    counts = {name: sum(name in row for row in splits) for name in ("val", "test")}
+    assert document["metrics"]["samples"] == counts["val"] > 0
+    assert document["test_metrics"]["samples"] == counts["test"] > 0
+    scores = document["checkpoints"]
+    assert scores[document["model"]]["accuracy"] == max(score["accuracy"] for score in scores.values())
+
+
 def test_evaluate_maps_classes_by_name_and_shows_mistakes(run: Path, data: Path, tmp_path: Path) -> None:
     swapped = tmp_path / "swapped"
     for name, other in (("brick", "grass"), ("grass", "brick")):
