@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from dltool.data.splits import content_hash
+from dltool.errors import DltoolError
 from dltool.files import write_atomically
 
 CACHE_VARIABLE = "DLTOOL_CACHE"
@@ -24,7 +25,8 @@ class ContentStore:
     """Rows of equal shape by content hash.
 
     Every `add` writes one more file, named after what is in it, so that several processes may write at once, a killed
-    one loses only what it had not added, and no file is ever changed. A damaged file counts as absent.
+    one loses only what it had not added, and no file is ever changed. A damaged file counts as absent. Where the folder
+    cannot be written to, rows are kept in memory alone: a cache is a convenience, never a reason to stop.
     """
 
     def __init__(self, folder: Path | None) -> None:
@@ -52,7 +54,10 @@ class ContentStore:
 
         names = torch.frombuffer(bytearray(bytes.fromhex("".join(hashes))), dtype=torch.uint8).view(len(hashes), -1)
         file = self._folder / f"{content_hash(names.numpy().tobytes())}.safetensors"
-        write_atomically(file, save({"hashes": names.clone(), "rows": rows.contiguous()}))
+        try:
+            write_atomically(file, save({"hashes": names.clone(), "rows": rows.contiguous()}))
+        except DltoolError:
+            self._folder = None
 
     def keep(self, hashes: Sequence[str], rows: Tensor) -> None:
         """Keep rows in memory only, as a process does whose rows another one writes."""
@@ -76,7 +81,8 @@ def _read_shard(file: Path) -> Iterator[tuple[str, Tensor]]:
 
     try:
         shard = load_file(file)
-        names = shard["hashes"].numpy()
-        yield from zip((row.tobytes().hex() for row in names), shard["rows"].unbind(), strict=True)
+        names, rows = shard["hashes"].numpy(), shard["rows"]
+        if torch.isfinite(rows).all():
+            yield from zip((row.tobytes().hex() for row in names), rows.unbind(), strict=True)
     except (SafetensorError, OSError, KeyError, ValueError):
         return

@@ -44,3 +44,15 @@ def test_pixels_do_not_depend_on_what_fits_into_memory(sample_images: Path) -> N
     assert np.array_equal(forgetting.read_file(path), first)
     assert min(first.shape[:2]) == 96
     assert np.array_equal(preprocessing.crop_pixels(first), preprocessing.crop_pixels(forgetting.read_file(path)))
+
+
+def test_a_folder_that_cannot_be_written_to_leaves_the_rows_in_memory(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_bytes(b"")
+    store = ContentStore(tmp_path / "taken" / "cache")
+    store.add(["aa" * 16], torch.ones(1, 3))
+    assert torch.equal(store.rows(["aa" * 16]), torch.ones(1, 3))
+
+
+def test_rows_that_are_no_numbers_count_as_absent(tmp_path: Path) -> None:
+    ContentStore(tmp_path).add(["aa" * 16], torch.full((1, 3), float("nan")))
+    assert "aa" * 16 not in ContentStore(tmp_path)
