@@ -95,9 +95,10 @@ def _look_at(path: Path, store: ContentStore, read: Callable[[Path], np.ndarray]
 
 def _without_empty(checked: Dataset, listed: Dataset, findings: Findings) -> Dataset:
     bad = len(findings.unreadable)
-    if not len(checked.splits["train"]):
+    needed = ["train"] if "train" in checked.splits else list(checked.splits)
+    if not any(len(checked.splits[name]) for name in needed):
         raise DataError(f"{listed.name}: none of its pictures can be read; the first: {findings.unreadable[0]}")
-    for index, count in enumerate(checked.counts("train")):
+    for index, count in enumerate(checked.counts("train") if "train" in checked.splits else ()):
         if count == 0:
             raise DataError(
                 f"class {checked.class_names[index]}: none of its training pictures can be read ({bad} bad files)"
@@ -158,6 +159,8 @@ def _places(dataset: Dataset, places: list[tuple[str, int]]) -> str:
 
 def describe_balance(dataset: Dataset) -> list[str]:
     """A note if the largest class is at least five times the smallest."""
+    if "train" not in dataset.splits:
+        return []
     counts = dataset.counts("train")
     most, least = int(counts.argmax()), int(counts.argmin())
     if counts[most] < _IMBALANCE * counts[least]:

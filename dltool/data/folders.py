@@ -21,8 +21,10 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_folder(root: Path, findings: Findings) -> Dataset:
+def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Dataset:
     """List a folder of class folders; nothing is decoded yet.
+
+    With `for_training` False, when a trained model is measured, one class is enough, and so is `test/` or `val/` alone.
 
     The classes are those of train (or of the only split), in natural order; the other splits are mapped by name.
     Hidden folders and files that are no pictures are left out, and noted.
@@ -35,12 +37,16 @@ def read_folder(root: Path, findings: Findings) -> Dataset:
         raise DataError(f"{root}: no such folder")
     folders = _class_folders(root, findings)
     by_split = _split_folders(root, folders)
-    if "train" not in by_split:
+    if "train" not in by_split and (for_training or not by_split):
         if not folders:
             raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
-        return Dataset(root.name, *_one_split(root, folders))
+        return Dataset(root.name, *_one_split(root, folders, for_training))
     listed = {name: _class_folders(by_split[name], findings) for name in ("train", "val", "test") if name in by_split}
-    class_names, splits = _one_split(by_split["train"], listed["train"])
+    if "train" in by_split:
+        class_names, splits = _one_split(by_split["train"], listed["train"], for_training)
+    else:
+        names = {folder.name for found in listed.values() for folder in found}
+        class_names, splits = tuple(sorted(names, key=lambda name: natural_key(Path(name)))), {}
     for name in [name for name in listed if name != "train"]:
         splits[name] = _other_split(by_split[name], listed[name], class_names, findings)
     for folder in folders:
@@ -62,11 +68,13 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
     return found
 
 
-def _one_split(root: Path, folders: list[Path]) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
+def _one_split(root: Path, folders: list[Path], for_training: bool) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
     pictures = {folder.name: find_pictures(folder) for folder in folders}
     if not any(pictures.values()):
         raise DataError(f"{root}: no pictures in its class folders")
-    if len(pictures) == 1:
+    if not for_training:
+        pictures = {name: found for name, found in pictures.items() if found}
+    elif len(pictures) == 1:
         raise DataError(f"{root}: one class only ({folders[0].name}); at least two are needed")
     for name, found in pictures.items():
         if not found:

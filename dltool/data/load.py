@@ -73,7 +73,7 @@ def load_data(
     else:
         if not Path(settings.source).exists():
             raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
-        listed = read_folder(Path(settings.source), findings)
+        listed = read_folder(Path(settings.source), findings, settings.complete)
         for event in check_files(listed, findings, store, read, settings.on_bad == "skip", workers):
             if isinstance(event, Dataset):
                 dataset = event

@@ -41,9 +41,11 @@ class Session:
         self._checkpoint_seconds = checkpoint_seconds
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Take history and clock over from a checkpoint."""
+        """Take history and clock over from a checkpoint, and bring `metrics.jsonl`, written after it, up to it."""
         self.history = list(state["history"])
         self._started = time.monotonic() - state["elapsed"]
+        if self.run is not None and distributed.rank() == 0:
+            self.run.write_history(self.history)
 
     @property
     def elapsed(self) -> float:

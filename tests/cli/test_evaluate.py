@@ -88,3 +88,13 @@ def test_splits_of_data_with_a_val_of_its_own(data: Path, tmp_path: Path) -> Non
         result = run_inside(*words, file)
         assert result.exit_code == 3
         assert text in result.stderr
+
+
+def test_one_class_and_a_test_folder_alone_are_enough_to_measure(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "run")
+    shutil.copytree(data / "dark", tmp_path / "one" / "dark")
+    shutil.copytree(data / "light", tmp_path / "tests" / "test" / "light")
+    for name in ("one", "tests"):
+        result = run_inside("evaluate", tmp_path / "run", tmp_path / name, "--split", "all", "--json")
+        assert result.exit_code == 0, result.stderr
+        assert json.loads(result.stdout)["metrics"]["samples"] == 20

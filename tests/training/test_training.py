@@ -131,3 +131,11 @@ def test_alone_every_collective_is_the_identity() -> None:
     assert torch.equal(distributed.sum_over_ranks(rows.clone()), rows)
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
     assert distributed.any_rank(True, torch.device("cpu")) is True
+
+
+def test_a_run_killed_between_checkpoint_and_history_has_its_last_line_after_resuming(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.write_history([{"epoch": 1}])
+    run.save_checkpoint({"history": [{"epoch": 1}, {"epoch": 2}], "elapsed": 1.0})
+    Session(run).resume(run.load_checkpoint())
+    assert (tmp_path / "metrics.jsonl").read_text().splitlines() == ['{"epoch": 1}', '{"epoch": 2}']
