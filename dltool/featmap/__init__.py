@@ -4,9 +4,8 @@ The Python API: `list_layers`, `feature_maps`, `explain`, `measure_trust`, `maxi
 inputs, and `map_files`, `explain_files`, `dream_files` for files; what takes long is a generator.
 """
 
-from typing import Any
-
 from dltool.featmap.settings import Channels, DreamSettings, MapSettings, Method, Scale, WhySettings
+from dltool.lazy import lazy_names
 
 _HOMES = {
     "Network": "dltool.featmap.network",
@@ -42,11 +41,4 @@ __all__ = [  # noqa: RUF022 (settings first, then what takes them)
     "network_from_backbone",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    # Loaded when first asked for: the command line reads the settings' defaults without waiting for torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)

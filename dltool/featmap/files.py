@@ -14,7 +14,7 @@ from dltool.errors import DltoolError
 from dltool.featmap.network import Network
 from dltool.images.folder import Job
 from dltool.images.read import read_picture
-from dltool.images.stream import WriteBehind, read_ahead
+from dltool.images.stream import WriteBehind, read_ahead, write_error
 
 _MEMORY_ADVICE = "try a smaller --batch-size or --size"
 
@@ -109,9 +109,5 @@ def details_folder(output: Path) -> Path:
 
 
 def _finish(done: FileDone, writing: Future[None]) -> FileDone:
-    error = writing.exception()
-    if error is None:
-        return done
-    if isinstance(error, DltoolError):
-        return FileDone(done.job, "failed", error)
-    raise error
+    error = write_error(writing)
+    return done if error is None else FileDone(done.job, "failed", error)

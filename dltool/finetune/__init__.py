@@ -3,9 +3,8 @@
 The Python API: `finetune` trains (a generator of small dataclasses), `load_classifier` and `Scorer` answer.
 """
 
-from typing import Any
-
 from dltool.finetune.settings import FinetuneSettings, Strategy
+from dltool.lazy import lazy_names
 
 __all__ = ["FinetuneSettings", "Scorer", "Strategy", "Surroundings", "finetune", "load_classifier"]
 
@@ -16,11 +15,4 @@ _HOMES = {
     "load_classifier": "dltool.finetune.classifier_file",
 }
 
-
-def __getattr__(name: str) -> Any:
-    # Loaded when first asked for: the command line reads the settings' defaults without waiting for torch.
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from importlib import import_module
-
-    return getattr(import_module(_HOMES[name]), name)
+__getattr__ = lazy_names(__name__, _HOMES)

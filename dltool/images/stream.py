@@ -68,3 +68,11 @@ class WriteBehind:
         future = self._executor.submit(write)
         self._pending.append(future)
         return future
+
+
+def write_error(writing: "Future[None]") -> DltoolError | None:
+    """Wait for a queued write; return what it failed with, or None. Anything but a DltoolError is raised."""
+    error = writing.exception()
+    if error is None or isinstance(error, DltoolError):
+        return error
+    raise error

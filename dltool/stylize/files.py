@@ -17,7 +17,7 @@ from dltool.device import memory_errors
 from dltool.errors import DltoolError
 from dltool.images.folder import Job
 from dltool.images.read import Picture, read_picture
-from dltool.images.stream import WriteBehind, read_ahead
+from dltool.images.stream import WriteBehind, read_ahead, write_error
 from dltool.images.tensors import resize_picture, resize_pixels, to_pixels, to_tensor
 from dltool.images.write import write_gif, write_picture
 from dltool.stylize.features import FeatureNetwork
@@ -201,9 +201,5 @@ def _read(path: Path, size: int | None) -> Picture:
 
 
 def _finish(done: FileDone, writing: Future[None]) -> FileDone:
-    error = writing.exception()
-    if error is None:
-        return done
-    if isinstance(error, DltoolError):
-        return FileDone(done.job, "failed", error)
-    raise error
+    error = write_error(writing)
+    return done if error is None else FileDone(done.job, "failed", error)
