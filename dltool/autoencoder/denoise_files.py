@@ -1,0 +1,202 @@
+"""Denoising files: pictures are read ahead and written behind, and a bad one never stops the rest."""
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dltool.autoencoder.comparison import compare_page
+from dltool.autoencoder.denoise import Denoised, denoise
+from dltool.autoencoder.denoise_settings import DenoiseSettings
+from dltool.autoencoder.denoiser import Denoiser
+from dltool.autoencoder.measure import Quality, measure_quality
+from dltool.autoencoder.self_supervised import LearnStep
+from dltool.autoencoder.tiles import TileDone
+from dltool.device import memory_errors
+from dltool.errors import DataError, DltoolError
+from dltool.images.deep import read_deep_picture
+from dltool.images.folder import Job
+from dltool.images.read import Picture
+from dltool.images.stream import WriteBehind, read_ahead, write_error
+from dltool.images.write import keeps_16_bits, to_eight_bits, write_picture
+
+COMPARE_SUFFIX = "__compare.png"
+
+
+@dataclass(frozen=True)
+class FileStep:
+    """Something was done for the picture that is file `number` (from 1) of `count`."""
+
+    job: Job
+    number: int
+    count: int
+    step: LearnStep | TileDone
+
+
+@dataclass(frozen=True)
+class FileDone:
+    """A file that has been written, was there already, or failed; the rest is of a written one only.
+
+    Attributes:
+        size: width and height.
+        bits: of each channel of the written file.
+        before, after: how near the noisy and the written picture are to the clean one; None without a reference.
+    """
+
+    job: Job
+    status: str
+    error: DltoolError | None = None
+    size: tuple[int, int] | None = None
+    bits: int = 8
+    result: Denoised | None = None
+    before: Quality | None = None
+    after: Quality | None = None
+
+
+def compare_path(output: Path) -> Path:
+    """Where the page of before and after goes that belongs to `output`."""
+    return output.with_name(output.stem + COMPARE_SUFFIX)
+
+
+def find_reference(reference: Path, picture: Path) -> Path:
+    """The clean picture for a noisy one: `reference` itself, or in a folder the file of the same name or stem.
+
+    Raises:
+        DataError: the folder has none, or several.
+    """
+    if not reference.is_dir():
+        return reference
+    if (reference / picture.name).is_file():
+        return reference / picture.name
+    same = [path for path in reference.iterdir() if path.is_file() and path.stem == picture.stem]
+    if len(same) != 1:
+        raise DataError(f"{picture}: {len(same) or 'no'} pictures called {picture.stem} in --reference {reference}")
+    return same[0]
+
+
+def denoise_files(
+    jobs: Sequence[Job],
+    denoiser: Denoiser | None,
+    settings: DenoiseSettings,
+    device: torch.device,
+    workers: int = 1,
+    reference: Path | None = None,
+    compare: bool = False,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[FileStep | FileDone]:
+    """Denoise every job's input into its output, in order; jobs marked `exists` are skipped.
+
+    A picture is written in the kind that the output's suffix names, with its alpha channel, and with 16 bits where it
+    came with them and that kind can hold them.
+
+    Args:
+        denoiser: the trained network; None with the method `self`.
+        reference: the clean picture, or a folder of them, to measure by.
+        compare: also write the page of before and after.
+        should_stop: asked after every step; when it says so, the picture at work is given up, what is finished is
+            written, and the generator ends.
+    """
+    yield from (FileDone(job, "skipped") for job in jobs if job.exists)
+    waiting = [job for job in jobs if not job.exists]
+    written: deque[tuple[FileDone, Future[None]]] = deque()
+    pictures = read_ahead(waiting, lambda job: _read(job.input, reference), workers)
+    with WriteBehind() as writer:
+        for number, (job, read) in enumerate(pictures, start=1):
+            if isinstance(read, DltoolError):
+                yield FileDone(job, "failed", read)
+                continue
+            picture, clean = read
+            event: LearnStep | TileDone | Denoised | None = None
+            try:
+                with _failures_of(job.input):
+                    for event in denoise(picture.pixels, denoiser, settings, device):
+                        if not isinstance(event, Denoised):
+                            yield FileStep(job, number, len(waiting), event)
+                        if should_stop():
+                            break
+            except DltoolError as error:
+                yield FileDone(job, "failed", error)
+                continue
+            if not isinstance(event, Denoised):
+                break
+            output = _Output(job.output, picture, event)
+            done = replace(output.done(job), **output.qualities(clean))
+            written.append((done, writer.submit(partial(output.write, done, compare))))
+            while written and written[0][1].done():
+                yield _finish(*written.popleft())
+            if should_stop():
+                break
+        while written:
+            yield _finish(*written.popleft())
+
+
+class _Output:
+    """A denoised picture as its file will hold it."""
+
+    def __init__(self, path: Path, picture: Picture, result: Denoised) -> None:
+        self._path, self._noisy, self._alpha, self._result = path, picture.pixels, picture.alpha, result
+        pixels = result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels
+        deep = keeps_16_bits(path, pixels, picture.alpha)
+        self._pixels = pixels if deep else to_eight_bits(pixels)
+
+    def done(self, job: Job) -> FileDone:
+        height, width = self._pixels.shape[:2]
+        return FileDone(job, "done", None, (width, height), 8 * self._pixels.itemsize, self._result)
+
+    def qualities(self, clean: np.ndarray | None) -> dict[str, Quality]:
+        if clean is None:
+            return {}
+        return {
+            "before": measure_quality(self._noisy, clean),
+            "after": measure_quality(_three_channels(self._pixels), clean),
+        }
+
+    def write(self, done: FileDone, compare: bool) -> None:
+        alpha = self._alpha
+        if alpha is not None and alpha.dtype != self._pixels.dtype:
+            alpha = to_eight_bits(alpha)
+        write_picture(self._path, self._pixels, alpha)
+        if not compare:
+            return
+        noisy, restored = (to_eight_bits(_three_channels(pixels)) for pixels in (self._noisy, self._pixels))
+        figures = [f", {q.psnr:.2f} dB, SSIM {q.ssim:.3f}" if q else "" for q in (done.before, done.after)]
+        sigma = 255 * self._result.noise.fine
+        labels = f"before, noise level {sigma:.1f}{figures[0]}", f"after{figures[1]}"
+        write_picture(compare_path(self._path), compare_page(noisy, restored, labels))
+
+
+def _read(path: Path, reference: Path | None) -> tuple[Picture, np.ndarray | None]:
+    picture = read_deep_picture(path)
+    if reference is None:
+        return picture, None
+    clean_path = find_reference(reference, path)
+    clean = read_deep_picture(clean_path).pixels
+    if clean.shape != picture.pixels.shape:
+        sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (picture.pixels, clean)]
+        raise DataError(f"{path}: {sizes[0]} pixels, but the reference {clean_path} has {sizes[1]}")
+    return picture, clean
+
+
+def _three_channels(pixels: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(np.atleast_3d(pixels), (*pixels.shape[:2], 3))
+
+
+@contextmanager
+def _failures_of(path: Path) -> Iterator[None]:
+    """Name the picture that memory does not suffice for."""
+    try:
+        with memory_errors("try a smaller --tile"):
+            yield
+    except DltoolError as error:
+        raise type(error)(f"{path}: {error}") from error
+
+
+def _finish(done: FileDone, writing: Future[None]) -> FileDone:
+    error = write_error(writing)
+    return done if error is None else FileDone(done.job, "failed", error)

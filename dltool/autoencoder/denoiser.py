@@ -1,0 +1,80 @@
+"""A trained network as a denoiser of pictures of any size and either kind, colour or grey."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from dltool.autoencoder.autoencoder_file import load_autoencoder
+from dltool.errors import ModelError
+
+SHIPPED_DENOISER = Path(__file__).parent / "weights" / "denoiser.safetensors"
+
+
+class Denoiser:
+    """Restores 1 × C × H × W pictures in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
+
+    A network for colour sees a grey picture three times, and its answers are averaged; one for grey sees the channels
+    of a colour picture one by one.
+    """
+
+    def __init__(
+        self, network: nn.Module, in_channels: int, device: torch.device, bf16: bool = False, ensemble: bool = False
+    ) -> None:
+        """`ensemble` averages over the picture's eight flips and turns, at eight times the time."""
+        self.device = device
+        self._network = network.eval().to(device, memory_format=torch.channels_last)
+        self._in_channels = in_channels
+        self._bf16 = bf16
+        self._symmetries = SYMMETRIES if ensemble else SYMMETRIES[:1]
+
+    @torch.inference_mode()
+    def __call__(self, image: Tensor) -> Tensor:
+        """Restore one picture or one tile; results may reach a little beyond [0, 1]. Input and output on the CPU."""
+        image = image.to(self.device)
+        return sum(undo(self._restore(do(image))) for do, undo in self._symmetries).div(len(self._symmetries)).cpu()
+
+    def _restore(self, image: Tensor) -> Tensor:
+        channels = image.shape[1]
+        if self._in_channels == 1:
+            seen = image.transpose(0, 1)
+        else:
+            seen = image.expand(-1, self._in_channels, -1, -1)
+        seen = seen.contiguous(memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
+            restored = self._network(seen).float()
+        if self._in_channels == 1:
+            return restored.transpose(0, 1)
+        return restored if channels == 3 else restored.mean(1, keepdim=True)
+
+
+def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble: bool = False) -> Denoiser:
+    """Read a model file of `dltool ae train --arch unet`, or a run's folder, which stands for its best model.
+
+    Raises:
+        ModelError: missing, damaged, or no network that denoises pictures of any size.
+    """
+    path = path / "model.safetensors" if path.is_dir() else path
+    trained = load_autoencoder(path)
+    if trained.size is not None:
+        height, width = trained.size
+        raise ModelError(
+            f"{path}: a '{trained.arch}' sees pictures of {width} x {height} pixels only; denoising needs a 'unet'"
+        )
+    return Denoiser(trained.module, trained.channels, device, bf16, ensemble)
+
+
+def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:
+    def do(image: Tensor) -> Tensor:
+        return torch.rot90(image.flip(-1) if flip else image, quarters, (-2, -1))
+
+    def undo(image: Tensor) -> Tensor:
+        turned = torch.rot90(image, -quarters, (-2, -1))
+        return turned.flip(-1) if flip else turned
+
+    return do, undo
+
+
+# The eight flips and quarter turns, the plain picture first, each with its inverse.
+SYMMETRIES = tuple(_turn(quarters, flip) for flip in (False, True) for quarters in range(4))
