@@ -54,7 +54,7 @@ class CropSource:
     def __init__(
         self, pictures: Pictures, channels: int, side: int, per_image: int, augment: Augment, seed: int, workers: int
     ) -> None:
-        """An epoch has `per_image` crops of `side` pixels of every picture; `workers` threads decode what is on disk."""
+        """An epoch has `per_image` crops of `side` pixels of every picture; `workers` threads decode files."""
         self._pictures = pictures
         self._channels = channels
         self._side = side

@@ -169,7 +169,8 @@ class _Task:
             self.model = create_autoencoder(settings.arch.value, **self.arguments)
         if isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource):
             self.model.set_output_mean(_channel_means(self.source.images))
-        self.model.to(around.device)
+        # Convolutions are a quarter faster so, on the CPU as well.
+        self.model.to(around.device, memory_format=torch.channels_last)
 
     def _source(self, around: Surroundings) -> Source:
         settings, train = self.settings, self.data.splits["train"]

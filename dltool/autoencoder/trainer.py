@@ -196,11 +196,12 @@ class Trainer:
         done = self._session.progress((self._epoch + self._step / steps) / self._epochs)
         for group in self._optimizer.param_groups:
             group["lr"] = lr * one_cycle(done)
-        clean = batch.to(self._device).float().div_(255)
+        clean = batch.to(self._device).float().div_(255).contiguous(memory_format=torch.channels_last)
         noisy = clean
         if self._noise is not None:
             seed = derive_seed(self._settings.seed, "noise", self._epoch, self._step)
             noisy = self._noise(clean, torch.Generator(self._device).manual_seed(seed))
+            noisy = noisy.contiguous(memory_format=torch.channels_last)
 
         def attempt(parts: int) -> Tensor:
             self._optimizer.zero_grad()

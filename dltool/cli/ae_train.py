@@ -70,7 +70,7 @@ def command(
         int | None,
         typer.Option(
             min=1,
-            help="Residual blocks on each way through a level of unet.",
+            help="Residual blocks on a way through a level of unet.",
             show_default="1",
             rich_help_panel=_NETWORK,
         ),
