@@ -14,17 +14,19 @@ _FRAME = (235, 60, 40)
 def compare_page(before: np.ndarray, after: np.ndarray, labels: tuple[str, str], title: str = "") -> np.ndarray:
     """Lay H × W × 3 uint8 pictures before | after side by side, and under each the same detail, magnified.
 
-    The detail is chosen by `find_detail` and framed in the upper pictures.
+    The detail is chosen by `find_detail` and framed in the upper pictures. `labels` go under those.
     """
     height, width = before.shape[:2]
     side = min(_SIDE // _MAGNIFIED, height, width)
     top, left = find_detail(after, side)
-    tiles = [Tile(_framed(picture, top, left, side), label) for picture, label in zip((before, after), labels)]
     here = slice(top, top + side), slice(left, left + side)
     times = _SIDE // side
-    for picture, label in zip((before, after), labels, strict=True):
+    tiles = [
+        Tile(_framed(picture, top, left, side), label) for picture, label in zip((before, after), labels, strict=True)
+    ]
+    for picture, name in ((before, "before"), (after, "after")):
         magnified = np.kron(picture[here], np.ones((times, times, 1), np.uint8))
-        tiles.append(Tile(magnified, f"{label.split(',')[0]}, the framed detail {times} times as large"))
+        tiles.append(Tile(magnified, f"{name}, the framed detail × {times}"))
     return contact_sheet(tiles, columns=2, tile_size=_SIDE, title=title)
 
 

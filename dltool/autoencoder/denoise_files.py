@@ -165,10 +165,10 @@ class _Output:
         if not compare:
             return
         noisy, restored = (to_eight_bits(_three_channels(pixels)) for pixels in (self._noisy, self._pixels))
-        figures = [f", {q.psnr:.2f} dB, SSIM {q.ssim:.3f}" if q else "" for q in (done.before, done.after)]
-        sigma = 255 * self._result.noise.fine
-        labels = f"before, noise level {sigma:.1f}{figures[0]}", f"after{figures[1]}"
-        write_picture(compare_path(self._path), compare_page(noisy, restored, labels))
+        figures = [f": {q.psnr:.2f} dB, SSIM {q.ssim:.3f}" if q else "" for q in (done.before, done.after)]
+        title = f"{self._path.name}: noise level {255 * self._result.noise.fine:.1f} of 255"
+        page = compare_page(noisy, restored, (f"before{figures[0]}", f"after{figures[1]}"), title)
+        write_picture(compare_path(self._path), page)
 
 
 def _read(path: Path, reference: Path | None) -> tuple[Picture, np.ndarray | None]:

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
+from dltool.device import has_fast_bf16
 from dltool.errors import ModelError
 
+# The model that `ae denoise` uses unless told otherwise.
 SHIPPED_DENOISER = Path(__file__).parent / "weights" / "denoiser.safetensors"
 
 
@@ -37,10 +39,7 @@ class Denoiser:
 
     def _restore(self, image: Tensor) -> Tensor:
         channels = image.shape[1]
-        if self._in_channels == 1:
-            seen = image.transpose(0, 1)
-        else:
-            seen = image.expand(-1, self._in_channels, -1, -1)
+        seen = image.transpose(0, 1) if self._in_channels == 1 else image.expand(-1, self._in_channels, -1, -1)
         seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             restored = self._network(seen).float()
@@ -63,6 +62,11 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
             f"{path}: a '{trained.arch}' sees pictures of {width} x {height} pixels only; denoising needs a 'unet'"
         )
     return Denoiser(trained.module, trained.channels, device, bf16, ensemble)
+
+
+def prefers_bf16(device: torch.device) -> bool:
+    """Whether bfloat16 is what `--precision auto` means: on GPUs that compute in it."""
+    return device.type == "cuda" and has_fast_bf16(device)
 
 
 def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

@@ -7,6 +7,7 @@ import numpy as np
 # Daubechies' high-pass filter with two vanishing moments: blind to constants and to slopes.
 _HIGH_PASS = np.array([-0.12940952255092145, -0.22414386804185735, 0.836516303737469, -0.48296291314469025], np.float32)
 _MEDIAN_OF_NORMAL = 0.6744897501960817  # median of |x| for a standard normal x
+_ROUNDING = 1e-6  # of float32 sums, of the largest value
 _MIN_SIDE = 8
 
 
@@ -60,11 +61,11 @@ def halve(image: np.ndarray) -> np.ndarray:
 
 
 def _sigma_of_channel(values: np.ndarray) -> float:
-    details = _diagonal_details(values.astype(np.float32))
-    noisy = details[details != 0]
-    if noisy.size < details.size // 20:
+    details = np.abs(_diagonal_details(values.astype(np.float32)))
+    noisy = details[details > _ROUNDING * np.abs(values).max()]
+    if noisy.size < details.size / 20:
         return 0.0
-    return float(np.median(np.abs(noisy))) / _MEDIAN_OF_NORMAL
+    return float(np.median(noisy)) / _MEDIAN_OF_NORMAL
 
 
 def _diagonal_details(values: np.ndarray) -> np.ndarray:

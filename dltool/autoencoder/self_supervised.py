@@ -95,7 +95,7 @@ def learn_network(
         loss = zero_shot_loss(network, crop.contiguous(memory_format=torch.channels_last))
         loss.backward()
         optimizer.step()
-        yield LearnStep(step + 1, steps, float(loss))
+        yield LearnStep(step + 1, steps, loss.item())
     yield _Restorer(network)
 
 

@@ -1,11 +1,14 @@
 """Pictures of 16 bits per channel, for commands that keep them."""
 
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from dltool.errors import DataError
+from dltool.images.png16 import decode_png16
 from dltool.images.read import Picture, read_picture
 
 _PNG_DEPTH_AT = 24  # byte of a PNG file that holds the bits per channel
@@ -25,12 +28,12 @@ def read_deep_picture(path: Path | str) -> Picture:
     plain = read_picture(path, on_white=False)
     with Image.open(path) as image:
         is_png = image.format == "PNG"
-        profile, transparency = image.info.get("icc_profile"), image.info.get("transparency")
-        orientation = image.getexif().get(_ORIENTATION, 1)
-        deep = _png_depth(path) == 16 if is_png else image.mode.startswith("I;16")
-        if not deep or profile or transparency is not None or orientation != 1:
+        may_be_deep = is_png or image.mode.startswith("I;16")
+        if not may_be_deep or image.info.get("icc_profile") or image.getexif().get(_ORIENTATION, 1) != 1:
             return plain
         channels = _decode_png(path) if is_png else np.asarray(image).astype(np.uint16)[..., None]
+    if channels is None:
+        return plain
     alpha = None
     if channels.shape[2] in (2, 4):
         channels, alpha = channels[..., :-1].copy(), channels[..., -1].copy()
@@ -39,18 +42,13 @@ def read_deep_picture(path: Path | str) -> Picture:
     return Picture(pixels, alpha, plain.size)
 
 
-def _png_depth(path: Path | str) -> int:
+def _decode_png(path: Path | str) -> np.ndarray | None:
     with Path(path).open("rb") as file:
-        return file.read(_PNG_DEPTH_AT + 1)[-1]
-
-
-def _decode_png(path: Path | str) -> np.ndarray:
-    """All channels of a 16-bit PNG as H × W × C uint16; Pillow would keep 8 bits of the coloured ones."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
-
-    data = torch.from_numpy(np.fromfile(path, np.uint8))
+        start = file.read(_PNG_DEPTH_AT + 1)
+        if start[-1] != 16:
+            return None
+        content = start + file.read()
     try:
-        return decode_png(data, ImageReadMode.UNCHANGED).permute(1, 2, 0).contiguous().numpy()
-    except RuntimeError as error:
-        raise DataError(f"{path}: damaged picture ({' '.join(str(error).split())[:80]})") from error
+        return decode_png16(content)
+    except (ValueError, zlib.error, struct.error) as error:  # though Pillow could read it
+        raise DataError(f"{path}: damaged picture ({error})") from error

@@ -129,9 +129,7 @@ def _apply_pixel_limit() -> None:
     Image.MAX_IMAGE_PIXELS = -(-int(text) // 2)
 
 
-def _decode(
-    image: Image.Image, longest_side: int | None, shortest_side: int | None, on_white: bool = True
-) -> Picture:
+def _decode(image: Image.Image, longest_side: int | None, shortest_side: int | None, on_white: bool = True) -> Picture:
     size = image.size
     if longest_side is not None:
         image.draft(None, fit_longest(size, 2 * longest_side))

@@ -1,16 +1,16 @@
 """The one writer of pictures and GIFs: the whole file or none."""
 
 import io
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from dltool.errors import DltoolError
 from dltool.files import write_atomically
 from dltool.images.formats import picture_format
+from dltool.images.png16 import encode_png16
 
 _OPTIONS = {
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -38,13 +38,19 @@ def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = Non
     if not keeps_16_bits(path, pixels, alpha):
         pixels, alpha = to_eight_bits(pixels), None if alpha is None else to_eight_bits(alpha)
     elif kind == "PNG":
-        write_atomically(path, _png_of_16_bits(pixels, alpha))
+        channels = np.atleast_3d(pixels)
+        write_atomically(path, encode_png16(channels if alpha is None else np.dstack([channels, alpha])))
         return
     image = Image.fromarray(pixels)
     if alpha is not None:
         image.putalpha(Image.fromarray(alpha))
     buffer = io.BytesIO()
-    image.save(buffer, kind, **_OPTIONS.get(kind, {}))
+    try:
+        image.save(buffer, kind, **_OPTIONS.get(kind, {}))
+    except (OSError, ValueError) as error:  # sides beyond what the kind of file can have
+        raise DltoolError(
+            f"{path}: {image.width} x {image.height} pixels cannot be written as {kind} ({error})"
+        ) from error
     write_atomically(path, buffer.getvalue())
 
 
@@ -60,26 +66,6 @@ def to_eight_bits(values: np.ndarray) -> np.ndarray:
     if values.dtype == np.uint8:
         return values
     return ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
-
-
-def _png_of_16_bits(pixels: np.ndarray, alpha: np.ndarray | None) -> bytes:
-    """Encode uint16 pixels, which Pillow does for grey only (PNG specification, third edition, sections 5 and 11)."""
-    channels = np.atleast_3d(pixels)
-    if alpha is not None:
-        channels = np.dstack([channels, alpha])
-    height, width, count = channels.shape
-    # Each value minus its left neighbour's, byte by byte: the filter "Sub", which halves the size of photos.
-    rows = channels.astype(">u2").reshape(height, -1).view(np.uint8)
-    filtered = rows.copy()
-    filtered[:, 2 * count :] -= rows[:, : -2 * count]
-    content = np.concatenate([np.ones((height, 1), np.uint8), filtered], axis=1).tobytes()
-    color_type = {1: 0, 2: 4, 3: 2, 4: 6}[count]
-    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(content, 6)), (b"IEND", b""))
-    packed = (
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + b"".join(packed)
 
 
 def write_gif(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float) -> None:

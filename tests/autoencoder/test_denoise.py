@@ -1,0 +1,209 @@
+"""Denoising one picture: what is done with what is known of the noise, and what is kept."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from dltool.autoencoder.denoise import (
+    Denoised,
+    choose_scales,
+    denoise,
+    drop_equal_channels,
+    limit_energy,
+)
+from dltool.autoencoder.denoise_settings import DenoiseSettings, Scales
+from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
+from dltool.autoencoder.measure import measure_quality
+from dltool.autoencoder.networks import create_autoencoder
+from dltool.autoencoder.noise_level import NoiseLevel
+from dltool.errors import ModelError, SettingsError
+from dltool.images.quality import psnr, ssim
+from dltool.training.model_file import ModelFile, save_model
+from tests.autoencoder.denoisers import CPU, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
+
+
+@pytest.fixture(scope="module")
+def clean(sample_images: Path) -> np.ndarray:
+    return photo_pixels(sample_images)
+
+
+def _run(pixels: np.ndarray, denoiser: Denoiser, **settings: object) -> Denoised:
+    *_, result = denoise(pixels, denoiser, DenoiseSettings(**settings), CPU)
+    return result
+
+
+def test_noise_goes_and_its_level_is_told(clean: np.ndarray):
+    noisy = noisy_pixels(clean, 40)
+    result = _run(noisy, smooth_denoiser())
+    assert (result.pixels.shape, result.pixels.dtype, result.scales) == (clean.shape, np.uint8, 1)
+    assert 255 * result.noise.fine == pytest.approx(40, rel=0.15)
+    assert measure_quality(result.pixels, clean).psnr > measure_quality(noisy, clean).psnr + 5
+
+
+def test_strength_goes_from_the_noisy_to_the_restored_picture(clean: np.ndarray):
+    noisy = noisy_pixels(clean, 40)
+    full = _run(noisy, smooth_denoiser()).pixels.astype(float)
+    half = _run(noisy, smooth_denoiser(), strength=0.5).pixels
+    np.testing.assert_allclose(half, (full + noisy) / 2, atol=1.01)
+    none = _run(noisy, smooth_denoiser(), strength=0)
+    np.testing.assert_array_equal(none.pixels, noisy)
+    assert none.scales == 0
+
+
+def test_a_told_level_is_the_most_that_is_taken_away(clean: np.ndarray):
+    noisy = noisy_pixels(clean, 40)
+
+    def taken(sigma: float | None) -> float:
+        return float((noisy - _run(noisy, smooth_denoiser(), sigma=sigma).pixels.astype(float)).std())
+
+    assert taken(0) == 0
+    assert taken(10) == pytest.approx(10, rel=0.1)
+    blind, told = _run(noisy, smooth_denoiser()).pixels, _run(noisy, smooth_denoiser(), sigma=50).pixels
+    assert taken(None) > 30
+    np.testing.assert_array_equal(blind, told)
+
+
+def test_limiting_scales_by_the_energy_around_a_pixel():
+    taken = torch.zeros(1, 1, 100, 100)
+    taken[..., :50] = 0.2
+    limited = limit_energy(taken, 0.1)
+    assert float(limited[0, 0, 50, 10]) == pytest.approx(0.1, rel=1e-4)
+    assert (limited[..., 50:] == 0).all()
+    assert torch.equal(limit_energy(taken, 0.3), taken)
+
+
+@pytest.mark.parametrize(
+    ("fine", "coarse", "settings", "scales"),
+    [
+        (25, 27, {}, 1),
+        (1, 8, {}, 1),  # a clean photo with texture
+        (6, 18, {}, 2),
+        (6, 18, {"scales": Scales.FULL}, 1),
+        (25, 25, {"scales": Scales.BOTH}, 2),
+        (70, 70, {}, 1),
+        (70, 70, {"sigma": 70}, 2),
+        (25, 25, {"sigma": 25}, 1),
+        (25, 25, {"sigma": 0}, 0),
+        (25, 25, {"strength": 0}, 0),
+    ],
+)
+def test_sizes_to_denoise_at(fine: float, coarse: float, settings: dict[str, object], scales: int):
+    assert choose_scales(NoiseLevel(fine / 255, coarse / 255), DenoiseSettings(**settings)) == scales
+
+
+def test_half_size_first_takes_coarse_noise_that_full_size_leaves():
+    rng = np.random.default_rng(0)
+    coarse = np.kron(rng.normal(0, 40, (48, 48, 3)), np.ones((2, 2, 1)))
+    noisy = (128 + coarse).round().clip(0, 255).astype(np.uint8)
+    left = {scales: _run(noisy, smooth_denoiser(), scales=scales).pixels.std() for scales in (Scales.FULL, Scales.BOTH)}
+    assert left[Scales.BOTH] < 0.75 * left[Scales.FULL]
+    assert _run(noisy, smooth_denoiser()).scales == 2
+
+
+@pytest.mark.parametrize("in_channels", [1, 3])
+@pytest.mark.parametrize("grey", [False, True])
+def test_colour_and_grey_through_either_network(clean: np.ndarray, in_channels: int, grey: bool):
+    pixels = np.repeat(clean[..., :1], 3, axis=2) if grey else clean
+    result = _run(pixels, smooth_denoiser(in_channels)).pixels
+    padded = np.pad(pixels.astype(float), ((1, 1), (1, 1), (0, 0)), "edge")
+    expected = sum(padded[i : i + 96, j : j + 96] for i in range(3) for j in range(3)) / 9
+    assert result.shape[2] == (1 if grey else 3)
+    np.testing.assert_allclose(result, expected[..., : result.shape[2]], atol=0.51)
+
+
+def test_only_equal_channels_are_dropped(clean: np.ndarray):
+    assert drop_equal_channels(clean).shape == clean.shape
+    almost = np.repeat(clean[..., :1], 3, axis=2)
+    almost[5, 5, 2] ^= 1
+    assert drop_equal_channels(almost).shape == clean.shape
+
+
+def test_sixteen_bits_keep_what_eight_would_round_away():
+    ramp = np.linspace(20000, 20400, 128).astype(np.uint16)
+    pixels = np.broadcast_to(ramp[None, :, None], (64, 128, 3))
+    result = _run(pixels, smooth_denoiser())
+    assert result.pixels.dtype == np.uint16
+    np.testing.assert_allclose(result.pixels[:, 1:-1, 0], np.broadcast_to(ramp, (64, 128))[:, 1:-1], atol=2)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 3), (5, 4000, 3), (2, 3, 3), (200, 1, 3)])
+@pytest.mark.parametrize("scales", [Scales.FULL, Scales.BOTH])
+def test_any_shape_comes_back_in_its_size(shape: tuple[int, ...], scales: Scales):
+    torch.manual_seed(0)
+    network = create_autoencoder("unet", in_channels=3, channels=[4, 8, 8])
+    pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    for ensemble in (False, True):
+        result = _run(pixels, Denoiser(network, 3, CPU, ensemble=ensemble), scales=scales, tile=128)
+        assert result.pixels.shape[:2] == shape[:2]
+
+
+def test_tiles_change_nothing(clean: np.ndarray, sample_images: Path):
+    large = noisy_pixels(np.tile(clean, (2, 3, 1)), 20)
+    for settings in ({}, {"scales": Scales.BOTH}):
+        whole = _run(large, smooth_denoiser(), **settings).pixels.astype(int)
+        tiled = _run(large, smooth_denoiser(), tile=128, **settings).pixels
+        assert np.abs(whole - tiled).max() <= 1
+
+
+def test_the_ensemble_averages_eight_turned_answers(clean: np.ndarray):
+    class Shift(nn.Module):
+        """One pixel to the right: what turns and flips do is undone only if each has its own inverse."""
+
+        def forward(self, images: Tensor) -> Tensor:
+            return images.roll(1, -1)
+
+    image = torch.from_numpy(clean / 255.0).permute(2, 0, 1).unsqueeze(0).float()
+    mean = Denoiser(Shift(), 3, CPU, ensemble=True)(image)
+    neighbours = sum(image.roll(step, dim) for step in (1, -1) for dim in (-1, -2)) / 4
+    torch.testing.assert_close(mean, neighbours)
+    assert all(torch.equal(undo(do(image)), image) for do, undo in SYMMETRIES)
+
+
+def test_a_model_file_denoises_as_its_network(tmp_path: Path, clean: np.ndarray):
+    image = torch.from_numpy(clean / 255.0).permute(2, 0, 1).unsqueeze(0).float()
+    for channels in (1, 3):
+        denoiser = load_denoiser(save_smoother(tmp_path / "model.safetensors", channels), CPU)
+        inner = (..., slice(1, -1), slice(1, -1))
+        torch.testing.assert_close(denoiser(image)[inner], smooth_denoiser()(image)[inner])
+    torch.testing.assert_close(load_denoiser(tmp_path, CPU)(image), denoiser(image))
+
+
+def test_a_model_for_one_size_is_refused(tmp_path: Path):
+    arguments = {"in_channels": 1, "height": 28, "width": 28}
+    network = create_autoencoder("stacked", **arguments)
+    save_model(tmp_path / "m.safetensors", ModelFile("ae", "stacked", arguments, dict(network.state_dict())))
+    with pytest.raises(ModelError, match="28 x 28 pixels only"):
+        load_denoiser(tmp_path / "m.safetensors", CPU)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"sigma": -1}, {"strength": 1.5}, {"tile": 64}, {"steps": 0}, {"sigma": float("nan")}]
+)
+def test_settings_out_of_range_are_named(wrong: dict[str, float]):
+    with pytest.raises(SettingsError, match=f"--{next(iter(wrong))}"):
+        DenoiseSettings(**wrong)
+
+
+@pytest.mark.parametrize("shape", [(5, 7, 3), (11, 40, 1), (300, 30, 3), (600, 20, 1)])
+def test_quality_in_bands_is_that_of_the_whole(shape: tuple[int, ...]):
+    rng = np.random.default_rng(0)
+    one, other = (rng.integers(0, 256, shape).astype(np.uint8) for _ in range(2))
+    whole = [torch.from_numpy(pixels / 255.0).permute(2, 0, 1).unsqueeze(0) for pixels in (one, other)]
+    found = measure_quality(one, other)
+    assert found.psnr == pytest.approx(float(psnr(*whole)), abs=1e-4)
+    assert found.ssim == pytest.approx(float(ssim(*whole)), abs=1e-5)
+    assert measure_quality(one, one).psnr == float("inf")
+
+
+@pytest.mark.skipif(not SHIPPED_DENOISER.exists(), reason="the trained denoiser is not in this checkout")
+@pytest.mark.parametrize(("sigma", "gain"), [(15, 5.5), (25, 7.0), (50, 9.0)])
+def test_the_shipped_denoiser_is_blind_to_the_level(clean: np.ndarray, sigma: float, gain: float):
+    noisy = noisy_pixels(clean, sigma)
+    denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
+    restored = measure_quality(_run(noisy, denoiser).pixels, clean).psnr
+    assert restored > measure_quality(noisy, clean).psnr + gain
+    assert SHIPPED_DENOISER.stat().st_size <= 4 * 2**20
+    assert measure_quality(_run(clean, denoiser).pixels, clean).psnr > 36

@@ -1,0 +1,66 @@
+"""The noise level told from a picture alone."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from dltool.autoencoder.noise_level import estimate_sigma, halve, noise_level
+
+
+@pytest.fixture(scope="module")
+def photo(sample_images: Path) -> np.ndarray:
+    return np.asarray(Image.open(sample_images / "photos" / "cat.jpg").convert("RGB")) / 255
+
+
+def _add(photo: np.ndarray, sigma: float) -> np.ndarray:
+    return photo + sigma / 255 * np.random.default_rng(0).standard_normal(photo.shape)
+
+
+@pytest.mark.parametrize("sigma", [10, 25, 50])
+def test_known_white_noise_is_found(photo: np.ndarray, sigma: float):
+    found = noise_level(_add(photo, sigma))
+    assert 255 * found.fine == pytest.approx(sigma, rel=0.1)
+    assert 1 <= found.coarse / found.fine < 1.35
+
+
+def test_a_picture_of_noise_alone_gives_its_sigma_in_the_pictures_units():
+    noise = np.random.default_rng(0).normal(128, 20, (256, 256, 1))
+    assert estimate_sigma(noise) == pytest.approx(20, rel=0.02)
+    bytes_ = noise.round().clip(0, 255).astype(np.uint8)
+    assert 255 * noise_level(bytes_).fine == pytest.approx(20, rel=0.02)
+    words = (noise * 257).round().clip(0, 65535).astype(np.uint16)
+    assert 255 * noise_level(words).fine == pytest.approx(20, rel=0.02)
+
+
+def test_noise_that_neighbours_share_is_seen_at_half_the_size():
+    white = np.random.default_rng(0).normal(0, 0.1, (256, 256, 1))
+    shared = sum(np.roll(white, shift, (0, 1)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
+    found = noise_level(shared + 0.5)
+    assert found.coarse > 2 * found.fine
+
+
+def test_flat_paint_beside_noise_does_not_hide_it():
+    half = np.full((200, 200, 1), 0.5)
+    half[:100] += np.random.default_rng(0).normal(0, 0.1, (100, 200, 1))
+    assert estimate_sigma(half) == pytest.approx(0.1, rel=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 400, 3), (64, 64, 3)])
+def test_flat_and_tiny_pictures_have_no_noise(shape: tuple[int, ...]):
+    found = noise_level(np.full(shape, 90, np.uint8))
+    assert (found.fine, found.coarse) == (0, 0)
+
+
+def test_halving_takes_means_of_four():
+    np.testing.assert_array_equal(halve(np.arange(15, dtype=np.uint8).reshape(3, 5, 1))[..., 0], [[3, 5]])
+
+
+@pytest.mark.parametrize("sigma", [5, 15, 40])
+def test_scikit_image_finds_the_same(photo: np.ndarray, sigma: float):
+    restoration = pytest.importorskip("skimage.restoration")
+    pytest.importorskip("pywt")
+    noisy = _add(photo, sigma)
+    theirs = restoration.estimate_sigma(noisy, channel_axis=-1, average_sigmas=True)
+    assert estimate_sigma(noisy) == pytest.approx(theirs, rel=0.03)
