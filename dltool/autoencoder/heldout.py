@@ -64,6 +64,21 @@ class HeldOut:
             rows[name] = row
         return {"loss": losses, "mse": errors, "pictures": len(self), "levels": rows}
 
+    @torch.no_grad()
+    def examples(self, model: nn.Module, device: torch.device, count: int) -> tuple[str, Tensor, Tensor, Tensor]:
+        """The first pictures of the first group as clean, noisy and restored, and the name of the noise.
+
+        Of several strengths the middle one is shown. All are N × C × H × W in [0, 1] on the CPU.
+        """
+        model.eval()
+        tests = list(self.noise.tests().items()) if self.noise else [("clean", None)]
+        name, noise = tests[(len(tests) - 1) // 2]
+        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "examples", name))
+        clean = self.groups[0][:count].to(device).float().div_(255)
+        noisy = noise(clean, generator) if noise else clean
+        shown = (clean, noisy, model(noisy).float())
+        return name, *(images.clamp(0, 1).cpu() for images in shown)  # type: ignore[return-value]
+
     def batches(self) -> list[Tensor]:
         """All pictures in batches of one size."""
         return [batch for group in self.groups for batch in group.split(_BATCH)]
