@@ -1,8 +1,11 @@
 """Sheets that show what an autoencoder makes of pictures."""
 
+from collections.abc import Sequence
+
 import numpy as np
 from torch import Tensor
 
+from dltool.autoencoder.reconstruct import Reconstruction
 from dltool.images.quality import psnr
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import to_pixels
@@ -44,3 +47,24 @@ def _label(name: str, decibel: float, tiny: bool) -> str:
     if decibel == float("inf"):
         return name
     return f"{name} {decibel:.1f} dB" if not tiny else f"{name} {decibel:.1f}"
+
+
+def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.ndarray:
+    """Originals beside what came back (and with `noisy` beside what went in), with name and PSNR; H × W × 3 uint8."""
+    tiny = all(max(result.original.shape[1:]) <= _TINY for result in results)
+    tiles = []
+    for result in results:
+        tiles.append(Tile(as_pixels(result.original), result.path.name))
+        if noisy:
+            tiles.append(Tile(as_pixels(result.input), "with noise"))
+        tiles.append(Tile(as_pixels(result.output), f"{result.psnr:.1f} dB"))
+    group = 3 if noisy else 2
+    groups = min(len(results), 4 if tiny else 2 if len(results) > 3 else 1)
+    return contact_sheet(tiles, group * groups, 96 if tiny else 256)
+
+
+def enlarge(image: Tensor) -> np.ndarray:
+    """C × H × W in [0, 1] as H × W × 3 uint8, tiny pictures with their pixels repeated to at least 128."""
+    pixels = as_pixels(image)
+    factor = max(1, -(-128 // max(pixels.shape[:2])))
+    return pixels.repeat(factor, 0).repeat(factor, 1)

@@ -2,7 +2,7 @@
 
 import typer
 
-from dltool.cli import ae_train
+from dltool.cli import ae_reconstruct, ae_train
 
 app = typer.Typer(
     name="ae",
@@ -11,3 +11,4 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command("train")(ae_train.command)
+app.command("reconstruct")(ae_reconstruct.command)
