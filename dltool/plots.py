@@ -55,6 +55,34 @@ def plot_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
                 axes.axvline(start + 0.5, color="grey", linestyle=":", label="next phase")
 
 
+def plot_restoration(path: Path, history: Sequence[Mapping[str, Any]], loss: str) -> None:
+    """An autoencoder's loss by epoch beside the PSNR of held-out pictures at each strength of the noise."""
+    epochs = [row["epoch"] for row in history]
+    best = [row for row in history if row["best"]]
+    with chart(path, 10, 4, columns=2) as (left, right):
+        left.plot(epochs, [row["train_loss"] for row in history], label="train", marker="." if len(epochs) < 40 else "")
+        left.plot(epochs, [row["loss"] for row in history], label="held out")
+        if best:
+            left.plot(best[-1]["epoch"], best[-1]["loss"], "o", color="C3", label=f"best: {best[-1]['loss']:.4g}")
+        left.set(xlabel="epoch", ylabel=loss, title="Loss", yscale="log")
+        noisy = ""
+        for index, name in enumerate(history[-1]["levels"]):
+            rows = [row["levels"][name] for row in history]
+            right.plot(
+                epochs, [row["psnr"] for row in rows], color=f"C{index}", label=f"{name}: {rows[-1]['psnr']:.2f}"
+            )
+            if "noisy_psnr" in rows[-1]:
+                right.axhline(rows[-1]["noisy_psnr"], color=f"C{index}", linestyle=":")
+        noisy = (
+            "; dotted: the noisy picture" if any("noisy_psnr" in row for row in history[-1]["levels"].values()) else ""
+        )
+        right.set(xlabel="epoch", ylabel="PSNR (dB)", title=f"Held-out pictures{noisy}")
+        for axes in (left, right):
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend()
+
+
 def plot_confusion(path: Path, confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
     """Counts by true class (rows) and answer (columns), coloured by the share of the row."""
     counts = np.array(confusion)

@@ -9,7 +9,7 @@ from torch import nn
 
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.errors import ModelError
-from dltool.training.model_file import ModelFile, load_model, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
 
 COMMAND = "ae"
 
@@ -49,11 +49,12 @@ class TrainedAutoencoder:
 
 
 def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
-    """Read a model that `dltool ae train` wrote; the module is on the CPU, in evaluation mode.
+    """Read a model that `dltool ae train` wrote, on the CPU in evaluation mode; a run folder stands for its best one.
 
     Raises:
         ModelError: missing, damaged, another command's, or not what it describes.
     """
+    path = model_path(path)
     file = load_model(path, COMMAND)
     if file.arguments.get("in_channels") not in (1, 3):
         raise ModelError(f"{path}: its description is damaged (in_channels)")

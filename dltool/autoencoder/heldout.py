@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.data import Pictures, to_channels
-from dltool.autoencoder.noise import Noise
+from dltool.autoencoder.noise import Mixture, Noise
 from dltool.images.quality import psnr, ssim
 from dltool.training.seeds import derive_seed
 
@@ -22,7 +22,7 @@ class HeldOut:
     """Clean pictures, each group of one size N × C × H × W uint8, and the noise they are measured with."""
 
     groups: tuple[Tensor, ...]
-    noise: Noise | None
+    noise: Noise | Mixture | None
     seed: int
 
     def __len__(self) -> int:
@@ -38,15 +38,15 @@ class HeldOut:
         [0, 1] for PSNR and SSIM, which are means over the pictures; `structure` False leaves SSIM out.
         """
         model.eval()
-        levels = self.noise.test_levels() if self.noise else (0.0,)
+        tests: dict[str, Noise | None] = dict(self.noise.tests()) if self.noise else {"clean": None}
         rows: dict[str, dict[str, Any]] = {}
         losses, errors = 0.0, 0.0
-        for level in levels:
-            generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "held out", repr(level)))
+        for name, noise in tests.items():
+            generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "held out", name))
             sums = torch.zeros(5, dtype=torch.float64, device=device)
             for images in self.batches():
                 clean = images.to(device).float().div_(255)
-                noisy = self.noise.at(level)(clean, generator) if self.noise else clean
+                noisy = noise(clean, generator) if noise else clean
                 restored = model(noisy).float()
                 shown = restored.clamp(0, 1)
                 sums[0] += loss(restored, clean).double() * len(clean)
@@ -55,14 +55,29 @@ class HeldOut:
                 sums[3] += ssim(shown, clean).sum() if structure else 0.0
                 sums[4] += psnr(noisy, clean).clamp(max=100).sum()
             values = (sums / len(self)).tolist()
-            losses, errors = losses + values[0] / len(levels), errors + values[1] / len(levels)
+            losses, errors = losses + values[0] / len(tests), errors + values[1] / len(tests)
             row: dict[str, Any] = {"mse": values[1], "psnr": values[2]}
             if structure:
                 row["ssim"] = values[3]
-            if self.noise:
-                row = {"level": level, **row, "noisy_psnr": values[4]}
-            rows[self.noise.label(level) if self.noise else "clean"] = row
+            if noise:
+                row = {"level": noise.low, **row, "noisy_psnr": values[4]}
+            rows[name] = row
         return {"loss": losses, "mse": errors, "pictures": len(self), "levels": rows}
+
+    @torch.no_grad()
+    def examples(self, model: nn.Module, device: torch.device, count: int) -> tuple[str, Tensor, Tensor, Tensor]:
+        """The first pictures of the first group as clean, noisy and restored, and the name of the noise.
+
+        Of several strengths the middle one is shown. All are N × C × H × W in [0, 1] on the CPU.
+        """
+        model.eval()
+        tests = list(self.noise.tests().items()) if self.noise else [("clean", None)]
+        name, noise = tests[(len(tests) - 1) // 2]
+        generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "examples", name))
+        clean = self.groups[0][:count].to(device).float().div_(255)
+        noisy = noise(clean, generator) if noise else clean
+        shown = (clean, noisy, model(noisy).float())
+        return name, *(images.clamp(0, 1).cpu() for images in shown)  # type: ignore[return-value]
 
     def batches(self) -> list[Tensor]:
         """All pictures in batches of one size."""

@@ -1,5 +1,6 @@
 """One training run from pictures to a model file, as a generator of what happens."""
 
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,10 +17,13 @@ from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, as_plain, complete
+from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
 from dltool.data.builtin import BUILTIN
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
+from dltool.images.write import write_picture
+from dltool.plots import plot_restoration
 from dltool.training import distributed
 from dltool.training.events import Notice, Stopped
 from dltool.training.model_file import save_model
@@ -115,8 +119,8 @@ def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundi
     if state is not None:
         session.resume(state)
         trainer.resume(state)
-    writer = _BestWriter(trainer, trained, around.run)
-    for event in writer.watch(trainer.run()):
+    recorder = _Recorder(trainer, trained, held_out, around)
+    for event in recorder.watch(trainer.run()):
         yield event
         if isinstance(event, Stopped):
             return
@@ -129,6 +133,7 @@ def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundi
         metrics["test"] = test.measure(task.model, around.device, loss)
     if around.run is not None and distributed.rank() == 0:
         save_model(around.run.model, trained.to_file(metrics))
+        plot_restoration(around.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
     yield AeResult(
         autoencoder=replace(trained, metrics=metrics),
         settings=task.settings,
@@ -198,33 +203,46 @@ class _Task:
         return crops_of(pictures, self.channels)
 
 
-class _BestWriter:
-    """Writes the best model so far, so that a run that never ends has one too."""
+class _Recorder:
+    """Writes a sheet after every epoch, and the best model so far, so that a run that never ends has one too."""
 
-    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, run: RunFolder | None) -> None:
+    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, held_out: HeldOut, around: Surroundings) -> None:
         self._trainer = trainer
         self._trained = trained
-        self._run = run if distributed.rank() == 0 else None
+        self._held_out = held_out
+        self._device = around.device
+        self._run = around.run if distributed.rank() == 0 else None
         self._written = -1
         self._at = float("-inf")
 
     def watch(self, events: Iterator[Any]) -> Iterator[Any]:
         """Pass the trainer's events on; write now and then, and in any case before the last or an error."""
-        import time
-
         try:
             for event in events:
-                if isinstance(event, EpochEnd) and time.monotonic() - self._at >= _BEST_SECONDS:
-                    self._write()
-                    self._at = time.monotonic()
+                if isinstance(event, EpochEnd):
+                    self._write_sheet(event)
+                    if time.monotonic() - self._at >= _BEST_SECONDS:
+                        self._write_best()
+                        self._at = time.monotonic()
                 if isinstance(event, Stopped):
-                    self._write()
+                    self._write_best()
                 yield event
         except BaseException:  # GeneratorExit too: whoever watched the run has left it
-            self._write()
+            self._write_best()
             raise
 
-    def _write(self) -> None:
+    def _write_sheet(self, end: EpochEnd) -> None:
+        if self._run is None or end.epoch == 0:
+            return
+        count = example_count(*self._held_out.groups[0].shape[2:])
+        name, clean, noisy, restored = self._held_out.examples(self._trainer.averaged, self._device, count)
+        rows = {"clean": clean, "restored": restored}
+        if self._held_out.noise is not None:
+            rows = {"clean": clean, "noisy": noisy, "restored": restored}
+        sheet = restoration_sheet(rows, f"epoch {end.epoch}, {name}: held out {end.held_out['loss']:.5f}")
+        write_picture(self._run.path / "samples" / f"epoch-{end.epoch:03d}.png", sheet)
+
+    def _write_best(self) -> None:
         best, tensors = self._trainer.best
         if self._run is None or best["epoch"] <= max(0, self._written):
             return

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from dltool.autoencoder.batches import Source
 from dltool.autoencoder.heldout import HeldOut
-from dltool.autoencoder.noise import Noise
+from dltool.autoencoder.noise import Mixture, Noise
 from dltool.autoencoder.settings import AeSettings, Loss
 from dltool.training import distributed
 from dltool.training.ema import Ema
@@ -63,7 +63,7 @@ class Trainer:
         model: nn.Module,
         source: Source,
         held_out: HeldOut,
-        noise: Noise | None,
+        noise: Noise | Mixture | None,
         settings: AeSettings,
         session: Session,
         device: torch.device,

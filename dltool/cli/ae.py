@@ -2,7 +2,7 @@
 
 import typer
 
-from dltool.cli import ae_denoise, ae_train
+from dltool.cli import ae_denoise, ae_reconstruct, ae_train
 
 app = typer.Typer(
     name="ae",
@@ -12,3 +12,4 @@ app = typer.Typer(
 )
 app.command("train")(ae_train.command)
 app.command("denoise")(ae_denoise.command)
+app.command("reconstruct")(ae_reconstruct.command)

@@ -1,6 +1,7 @@
 """Reporting on commands over files: a line and a JSON item for each, counts, failures by name, the exit code."""
 
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import typer
@@ -23,11 +24,16 @@ def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[st
 
 
 def report_items(
-    console: Console, items: list[dict[str, Any]], settings: dict[str, Any], device: str | None, **fields: Any
+    console: Console,
+    items: list[dict[str, Any]],
+    settings: dict[str, Any],
+    device: str | None,
+    line: Callable[[dict[str, Any]], str] | None = None,
+    **fields: Any,
 ) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
 
-    `fields` go into the document beside `items` and `counts`.
+    `line` says an item in words; `fields` go into the document beside `items` and `counts`.
 
     Raises:
         typer.Exit: with the code, unless it is 0.
@@ -35,7 +41,7 @@ def report_items(
     counts = Counter(item["status"] for item in items)
     codes = {item.pop("exit_code") for item in items}
     for item in items:
-        console.result(_line(item))
+        console.result((line or _line)(item))
         if item["status"] == "failed":
             console.warn(f"failed: {item['error']}")
     rank, processes = process_rank()

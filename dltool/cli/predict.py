@@ -53,7 +53,7 @@ def command(
     quiet: options.Quiet = False,
 ) -> None:
     """Name the classes of pictures; unreadable ones are listed and never stop the rest."""
-    from dltool.finetune.pictures import list_pictures
+    from dltool.images.folder import list_pictures
 
     console = Console("predict", as_json, quiet)
     on_existing = options.on_existing(overwrite, skip_existing)

@@ -8,7 +8,7 @@ from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError
 from dltool.finetune.network import Classifier, build_classifier
 from dltool.finetune.settings import SMALL_NETWORKS
-from dltool.training.model_file import ModelFile, load_model, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
 
 COMMAND = "finetune"
 _ARCHITECTURE = "classifier"
@@ -58,11 +58,7 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
         ModelError: no such file, or not a model of `dltool finetune`; class names that do not fit its answers, or
             that are no names of folders.
     """
-    path = Path(path)
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        path = path / "model.safetensors"
-    elif path.is_dir() and (path / "config.json").is_file():
-        raise ModelError(f"{path}: an unfinished run without a model; dltool finetune --resume goes on with it")
+    path = model_path(path)
     file = load_model(path, COMMAND)
     if file.architecture != _ARCHITECTURE or file.preprocessing is None or not file.class_names:
         raise ModelError(f"{path}: not a classifier that this version knows ({file.architecture})")

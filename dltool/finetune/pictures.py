@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from dltool.errors import DataError, DltoolError, SettingsError
-from dltool.images.folder import OnExisting, find_pictures
+from dltool.errors import DltoolError, SettingsError
+from dltool.images.folder import OnExisting
 from dltool.images.stream import read_ahead
 
 UNSURE = "unsure"
@@ -23,27 +23,6 @@ class Prediction:
     path: Path
     probabilities: object = None
     error: DltoolError | None = None
-
-
-def list_pictures(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
-    """Every picture of files and folders, once, with its path relative to the folder that was given.
-
-    Raises:
-        DataError: an input is missing, or a folder holds no picture.
-    """
-    found: dict[Path, tuple[Path, Path]] = {}
-    for path in inputs:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        if path.is_dir():
-            pictures = find_pictures(path, exclude)
-            if not pictures:
-                raise DataError(f"{path}: no pictures in this folder")
-            for picture in pictures:
-                found.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
-        else:
-            found.setdefault(path.resolve(), (path, Path(path.name)))
-    return list(found.values())
 
 
 def predict_files(scorer: object, paths: Sequence[Path], workers: int, tta: bool) -> Iterator[Prediction]:

@@ -45,6 +45,27 @@ def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
     return sorted(_walk(folder, excluded, set()), key=natural_key)
 
 
+def list_pictures(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
+    """Every picture of files and folders, once, with its path relative to the folder that was given.
+
+    Raises:
+        DataError: an input is missing, or a folder holds no picture.
+    """
+    found: dict[Path, tuple[Path, Path]] = {}
+    for path in inputs:
+        if not path.exists():
+            raise DataError(f"{path}: no such file or folder")
+        if path.is_dir():
+            pictures = find_pictures(path, exclude)
+            if not pictures:
+                raise DataError(f"{path}: no pictures in this folder")
+            for picture in pictures:
+                found.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
+        else:
+            found.setdefault(path.resolve(), (path, Path(path.name)))
+    return list(found.values())
+
+
 def natural_key(path: Path) -> list[list[tuple[int, int | str]]]:
     """Sort key that compares folder by folder, digits as numbers and letters without case."""
     return [

@@ -72,6 +72,20 @@ def to_bytes(model: ModelFile) -> bytes:
     return save(tensors, {_KEY: text})
 
 
+def model_path(path: Path | str) -> Path:
+    """Where the model is: the file itself, or for a run's folder its best model.
+
+    Raises:
+        ModelError: a run that has no model yet.
+    """
+    path = Path(path)
+    if path.is_dir() and (path / "model.safetensors").is_file():
+        return path / "model.safetensors"
+    if path.is_dir() and (path / "config.json").is_file():
+        raise ModelError(f"{path}: an unfinished run without a model; its training command's --resume goes on with it")
+    return path
+
+
 def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     """Read a model file on the CPU; nothing in it is ever run.
 

@@ -16,6 +16,7 @@ from dltool.files import write_atomically
 
 _OWN_FILES = (
     *("config.json", "metrics.jsonl", "results.json", "model.safetensors", "last.ckpt", "splits.csv", "checkpoints"),
+    *("samples", "curves.png"),
 )
 
 

@@ -1,0 +1,70 @@
+"""Sheets that show what an autoencoder makes of pictures."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor
+
+from dltool.autoencoder.reconstruct import Reconstruction
+from dltool.images.quality import psnr
+from dltool.images.sheet import Tile, contact_sheet
+from dltool.images.tensors import to_pixels
+
+_TINY = 64
+_MOST_TINY, _MOST_LARGE = 10, 4
+
+
+def example_count(height: int, width: int) -> int:
+    """How many pictures a sheet shows: more of tiny ones."""
+    return _MOST_TINY if max(height, width) <= _TINY else _MOST_LARGE
+
+
+def as_pixels(image: Tensor) -> np.ndarray:
+    """C × H × W in [0, 1], C 1 or 3, as H × W × 3 uint8."""
+    return to_pixels(image.expand(3, -1, -1).unsqueeze(0))
+
+
+def restoration_sheet(rows: dict[str, Tensor], title: str) -> np.ndarray:
+    """Pictures under each other by what was done to them, tiny ones, or beside each other, larger ones.
+
+    Args:
+        rows: N × C × H × W in [0, 1] by name; the first are what the others are measured against.
+
+    Returns:
+        H × W × 3 uint8.
+    """
+    names = list(rows)
+    clean = rows[names[0]]
+    count = len(clean)
+    decibels = {name: psnr(images, clean) for name, images in rows.items()}
+    tiny = max(clean.shape[2:]) <= _TINY
+    order = [(n, i) for n in names for i in range(count)] if tiny else [(n, i) for i in range(count) for n in names]
+    tiles = [Tile(as_pixels(rows[n][i]), _label(n, float(decibels[n][i]), tiny)) for n, i in order]
+    return contact_sheet(tiles, count if tiny else len(names), 96 if tiny else 256, title)
+
+
+def _label(name: str, decibel: float, tiny: bool) -> str:
+    if decibel == float("inf"):
+        return name
+    return f"{name} {decibel:.1f} dB" if not tiny else f"{name} {decibel:.1f}"
+
+
+def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.ndarray:
+    """Originals beside what came back (and with `noisy` beside what went in), with name and PSNR; H × W × 3 uint8."""
+    tiny = all(max(result.original.shape[1:]) <= _TINY for result in results)
+    tiles = []
+    for result in results:
+        tiles.append(Tile(as_pixels(result.original), result.path.name))
+        if noisy:
+            tiles.append(Tile(as_pixels(result.input), "with noise"))
+        tiles.append(Tile(as_pixels(result.output), f"{result.psnr:.1f} dB"))
+    group = 3 if noisy else 2
+    groups = min(len(results), 4 if tiny else 2 if len(results) > 3 else 1)
+    return contact_sheet(tiles, group * groups, 96 if tiny else 256)
+
+
+def enlarge(image: Tensor) -> np.ndarray:
+    """C × H × W in [0, 1] as H × W × 3 uint8, tiny pictures with their pixels repeated to at least 128."""
+    pixels = as_pixels(image)
+    factor = max(1, -(-128 // max(pixels.shape[:2])))
+    return pixels.repeat(factor, 0).repeat(factor, 1)
