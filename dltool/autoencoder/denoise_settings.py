@@ -46,7 +46,7 @@ class DenoiseSettings:
     scales: Scales = Scales.AUTO
     ensemble: bool = False
     tile: int = 512
-    steps: int = 1000
+    steps: int = 1500
     time: float | None = None
     seed: int = 0
 

@@ -14,8 +14,8 @@ from dltool.autoencoder.unet import pad_to_multiple
 from dltool.training.seeds import numpy_generator, seeded
 
 _CHANNELS = 48
-_LEARNING_RATE = 1e-3
-_CROP = 128  # side in pixels; a step costs the same whatever the picture's size
+_LEARNING_RATE = 3e-3
+_CROP = 64  # side in pixels; a step costs the same whatever the picture's size
 _MIN_SIDE = 8
 
 
@@ -66,7 +66,7 @@ def zero_shot_loss(network: nn.Module, images: Tensor) -> Tensor:
 def learn_network(
     image: np.ndarray, steps: int, seed: int, device: torch.device, seconds: float | None = None
 ) -> Iterator[LearnStep | nn.Module]:
-    """Learn to denoise one H × W × C picture (floats in [0, 1]) from itself; crops of 128 px, flipped and turned.
+    """Learn to denoise one H × W × C picture (floats in [0, 1]) from itself; crops of 64 px, flipped and turned.
 
     Args:
         steps: of Adam, the learning rate falling to zero along half a cosine.
