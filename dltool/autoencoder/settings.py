@@ -23,6 +23,13 @@ class Loss(StrEnum):
     BCE = "bce"
 
 
+class Optimizer(StrEnum):
+    """Adam, or Muon, which orthogonalizes the steps of the inner layers."""
+
+    ADAM = "adam"
+    MUON = "muon"
+
+
 class Augment(StrEnum):
     """How training pictures are varied; auto turns and mirrors crops of photos and leaves whole pictures alone."""
 
@@ -53,6 +60,7 @@ class AeSettings:
         size: side of the square that whole pictures are scaled to; None keeps the common size of small ones, else 64.
         patch_size, crops_per_image: of unet: side of the random crops, and how many of each photo make an epoch.
         epochs, batch_size, lr: as named; the rate is the peak of a one-cycle schedule.
+        optimizer: see `Optimizer`; None: Muon for unet, else Adam.
         clip: largest norm of the gradient; 0 does not limit it.
         ema: half-life, in samples, of the average of the weights that is kept; 0 keeps the weights themselves.
         time: seconds that training may take; the schedule then ends with the time.
@@ -74,6 +82,7 @@ class AeSettings:
     epochs: int | None = None
     batch_size: int | None = None
     lr: float | None = None
+    optimizer: Optimizer | None = None
     clip: float = 1.0
     ema: float | None = None
     time: float | None = None
@@ -81,7 +90,13 @@ class AeSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("arch", Arch), ("loss", Loss), ("augment", Augment), ("color", Color)):
+        for name, kind in (
+            ("arch", Arch),
+            ("loss", Loss),
+            ("optimizer", Optimizer),
+            ("augment", Augment),
+            ("color", Color),
+        ):
             value = getattr(self, name)
             object.__setattr__(self, name, None if value is None else kind(value))
         if self.channels is not None:
@@ -102,11 +117,12 @@ class AeSettings:
             raise SettingsError("--arch unet: without --noise there is nothing to learn; give gaussian:0-55/255")
 
 
+_TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 128, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}
 _DEFAULTS: dict[Arch, dict[str, Any]] = {
-    Arch.STACKED: {"loss": Loss.MSE, "epochs": 20, "batch_size": 128, "lr": 3e-3, "ema": 10000.0},
-    Arch.CONV: {"loss": Loss.MSE, "epochs": 20, "batch_size": 128, "lr": 3e-3, "ema": 10000.0},
+    Arch.STACKED: _TINY,
+    Arch.CONV: _TINY,
     Arch.UNET: {
-        **{"loss": Loss.L1, "epochs": 100, "batch_size": 16, "lr": 8e-4, "ema": 5000.0},
+        **{"loss": Loss.L1, "epochs": 100, "batch_size": 16, "lr": 2e-3, "optimizer": Optimizer.MUON, "ema": 5000.0},
         **{"channels": (24, 48, 96), "blocks": 1},
     },
 }

@@ -14,11 +14,12 @@ from torch import Tensor, nn
 from dltool.autoencoder.batches import Source
 from dltool.autoencoder.heldout import HeldOut
 from dltool.autoencoder.noise import Mixture, Noise
-from dltool.autoencoder.settings import AeSettings, Loss
+from dltool.autoencoder.settings import AeSettings, Loss, Optimizer
 from dltool.training import distributed
 from dltool.training.ema import Ema
 from dltool.training.events import Notice, Stopped
 from dltool.training.memory import halve_until_it_fits
+from dltool.training.muon import Muon
 from dltool.training.schedule import one_cycle
 from dltool.training.seeds import derive_seed, epoch_order
 from dltool.training.session import Session, check_finite
@@ -81,8 +82,7 @@ class Trainer:
         self._bf16 = bf16
         self._loss = LOSSES[settings.loss]
         self._epochs = settings.epochs
-        fused = device.type in ("cpu", "cuda")
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=settings.lr, fused=fused)
+        self._optimizer = _create_optimizer(model, settings, device)
         self._ema = Ema(model, 0.5 ** (settings.batch_size / settings.ema)) if settings.ema else None
         together = distributed.world_size() > 1
         self._parallel = nn.parallel.DistributedDataParallel(model) if together else model
@@ -257,3 +257,10 @@ class Trainer:
             row = {"epoch": self._epoch, "train_loss": train_loss, **measured, "best": better}
             self._session.history.append({**row, "seconds": round(end.seconds, 3)})
         return end
+
+
+def _create_optimizer(model: nn.Module, settings: AeSettings, device: torch.device) -> torch.optim.Optimizer:
+    assert settings.lr is not None
+    if settings.optimizer is Optimizer.MUON:
+        return Muon(model, settings.lr)
+    return torch.optim.Adam(model.parameters(), lr=settings.lr, fused=device.type in ("cpu", "cuda"))

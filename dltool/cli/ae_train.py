@@ -7,7 +7,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, Loss, as_plain, from_plain, ignored, option
+from dltool.autoencoder.settings import (
+    AeSettings,
+    Arch,
+    Augment,
+    Color,
+    Loss,
+    Optimizer,
+    as_plain,
+    from_plain,
+    ignored,
+    option,
+)
 from dltool.cli import options
 from dltool.cli.ae_watch import Watcher, describe_data, describe_measured, result_fields
 from dltool.cli.console import Console, Progress
@@ -102,9 +113,15 @@ def command(
     lr: Annotated[
         float | None,
         typer.Option(
-            help="Peak of the one-cycle learning rate.", show_default="3e-3; unet 8e-4", rich_help_panel=_TRAINING
+            help="Peak of the one-cycle learning rate.", show_default="3e-3; unet 2e-3", rich_help_panel=_TRAINING
         ),
     ] = _D.lr,
+    optimizer: Annotated[
+        Optimizer | None,
+        typer.Option(
+            help="What moves the weights.", show_default="muon for unet, else adam", rich_help_panel=_TRAINING
+        ),
+    ] = _D.optimizer,
     clip: Annotated[
         float, typer.Option(help="Largest norm of the gradient; 0: any.", rich_help_panel=_TRAINING)
     ] = _D.clip,

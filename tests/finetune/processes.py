@@ -5,11 +5,8 @@ The processes are forked from one that has imported torch but computed nothing, 
 
 import json
 import os
-import random
-import signal
 import socket
 import sys
-import time
 from pathlib import Path
 
 import timm  # noqa: F401 (imported once here rather than in every child)
@@ -21,6 +18,7 @@ from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.train import Surroundings, finetune
 from dltool.training import distributed
 from dltool.training.run_folder import RunFolder
+from tests.forks import fork, kill_often
 
 CPU = torch.device("cpu")
 
@@ -35,20 +33,6 @@ def train(data: DataSettings, settings: FinetuneSettings, folder: Path, **around
         pass
 
 
-def fork(work: object) -> int:
-    """Start a child that calls `work` and leaves; return its process id."""
-    child = os.fork()
-    if child:
-        return child
-    code = 1
-    try:
-        work()
-        code = 0
-    finally:
-        sys.stderr.flush()
-        os._exit(code)
-
-
 def kill_ten_times(folder: Path) -> None:
     """Kill a run ten times at random moments, let it end, and train another one undisturbed."""
     data = DataSettings("digits", limit=80)
@@ -57,18 +41,7 @@ def kill_ten_times(folder: Path) -> None:
     def work(name: str) -> None:
         train(data, settings, folder / name, checkpoint_seconds=0.0)
 
-    started = time.monotonic()
-    assert os.waitpid(fork(lambda: work("whole")), 0)[1] == 0
-    duration = time.monotonic() - started
-    moments = random.Random(0)
-    kills = 0
-    while kills < 10:
-        child = fork(lambda: work("killed"))
-        time.sleep(moments.uniform(0.1, 0.8) * duration)
-        os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert os.waitpid(fork(lambda: work("killed")), 0)[1] == 0
-    print(json.dumps({"kills": kills}))
+    print(json.dumps({"kills": kill_often(work, 10)}))
 
 
 def work_together(textures: Path, cache: Path, folder: Path) -> None:

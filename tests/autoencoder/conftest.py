@@ -1,0 +1,40 @@
+"""Small real pictures and quick settings for autoencoders."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from dltool.autoencoder.data import PictureData
+from dltool.autoencoder.settings import AeSettings
+from dltool.autoencoder.train import AeResult, Surroundings, train_autoencoder
+from dltool.images.read import read_picture
+from dltool.images.write import write_picture
+from dltool.training.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="session")
+def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
+    """Five crops of photos, of three sizes."""
+    folder = tmp_path_factory.mktemp("photos")
+    for index, file in enumerate(sorted((sample_images / "photos").glob("*.jpg"))[:5]):
+        write_picture(folder / f"{file.stem}.png", read_picture(file).pixels[100 : 140 + 7 * (index % 3), 100:148])
+    return folder
+
+
+def events_of(
+    data: Path | str, settings: AeSettings, folder: Path | None = None, limit: int = 0, **around: Any
+) -> list:
+    """Everything that a run yields; with `folder` it is written there."""
+    run = None if folder is None else RunFolder(folder)
+    places = Surroundings(CPU, run, workers=0, **around)
+    return list(train_autoencoder(PictureData(str(data), limit=limit), settings, places))
+
+
+def result_of(events: list[Any]) -> AeResult:
+    """The last event, which is the result."""
+    assert isinstance(events[-1], AeResult)
+    return events[-1]

@@ -1,0 +1,59 @@
+"""Training runs that are killed, and two processes that train together; started as a program by the tests."""
+
+import json
+import os
+import socket
+import sys
+from pathlib import Path
+
+import torch
+
+from dltool.autoencoder.data import PictureData
+from dltool.autoencoder.settings import AeSettings
+from dltool.autoencoder.train import Surroundings, train_autoencoder
+from dltool.training import distributed
+from dltool.training.run_folder import RunFolder
+from tests.forks import fork, kill_often
+
+CPU = torch.device("cpu")
+
+
+def train(data: PictureData, settings: AeSettings, folder: Path) -> None:
+    """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
+    resume = (folder / "config.json").is_file()
+    around = Surroundings(CPU, RunFolder(folder), workers=0, resume=resume, overwrite=True, checkpoint_seconds=0.0)
+    for _ in train_autoencoder(data, settings, around):
+        pass
+
+
+def kill(photos: Path, folder: Path) -> None:
+    """Kill a run over photos, with noise, crops and an average of weights, eight times."""
+    settings = AeSettings(
+        arch="unet", channels=(4, 8), noise="gaussian:0-55/255,mask:0.1", patch_size=16, crops_per_image=4, epochs=4
+    )
+    print(json.dumps({"kills": kill_often(lambda name: train(PictureData(str(photos)), settings, folder / name), 8)}))
+
+
+def work_together(folder: Path) -> None:
+    """Train once in one process and once in two that share every batch."""
+    data = PictureData("digits", limit=101)
+    settings = AeSettings(arch="stacked", noise="gaussian:0.2", batch_size=25, epochs=3)
+    assert os.waitpid(fork(lambda: train(data, settings, folder / "one")), 0)[1] == 0
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def work(rank: int) -> None:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()})
+        with distributed.process_group(CPU):
+            train(data, settings, folder / "two")
+            distributed.barrier()
+
+    children = [fork(lambda rank=rank: work(rank)) for rank in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    {"kill": kill, "together": work_together}[sys.argv[1]](*map(Path, sys.argv[2:]))
