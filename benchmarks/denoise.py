@@ -31,8 +31,8 @@ from scipy.ndimage import convolve
 from dltool.autoencoder.comparison import find_detail
 from dltool.autoencoder.denoise import denoise
 from dltool.autoencoder.denoise_settings import DenoiseSettings, Method
-from dltool.autoencoder.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser, prefers_bf16
-from dltool.device import select_device, set_threads
+from dltool.autoencoder.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
+from dltool.device import has_fast_bf16, select_device, set_threads
 from dltool.images.folder import find_pictures
 from dltool.images.quality import psnr, ssim
 from dltool.images.read import read_picture
@@ -62,7 +62,7 @@ def main() -> None:
     paths = find_pictures(arguments.data)[: arguments.pictures]
     photos = [read_picture(path).pixels.astype(np.float32) / 255 for path in paths]
     models = {
-        ensemble: load_denoiser(arguments.model, device, prefers_bf16(device), ensemble) for ensemble in (False, True)
+        ensemble: load_denoiser(arguments.model, device, has_fast_bf16(device), ensemble) for ensemble in (False, True)
     }
     print(f"{len(photos)} pictures of {arguments.data}, {arguments.threads} threads, {device.type}", flush=True)
     results: dict[str, Any] = {"white": [], "pictures": len(photos), "threads": arguments.threads}

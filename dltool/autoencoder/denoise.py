@@ -1,24 +1,31 @@
-"""Taking the noise out of one picture: what is known of the noise, at which sizes to look for it, tile by tile."""
+"""Taking the noise out of one picture: what is known of the noise, and what the network makes of it, tile by tile."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.autoencoder.denoise_settings import TRAINED_SIGMA, DenoiseSettings, Method, Scales
+from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, Method
 from dltool.autoencoder.denoiser import Denoiser
-from dltool.autoencoder.noise_level import NoiseLevel, halve, noise_level
+from dltool.autoencoder.noise_level import NoiseLevel, color_differences, halve, noise_floor, noise_level
 from dltool.autoencoder.self_supervised import LearnStep, learn_network
 from dltool.autoencoder.tiles import TileDone, restore_in_tiles
+from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
 _LIMIT_RADIUS = 15  # of the square in which the noise that is taken away is measured, in pixels
 _SHARED_NOISE = 2.0  # coarse over fine noise from which neighbouring pixels share it; white noise has 1
-_VISIBLE_NOISE = 14 / 255  # coarse noise below this may as well be texture
+_SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
+_KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
+_KEPT_LEVEL = 0.3  # of a told level: less is not worth the detail that dithering costs
+_COLOR_NOISE = 4 / 255  # in the colour differences at half the size; photos without visible noise stay below
+_DITHER = 2.0, 1.5  # times the noise that was left; times the level that was told
+_DITHER_DRAWS = 2
 
 
 @dataclass(frozen=True)
@@ -28,13 +35,13 @@ class Denoised:
     Attributes:
         pixels: H × W × C of the type and range of the noisy ones; C is 1 for a picture without colours, else 3.
         noise: found in the noisy picture.
-        scales: 0 if the picture was let through, 1 if it was denoised at full size, 2 if at half size first.
+        dither: standard deviation of the white noise that was added, in units of the range [0, 1].
         seconds: of work.
     """
 
     pixels: np.ndarray
     noise: NoiseLevel
-    scales: int
+    dither: float
     seconds: float
 
 
@@ -48,27 +55,30 @@ def denoise(
         denoiser: the trained network; None with the method `self`, which learns one on `device`.
 
     Yields:
-        A LearnStep for every step of learning, a TileDone for every tile, and at last the Denoised picture.
+        A LearnStep for every step of learning, a TileDone for every tile (and again where the picture is worked on
+        once more), and at last the Denoised picture.
     """
     started = time.perf_counter()
     pixels = drop_equal_channels(pixels)
     noise = noise_level(pixels)
-    scales = choose_scales(noise, settings)
-    result = pixels
-    if scales:
+    result, dither = pixels, 0.0
+    if settings.strength > 0 and settings.sigma != 0:
         if settings.method is Method.SELF:
-            for event in _learn(pixels, scales, settings, device):
-                if isinstance(event, Denoiser):
-                    denoiser = event
-                else:
+            restore = None
+            for event in _learn(pixels, noise, settings, device):
+                if isinstance(event, LearnStep):
                     yield event
-        assert denoiser is not None
-        for event in restore_in_tiles(pixels, _restorer(denoiser, scales, settings), settings.tile, _OVERLAP):
-            if isinstance(event, TileDone):
-                yield event
-            else:
-                result = event
-    yield Denoised(result, noise, scales, time.perf_counter() - started)
+                else:
+                    restore = event
+        else:
+            restore = denoiser
+        assert restore is not None
+        result = yield from _apply(pixels, restore, settings)
+        if settings.method is Method.NETWORK and settings.dither is Dither.AUTO:
+            dither = choose_dither(pixels, result, settings)
+        if dither > 0:
+            result = yield from _apply(pixels, dithered(restore, dither, settings.seed), settings)
+    yield Denoised(result, noise, dither, time.perf_counter() - started)
 
 
 def drop_equal_channels(pixels: np.ndarray) -> np.ndarray:
@@ -78,53 +88,62 @@ def drop_equal_channels(pixels: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(pixels[..., :1] if is_grey else pixels)
 
 
-def choose_scales(noise: NoiseLevel, settings: DenoiseSettings) -> int:
-    """How many sizes to denoise a picture at: 0 where nothing is to be done, 1, or 2.
+def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSettings) -> float:
+    """White noise to add to a picture, H × W × C, so that the network takes its noise for noise; 0 for none.
 
-    Neighbouring pixels of a camera's picture share their noise: colours are interpolated from a mosaic, then
-    compressed. A network that has learnt to remove white noise takes most of that for texture; in the picture at half
-    its size it is nearly white. The same goes for noise that is stronger than what it learnt: halving halves it.
+    A camera's noise is not white: colours are interpolated from a mosaic, then compressed. What a network cannot tell
+    from texture it leaves, above all in the luminance. White noise of a level above it drowns it, and is removed with
+    it. The price is fine detail, so it is paid only where noise was left for certain: a level was told, or there is
+    noise in the colour differences, in which photos have next to no texture.
     """
-    if settings.strength == 0 or settings.sigma == 0:
-        return 0
-    if settings.scales is not Scales.AUTO:
-        return int(settings.scales.value)
-    if settings.sigma is not None and settings.sigma > TRAINED_SIGMA:
-        return 2
-    return 2 if noise.coarse > max(_VISIBLE_NOISE, _SHARED_NOISE * noise.fine) else 1
+    if noise_floor(restored) < _KEPT_NOISE * noise_floor(noisy):
+        return 0.0
+    told = settings.sigma
+    if told is not None:
+        left = 2 * noise_floor(halve_to_range(restored))
+        return _DITHER[1] * told / 255 if left > _KEPT_LEVEL * told / 255 else 0.0
+    if noisy.shape[2] == 1:
+        return 0.0
+    half = color_differences(halve_to_range(noisy))
+    if 2 * noise_floor(half) < _COLOR_NOISE:
+        return 0.0
+    left = 2 * noise_floor(halve_to_range(restored))
+    return _DITHER[0] * min(left, 4 * noise_floor(halve(half)))
 
 
-def _learn(
-    pixels: np.ndarray, scales: int, settings: DenoiseSettings, device: torch.device
-) -> Iterator[LearnStep | Denoiser]:
-    """Learn a network for the picture; where neighbours share their noise, from the picture at half its size."""
-    image = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
-    image = halve(image) if scales == 2 and min(image.shape[:2]) > 1 else image
-    for event in learn_network(image, settings.steps, settings.seed, device, settings.time):
-        if isinstance(event, LearnStep):
-            yield event
-        else:
-            yield Denoiser(event, image.shape[2], device, ensemble=settings.ensemble)
+def halve_to_range(pixels: np.ndarray) -> np.ndarray:
+    """Half the size of H × W × C uint8 or uint16 pixels, as float32 in [0, 1]."""
+    return halve(pixels) / np.float32(np.iinfo(pixels.dtype).max)
 
 
-def _restorer(denoiser: Denoiser, scales: int, settings: DenoiseSettings) -> Callable[[Tensor], Tensor]:
-    def restore(noisy: Tensor) -> Tensor:
-        image = _restore_coarse(noisy, denoiser) if scales == 2 else noisy
-        taken = noisy - denoiser(image)
+def dithered(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
+    """The mean of what `restore` makes of a picture with white noise added, drawn anew each time, from `seed`."""
+    random = new_generator(seed, "dither")
+
+    def mean(image: Tensor) -> Tensor:
+        noisy = (image + sigma * torch.randn(image.shape, generator=random) for _ in range(_DITHER_DRAWS))
+        return sum(restore(each) for each in noisy) / _DITHER_DRAWS
+
+    return mean
+
+
+def _apply(
+    pixels: np.ndarray, restore: Callable[[Tensor], Tensor], settings: DenoiseSettings
+) -> Generator[TileDone, None, np.ndarray]:
+    """Restore a picture tile by tile, as far as the settings want it; returns the result."""
+
+    def wanted(noisy: Tensor) -> Tensor:
+        taken = noisy - restore(noisy)
         if settings.sigma is not None:
             taken = limit_energy(taken, settings.sigma / 255)
         return noisy - settings.strength * taken
 
-    return restore
-
-
-def _restore_coarse(noisy: Tensor, denoiser: Denoiser) -> Tensor:
-    """Take away the noise that is still there at half the size; finer noise and details stay as they are."""
-    height, width = noisy.shape[-2:]
-    even = F.pad(noisy, (0, width % 2, 0, height % 2), mode="replicate")
-    coarse = F.avg_pool2d(even, 2)
-    taken = F.interpolate(coarse - denoiser(coarse), scale_factor=2, mode="bilinear", align_corners=False)
-    return noisy - taken[..., :height, :width]
+    for event in restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP):
+        if isinstance(event, TileDone):
+            yield event
+        else:
+            return event
+    raise AssertionError("the last event is the picture")
 
 
 def limit_energy(taken: Tensor, sigma: float) -> Tensor:
@@ -136,3 +155,40 @@ def limit_energy(taken: Tensor, sigma: float) -> Tensor:
     side = 2 * _LIMIT_RADIUS + 1
     around = F.avg_pool2d(energy, side, stride=1, padding=_LIMIT_RADIUS, count_include_pad=False)
     return taken * (sigma / around.sqrt().clamp(min=1e-12)).clamp(max=1)
+
+
+def _learn(
+    pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, device: torch.device
+) -> Iterator[LearnStep | Callable[[Tensor], Tensor]]:
+    """Learn a network for the picture, and yield at last what restores its tiles.
+
+    Where neighbouring pixels share their noise it cannot be told from the picture by comparing them; in the picture at
+    half its size it is nearly white. There the network is learnt, and applied first.
+    """
+    image = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
+    coarse = shares_noise(noise) and min(image.shape[:2]) > 1
+    image = halve(image) if coarse else image
+    for event in learn_network(image, settings.steps, settings.seed, device, settings.time):
+        if isinstance(event, LearnStep):
+            yield event
+        else:
+            denoiser = Denoiser(event, image.shape[2], device, ensemble=settings.ensemble)
+            yield partial(_restore_twice, denoiser) if coarse else denoiser
+
+
+def _restore_twice(denoiser: Denoiser, noisy: Tensor) -> Tensor:
+    return denoiser(restore_coarse(noisy, denoiser))
+
+
+def shares_noise(noise: NoiseLevel) -> bool:
+    """Whether neighbouring pixels share the picture's noise, as far as its levels at two sizes tell."""
+    return noise.coarse > max(_SHARED_LEVEL, _SHARED_NOISE * noise.fine)
+
+
+def restore_coarse(noisy: Tensor, restore: Callable[[Tensor], Tensor]) -> Tensor:
+    """Take away the noise that is still there at half the size; finer noise and details stay as they are."""
+    height, width = noisy.shape[-2:]
+    even = F.pad(noisy, (0, width % 2, 0, height % 2), mode="replicate")
+    coarse = F.avg_pool2d(even, 2)
+    taken = F.interpolate(coarse - restore(coarse), scale_factor=2, mode="bilinear", align_corners=False)
+    return noisy - taken[..., :height, :width]

@@ -6,7 +6,6 @@ from enum import StrEnum
 from dltool.errors import SettingsError
 
 MIN_TILE = 128
-TRAINED_SIGMA = 55.0  # the shipped denoiser has seen white noise up to this level, in 0..255 units
 
 
 class Method(StrEnum):
@@ -16,12 +15,11 @@ class Method(StrEnum):
     SELF = "self"
 
 
-class Scales(StrEnum):
-    """At which sizes noise is looked for: where it was found, at full size, or at half size and then at full size."""
+class Dither(StrEnum):
+    """Whether white noise is added to noise that the network takes for texture: where it left such, or never."""
 
     AUTO = "auto"
-    FULL = "1"
-    BOTH = "2"
+    OFF = "off"
 
 
 @dataclass(frozen=True)
@@ -32,18 +30,18 @@ class DenoiseSettings:
         method: a trained network, or Zero-Shot Noise2Noise on the picture itself.
         sigma: standard deviation of the noise in units of 0..255; None where it is not known.
         strength: how much of the difference to the restored picture is applied, from 0 to 1.
-        scales: at which sizes noise is looked for.
+        dither: see `Dither`; with a trained network only.
         ensemble: average over eight flips and turns.
         tile: longest side in pixels of what the network sees at once.
         steps: of learning, with method self.
         time: most seconds of learning a picture, with method self; the result then depends on the machine.
-        seed: of the random numbers of learning.
+        seed: of the random numbers of learning and of dithering.
     """
 
     method: Method = Method.NETWORK
     sigma: float | None = None
     strength: float = 1.0
-    scales: Scales = Scales.AUTO
+    dither: Dither = Dither.AUTO
     ensemble: bool = False
     tile: int = 512
     steps: int = 1500

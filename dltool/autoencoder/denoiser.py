@@ -7,7 +7,6 @@ import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
-from dltool.device import has_fast_bf16
 from dltool.errors import ModelError
 
 # The model that `ae denoise` uses unless told otherwise.
@@ -62,11 +61,6 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
             f"{path}: a '{trained.arch}' sees pictures of {width} x {height} pixels only; denoising needs a 'unet'"
         )
     return Denoiser(trained.module, trained.channels, device, bf16, ensemble)
-
-
-def prefers_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 is what `--precision auto` means: on GPUs that compute in it."""
-    return device.type == "cuda" and has_fast_bf16(device)
 
 
 def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

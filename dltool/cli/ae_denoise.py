@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Method, Scales
+from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Dither, Method
 from dltool.cli import options
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
@@ -50,9 +50,9 @@ def command(
     strength: Annotated[
         float, typer.Option(min=0, max=1, help="Between the noisy picture, 0, and the restored one, 1.")
     ] = _DEFAULTS.strength,
-    scales: Annotated[
-        Scales, typer.Option(help="Sizes to denoise at; 2: half size first, for noise in coarse grains.")
-    ] = Scales.AUTO,
+    dither: Annotated[
+        Dither, typer.Option(help="Drown in white noise what noise the network took for texture; off: never.")
+    ] = Dither.AUTO,
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over eight flips and turns: better, 8 times slower.")
     ] = False,
@@ -105,9 +105,9 @@ def command(
     """Take the noise out of photos, whatever its strength; size, bits per channel and transparency are kept."""
     console = Console("ae denoise", as_json, quiet)
     settings = DenoiseSettings(
-        method, sigma, strength, scales, ensemble, tile, steps, options.parse_seconds(time, "--time"), seed
+        method, sigma, strength, dither, ensemble, tile, steps, options.parse_seconds(time, "--time"), seed
     )
-    for name in ("steps", "time") if method is Method.NETWORK else ("model", "precision"):
+    for name in ("steps", "time") if method is Method.NETWORK else ("model", "precision", "dither"):
         if options.was_given(context, name):
             raise SettingsError(f"--{name}: has no effect with --method {method.value}")
     if reference is not None and not reference.exists():
@@ -150,9 +150,10 @@ def command(
 def _load(
     model: Path | None, device: "torch.device", precision: Precision, ensemble: bool, reported: dict[str, Any]
 ) -> "Denoiser":
-    from dltool.autoencoder.denoiser import SHIPPED_DENOISER, load_denoiser, prefers_bf16
+    from dltool.autoencoder.denoiser import SHIPPED_DENOISER, load_denoiser
+    from dltool.device import has_fast_bf16
 
-    bf16 = prefers_bf16(device) if precision is Precision.AUTO else precision is Precision.BF16
+    bf16 = has_fast_bf16(device) if precision is Precision.AUTO else precision is Precision.BF16
     reported["precision"] = "bf16" if bf16 else "fp32"
     return load_denoiser(SHIPPED_DENOISER if model is None else model, device, bf16, ensemble)
 
@@ -193,9 +194,11 @@ def _done_item(event: "FileDone") -> dict[str, Any]:
         "bits": event.bits,
         "seconds": round(event.result.seconds, 3),
         "noise": found,
-        "scales": event.result.scales,
+        "dither": round(255 * event.result.dither, 2),
     }
-    notes = [f"noise level {max(found.values()) if event.result.scales == 2 else found['sigma']:.1f}"]
+    notes = [f"noise level {found['sigma']:.1f}"]
+    if event.result.dither:
+        notes = [f"noise level {found['coarse_sigma']:.1f} in coarse grains, dithered"]
     if event.before is not None and event.after is not None:
         item["psnr"] = {"before": event.before.psnr, "after": event.after.psnr}
         item["ssim"] = {"before": event.before.ssim, "after": event.after.ssim}

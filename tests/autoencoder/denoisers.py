@@ -30,7 +30,8 @@ def smooth_denoiser(in_channels: int = 3, ensemble: bool = False) -> Denoiser:
 def save_smoother(path: Path, in_channels: int = 3) -> Path:
     """Write a model file as `dltool ae train --arch unet` does, whose network takes means of 3 × 3 pixels.
 
-    One level without blocks: the head spreads each channel over itself, the tail takes what differs from the mean.
+    One level without blocks, whose features are those of the head twice: the head gives half of each channel, the tail
+    takes what differs from the mean.
     """
     arguments = {"in_channels": in_channels, "channels": [in_channels], "blocks": 0}
     network = create_autoencoder("unet", **arguments)
@@ -38,7 +39,7 @@ def save_smoother(path: Path, in_channels: int = 3) -> Path:
         for weight in network.parameters():
             weight.zero_()
         for channel in range(in_channels):
-            network.head.weight[channel, channel, 1, 1] = 1
+            network.head.weight[channel, channel, 1, 1] = 0.5
             network.tail.weight[channel, channel] = -1 / 9
             network.tail.weight[channel, channel, 1, 1] += 1
     save_model(path, ModelFile("ae", "unet", arguments, dict(network.state_dict())))

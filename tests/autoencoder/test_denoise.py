@@ -9,12 +9,14 @@ from torch import Tensor, nn
 
 from dltool.autoencoder.denoise import (
     Denoised,
-    choose_scales,
+    choose_dither,
     denoise,
     drop_equal_channels,
     limit_energy,
+    restore_coarse,
+    shares_noise,
 )
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Scales
+from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither
 from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
 from dltool.autoencoder.measure import measure_quality
 from dltool.autoencoder.networks import create_autoencoder
@@ -38,7 +40,7 @@ def _run(pixels: np.ndarray, denoiser: Denoiser, **settings: object) -> Denoised
 def test_noise_goes_and_its_level_is_told(clean: np.ndarray):
     noisy = noisy_pixels(clean, 40)
     result = _run(noisy, smooth_denoiser())
-    assert (result.pixels.shape, result.pixels.dtype, result.scales) == (clean.shape, np.uint8, 1)
+    assert (result.pixels.shape, result.pixels.dtype, result.dither) == (clean.shape, np.uint8, 0)
     assert 255 * result.noise.fine == pytest.approx(40, rel=0.15)
     assert measure_quality(result.pixels, clean).psnr > measure_quality(noisy, clean).psnr + 5
 
@@ -48,9 +50,7 @@ def test_strength_goes_from_the_noisy_to_the_restored_picture(clean: np.ndarray)
     full = _run(noisy, smooth_denoiser()).pixels.astype(float)
     half = _run(noisy, smooth_denoiser(), strength=0.5).pixels
     np.testing.assert_allclose(half, (full + noisy) / 2, atol=1.01)
-    none = _run(noisy, smooth_denoiser(), strength=0)
-    np.testing.assert_array_equal(none.pixels, noisy)
-    assert none.scales == 0
+    np.testing.assert_array_equal(_run(noisy, smooth_denoiser(), strength=0).pixels, noisy)
 
 
 def test_a_told_level_is_the_most_that_is_taken_away(clean: np.ndarray):
@@ -75,32 +75,61 @@ def test_limiting_scales_by_the_energy_around_a_pixel():
     assert torch.equal(limit_energy(taken, 0.3), taken)
 
 
-@pytest.mark.parametrize(
-    ("fine", "coarse", "settings", "scales"),
-    [
-        (25, 27, {}, 1),
-        (1, 8, {}, 1),  # a clean photo with texture
-        (6, 18, {}, 2),
-        (6, 18, {"scales": Scales.FULL}, 1),
-        (25, 25, {"scales": Scales.BOTH}, 2),
-        (70, 70, {}, 1),
-        (70, 70, {"sigma": 70}, 2),
-        (25, 25, {"sigma": 25}, 1),
-        (25, 25, {"sigma": 0}, 0),
-        (25, 25, {"strength": 0}, 0),
-    ],
-)
-def test_sizes_to_denoise_at(fine: float, coarse: float, settings: dict[str, object], scales: int):
-    assert choose_scales(NoiseLevel(fine / 255, coarse / 255), DenoiseSettings(**settings)) == scales
+@pytest.mark.parametrize(("fine", "coarse", "shared"), [(25, 27, False), (1, 8, False), (6, 18, True), (40, 45, False)])
+def test_noise_is_shared_where_half_the_size_shows_more_of_it(fine: float, coarse: float, shared: bool):
+    assert shares_noise(NoiseLevel(fine / 255, coarse / 255)) == shared
 
 
-def test_half_size_first_takes_coarse_noise_that_full_size_leaves():
+def test_coarse_noise_goes_at_half_the_size():
+    coarse = torch.randn(1, 3, 24, 25, generator=torch.Generator().manual_seed(0))
+    noisy = coarse.repeat_interleave(2, 2).repeat_interleave(2, 3)[..., :-1]
+    left = restore_coarse(noisy, torch.zeros_like)
+    assert left.shape == noisy.shape
+    assert float(left.std()) < 0.7 * float(noisy.std())
+    torch.testing.assert_close(restore_coarse(noisy, lambda image: image), noisy)
+
+
+class _WhiteOnly(nn.Module):
+    """Takes away what a pixel differs from the mean of its neighbours, but for noise that they share."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        around = nn.functional.avg_pool2d(nn.functional.pad(images, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        rough = (images - images.roll(1, -1)).std() > 0.12
+        return around if rough else images
+
+
+def _grainy(colour: bool, side: int = 160) -> np.ndarray:
+    """A picture of noise in grains of two pixels on a slope, each colour its own, or all the same."""
     rng = np.random.default_rng(0)
-    coarse = np.kron(rng.normal(0, 40, (48, 48, 3)), np.ones((2, 2, 1)))
-    noisy = (128 + coarse).round().clip(0, 255).astype(np.uint8)
-    left = {scales: _run(noisy, smooth_denoiser(), scales=scales).pixels.std() for scales in (Scales.FULL, Scales.BOTH)}
-    assert left[Scales.BOTH] < 0.75 * left[Scales.FULL]
-    assert _run(noisy, smooth_denoiser()).scales == 2
+    grains = rng.normal(0, 20, (side // 2, side // 2, 3 if colour else 1))
+    noise = np.kron(grains, np.ones((2, 2, 1))) + rng.normal(0, 4, (side, side, grains.shape[2]))
+    return (np.linspace(90, 150, side)[:, None, None] + noise + np.zeros(3)).round().clip(0, 255).astype(np.uint8)
+
+
+def test_noise_that_a_network_leaves_is_drowned_in_white_noise():
+    slope = np.broadcast_to(np.linspace(90, 150, 160)[:, None, None], (160, 160, 3)).round().astype(np.uint8)
+    denoiser = Denoiser(_WhiteOnly(), 3, CPU)
+    off = _run(_grainy(True), denoiser, dither=Dither.OFF)
+    auto = _run(_grainy(True), denoiser)
+    assert off.dither == 0
+    assert 10 < 255 * auto.dither < 80
+    assert measure_quality(auto.pixels, slope).psnr > measure_quality(off.pixels, slope).psnr + 3
+    np.testing.assert_array_equal(auto.pixels, _run(_grainy(True), denoiser).pixels)
+    assert (auto.pixels != _run(_grainy(True), denoiser, seed=1).pixels).any()
+
+
+def test_grey_grain_may_be_texture_and_is_left_unless_a_level_is_told():
+    denoiser = Denoiser(_WhiteOnly(), 3, CPU)
+    assert _run(_grainy(False), denoiser).dither == 0
+    assert 255 * _run(_grainy(False), denoiser, sigma=20).dither == pytest.approx(30)
+    assert _run(_grainy(False), denoiser, sigma=200).dither == 0
+
+
+def test_neither_noise_that_went_nor_a_clean_photo_is_dithered(clean: np.ndarray):
+    large = np.tile(clean, (2, 2, 1))
+    noisy = noisy_pixels(large, 30)
+    assert choose_dither(noisy, large, DenoiseSettings()) == 0
+    assert choose_dither(large, large, DenoiseSettings()) == 0
 
 
 @pytest.mark.parametrize("in_channels", [1, 3])
@@ -130,22 +159,20 @@ def test_sixteen_bits_keep_what_eight_would_round_away():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (5, 4000, 3), (2, 3, 3), (200, 1, 3)])
-@pytest.mark.parametrize("scales", [Scales.FULL, Scales.BOTH])
-def test_any_shape_comes_back_in_its_size(shape: tuple[int, ...], scales: Scales):
+def test_any_shape_comes_back_in_its_size(shape: tuple[int, ...]):
     torch.manual_seed(0)
     network = create_autoencoder("unet", in_channels=3, channels=[4, 8, 8])
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     for ensemble in (False, True):
-        result = _run(pixels, Denoiser(network, 3, CPU, ensemble=ensemble), scales=scales, tile=128)
+        result = _run(pixels, Denoiser(network, 3, CPU, ensemble=ensemble), tile=128)
         assert result.pixels.shape[:2] == shape[:2]
 
 
 def test_tiles_change_nothing(clean: np.ndarray, sample_images: Path):
     large = noisy_pixels(np.tile(clean, (2, 3, 1)), 20)
-    for settings in ({}, {"scales": Scales.BOTH}):
-        whole = _run(large, smooth_denoiser(), **settings).pixels.astype(int)
-        tiled = _run(large, smooth_denoiser(), tile=128, **settings).pixels
-        assert np.abs(whole - tiled).max() <= 1
+    whole = _run(large, smooth_denoiser()).pixels.astype(int)
+    tiled = _run(large, smooth_denoiser(), tile=128).pixels
+    assert np.abs(whole - tiled).max() <= 1
 
 
 def test_the_ensemble_averages_eight_turned_answers(clean: np.ndarray):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dltool.autoencoder.noise_level import estimate_sigma, halve, noise_level
+from dltool.autoencoder.noise_level import color_differences, estimate_sigma, halve, noise_floor, noise_level
 
 
 @pytest.fixture(scope="module")
@@ -64,3 +64,20 @@ def test_scikit_image_finds_the_same(photo: np.ndarray, sigma: float):
     noisy = _add(photo, sigma)
     theirs = restoration.estimate_sigma(noisy, channel_axis=-1, average_sigmas=True)
     assert estimate_sigma(noisy) == pytest.approx(theirs, rel=0.03)
+
+
+def test_the_floor_is_that_of_the_quietest_parts():
+    rng = np.random.default_rng(0)
+    image = 0.5 + rng.normal(0, 0.1, (320, 320, 1))
+    image[:, :100] += rng.normal(0, 0.3, (320, 100, 1))
+    assert noise_floor(image) == pytest.approx(0.1, rel=0.1)
+    image[:120] = 0.5 + rng.normal(0, 0.02, (120, 320, 1))
+    assert noise_floor(image) == pytest.approx(0.02, rel=0.1)
+    assert noise_floor(np.full((100, 100, 3), 200, np.uint8)) == 0
+    assert noise_floor(np.zeros((20, 400, 1))) == 0
+
+
+def test_colour_differences_hold_noise_but_no_grey_texture(photo: np.ndarray):
+    grey = np.repeat(photo[..., :1], 3, axis=2)
+    assert noise_floor(color_differences(grey)) == 0
+    assert noise_floor(color_differences(_add(grey, 20))) == pytest.approx(20 / 255, rel=0.1)

@@ -42,7 +42,7 @@ def test_one_photo_its_figures_and_the_page_of_before_and_after(
     assert document["settings"]["strength"] == 1.0
     assert document["counts"] == {"done": 1, "skipped": 0, "failed": 0}
     (item,) = document["items"]
-    assert (item["size"], item["bits"], item["scales"], item["status"]) == ([96, 96], 8, 1, "done")
+    assert (item["size"], item["bits"], item["dither"], item["status"]) == ([96, 96], 8, 0, "done")
     assert item["noise"]["sigma"] == pytest.approx(30, rel=0.15)
     assert item["psnr"]["after"] > item["psnr"]["before"] + 5
     assert item["ssim"]["after"] > item["ssim"]["before"] + 0.1
@@ -194,7 +194,7 @@ def test_a_picture_that_its_kind_of_file_cannot_hold_fails_alone(tmp_path: Path,
 
 
 def test_method_self_needs_no_model_and_repeats_itself(tmp_path: Path, noisy: Path):
-    words = ["ae", "denoise", noisy, "--method", "self", "--steps", 8, "--threads", 1]
+    words = ["ae", "denoise", noisy, "--method", "self", "--steps", 3, "--threads", 1]
     for name in ("a.png", "b.png"):
         assert run_inside(*words, "-o", tmp_path / name).exit_code == 0
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
