@@ -110,7 +110,7 @@ class AeSettings:
             if value is not None and not 0 <= value < float("inf"):
                 raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
         if self.channels is not None and (not self.channels or min(self.channels) < 1):
-            raise SettingsError(f"--channels {self.channels}: numbers of at least 1 are needed, such as 24,48,96")
+            raise SettingsError(f"--channels {self.channels}: numbers of at least 1 are needed, such as 32,64,96,128")
         if self.arch is Arch.UNET and self.loss is Loss.BCE:
             raise SettingsError("--loss bce: the output of --arch unet is not bounded to [0, 1]; use mse or l1")
         if self.arch is Arch.UNET and self.noise == "none":
@@ -123,7 +123,7 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
     Arch.CONV: _TINY,
     Arch.UNET: {
         **{"loss": Loss.L1, "epochs": 100, "batch_size": 16, "lr": 2e-3, "optimizer": Optimizer.MUON, "ema": 5000.0},
-        **{"channels": (24, 48, 96), "blocks": 1},
+        **{"channels": (32, 64, 96, 128), "blocks": 1},
     },
 }
 _OF_UNET = ("channels", "blocks", "patch_size", "crops_per_image")

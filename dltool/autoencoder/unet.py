@@ -24,24 +24,24 @@ class DenoisingUNet(nn.Module):
     """Estimates the noise in N × C × H × W pictures and takes it away; blind to the noise level.
 
     There is no bias anywhere, so the network is homogeneous, f(a·x) = a·f(x) for a > 0, and works at noise levels
-    between and beyond those it learnt (Mohan et al. 2020). The layout is DRUNet's (Zhang et al. 2021): residual
-    blocks, strided 2 × 2 convolutions down, transposed ones up, sums over the skips.
+    between and beyond those it learnt (Mohan et al. 2020). As in DRUNet (Zhang et al. 2021) there are residual blocks,
+    strided 2 × 2 convolutions down, transposed ones up and sums over the skips; unlike there the skips leave after a
+    level's blocks and join before those on the way up, so that fine features pass through all of their level's.
     """
 
-    def __init__(self, in_channels: int = 3, channels: Sequence[int] = (24, 48, 96), blocks: int = 1) -> None:
+    def __init__(self, in_channels: int = 3, channels: Sequence[int] = (32, 64, 96, 128), blocks: int = 1) -> None:
         """`channels` of the levels from fine to coarse, `blocks` residual blocks on each way through a level."""
         super().__init__()
         self.in_channels = in_channels
         self.stride = 2 ** (len(channels) - 1)
         self.head = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
-        self.down = nn.ModuleList()
-        self.up = nn.ModuleList()
-        for fine, coarse in pairwise(channels):
-            ways_down = nn.Sequential(*_blocks(fine, blocks), nn.Conv2d(fine, coarse, 2, 2, bias=False))
-            ways_up = nn.Sequential(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False), *_blocks(fine, blocks))
-            self.down.append(ways_down)
-            self.up.insert(0, ways_up)
-        self.body = nn.Sequential(*_blocks(channels[-1], blocks))
+        self.encoder = nn.ModuleList(_blocks(width, blocks) for width in channels[:-1])
+        self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2, bias=False) for fine, coarse in pairwise(channels))
+        self.body = _blocks(channels[-1], blocks)
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in reversed(list(pairwise(channels)))
+        )
+        self.decoder = nn.ModuleList(_blocks(width, blocks) for width in reversed(channels[:-1]))
         self.tail = nn.Conv2d(channels[0], in_channels, 3, padding=1, bias=False)
         self._initialize()
 
@@ -57,14 +57,15 @@ class DenoisingUNet(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         height, width = images.shape[-2:]
         padded = pad_to_multiple(images, self.stride)
-        features = self.head(padded)
+        features = shallow = self.head(padded)
         skips = []
-        for level in self.down:
-            skips.append(features)
-            features = level(features)
+        for blocks, down in zip(self.encoder, self.down, strict=True):
+            skips.append(blocks(features))
+            features = down(skips[-1])
         features = self.body(features)
-        for level, skip in zip(self.up, reversed(skips), strict=True):
-            features = level(features) + skip
+        for up, blocks, skip in zip(self.up, self.decoder, reversed(skips), strict=True):
+            features = blocks(up(features) + skip)
+        features = features + shallow
         return (padded - self.tail(features))[..., :height, :width]
 
 
@@ -80,5 +81,5 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
     return images
 
 
-def _blocks(channels: int, count: int) -> list[nn.Module]:
-    return [ResidualBlock(channels) for _ in range(count)]
+def _blocks(channels: int, count: int) -> nn.Sequential:
+    return nn.Sequential(*(ResidualBlock(channels) for _ in range(count)))

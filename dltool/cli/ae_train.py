@@ -73,7 +73,7 @@ def command(
         typer.Option(
             metavar="N,N,…",
             help="Channels of unet's levels, from fine to coarse.",
-            show_default="24,48,96",
+            show_default="32,64,96,128",
             rich_help_panel=_NETWORK,
         ),
     ] = None,
@@ -204,7 +204,7 @@ def _numbers(text: str | None, name: str) -> tuple[int, ...] | None:
     try:
         return tuple(int(part) for part in text.split(","))
     except ValueError:
-        raise SettingsError(f"{name} {text}: whole numbers with commas between are needed, such as 24,48,96") from None
+        raise SettingsError(f"{name} {text}: numbers with commas between are needed, such as 32,64,96,128") from None
 
 
 def _stored(where: _Where, settings: AeSettings, data_values: dict[str, Any]) -> tuple[AeSettings, dict[str, Any]]:
