@@ -1,6 +1,7 @@
 """Sheets that show what an autoencoder makes of pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -54,13 +55,17 @@ def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.n
     tiny = all(max(result.original.shape[1:]) <= _TINY for result in results)
     tiles = []
     for result in results:
-        tiles.append(Tile(as_pixels(result.original), result.path.name))
+        tiles.append(Tile(as_pixels(result.original), _name(result.path)))
         if noisy:
             tiles.append(Tile(as_pixels(result.input), "with noise"))
         tiles.append(Tile(as_pixels(result.output), f"{result.psnr:.1f} dB"))
     group = 3 if noisy else 2
     groups = min(len(results), 4 if tiny else 2 if len(results) > 3 else 1)
     return contact_sheet(tiles, group * groups, 96 if tiny else 256)
+
+
+def _name(path: Path) -> str:
+    return path.name if path.suffix else str(path)
 
 
 def enlarge(image: Tensor) -> np.ndarray:

@@ -98,3 +98,15 @@ def test_a_network_without_a_code_has_no_latents(digits: Path, tmp_path: Path) -
     for option in (("--latents", tmp_path / "codes.npy"), ("--interpolate", digits / "0.png", digits / "1.png")):
         again = run_inside("ae", "reconstruct", tmp_path / "run", digits / "0.png", "-o", tmp_path / "b.png", *option)
         refused(again, 2, option[0], "unet")
+
+
+def test_a_set_by_name_and_the_way_between_two_of_its_pictures(model: Path, tmp_path: Path) -> None:
+    between = ("--interpolate", "digits/0", "digits/3", "--latents", tmp_path / "codes.npy")
+    words = ("-o", tmp_path / "digits.png", "--limit", 12, *between, *PLACE, "--json")
+    result = run_inside("ae", "reconstruct", model, "digits", *words)
+    assert result.exit_code == 0, result.output
+    items = json.loads(result.stdout)["items"]
+    assert [item["input"] for item in items[:2]] == ["digits/0", "digits/1"] and len(items) == 12
+    pixels = torch.from_numpy(np.rint(load_digits().images[:12] * (255 / 16))).float().unsqueeze(1) / 255
+    assert np.allclose(np.load(tmp_path / "codes.npy"), load_autoencoder(model).module.encode(pixels), atol=1e-4)
+    assert len(read_frames(tmp_path / "digits.gif")[0]) == 46
