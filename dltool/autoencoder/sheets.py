@@ -40,14 +40,12 @@ def restoration_sheet(rows: dict[str, Tensor], title: str) -> np.ndarray:
     decibels = {name: psnr(images, clean) for name, images in rows.items()}
     tiny = max(clean.shape[2:]) <= _TINY
     order = [(n, i) for n in names for i in range(count)] if tiny else [(n, i) for i in range(count) for n in names]
-    tiles = [Tile(as_pixels(rows[n][i]), _label(n, float(decibels[n][i]), tiny)) for n, i in order]
+    tiles = [Tile(as_pixels(rows[n][i]), _label(n, float(decibels[n][i]))) for n, i in order]
     return contact_sheet(tiles, count if tiny else len(names), 96 if tiny else 256, title)
 
 
-def _label(name: str, decibel: float, tiny: bool) -> str:
-    if decibel == float("inf"):
-        return name
-    return f"{name} {decibel:.1f} dB" if not tiny else f"{name} {decibel:.1f}"
+def _label(name: str, decibel: float) -> str:
+    return name if decibel == float("inf") else f"{name} {decibel:.1f} dB"
 
 
 def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.ndarray:
