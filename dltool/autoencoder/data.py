@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.data.builtin import BUILTIN, load_builtin
+from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked
 from dltool.data.folders import split_folders
 from dltool.data.pixels import default_budget
@@ -113,7 +113,7 @@ def load_pictures(data: PictureData, workers: int, budget: int | None = None) ->
     """
     unreadable: list[str] = []
     notes: list[str] = []
-    if data.source in BUILTIN and not Path(data.source).is_dir():
+    if is_builtin(data.source):
         built = load_builtin(data.source, data.root, data.download)
         splits = {name: _from_arrays(split) for name, split in built.splits.items() if isinstance(split, ArraySplit)}
         name = data.source

@@ -122,12 +122,13 @@ def command(
 
 def _named_set(images: list[Path], root: Path, limit: int) -> "dict[Path, np.ndarray]":
     """The pictures of the built-in set that is named instead of files; empty if none is."""
-    if len(images) > 1 or images[0].exists():
+    from dltool.data.builtin import is_builtin
+
+    if len(images) > 1 or not is_builtin(str(images[0])):
         return {}
     from dltool.autoencoder.reconstruct import named_pictures
-    from dltool.data.builtin import BUILTIN
 
-    return named_pictures(str(images[0]), root, limit) if str(images[0]) in BUILTIN else {}
+    return named_pictures(str(images[0]), root, limit)
 
 
 def _read(named: "dict[Path, np.ndarray]", path: Path) -> "np.ndarray":
