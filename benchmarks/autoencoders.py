@@ -4,8 +4,8 @@
 
 DATA is the folder with MNIST/raw/*.gz. Every seed trains a network twice for 20 epochs with the defaults: on clean
 pictures, and with `--noise gaussian:0.5`. "noisy -> clean" is the squared error to the clean test pictures when the
-network is fed the same noisy ones (sigma 0.5, not clipped). `--single` trains on clean pictures alone. Rows that FILE
-already holds are kept, so that seeds can be run one by one.
+network is fed the same noisy ones (sigma 0.5, not clipped). Rows that FILE already holds are kept, so that runs can be
+made one by one (`--noise none` trains on clean pictures alone).
 """
 
 import argparse
@@ -70,7 +70,7 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--arch", nargs="+", default=["stacked", "conv"])
-    parser.add_argument("--single", action="store_true")
+    parser.add_argument("--noise", nargs="+", default=["none", NOISE], choices=["none", NOISE])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
@@ -78,7 +78,7 @@ def main() -> None:
     rows = json.loads(options.json.read_text()) if options.json and options.json.is_file() else []
     for seed in options.seeds:
         for arch in options.arch:
-            for noise in ("none",) if options.single else ("none", NOISE):
+            for noise in options.noise:
                 row = train(options.data, arch, noise, seed)
                 print(f"{arch} {noise} seed {seed}: {row['mse']:.5f}, {row['seconds']:.1f} s", flush=True)
                 rows = [old for old in rows if [old[k] for k in ("arch", "noise", "seed")] != [arch, noise, seed]]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.data.builtin import BUILTIN, load_builtin
+from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked
 from dltool.data.folders import split_folders
 from dltool.data.pixels import default_budget
@@ -113,7 +113,7 @@ def load_pictures(data: PictureData, workers: int, budget: int | None = None) ->
     """
     unreadable: list[str] = []
     notes: list[str] = []
-    if data.source in BUILTIN and not Path(data.source).is_dir():
+    if is_builtin(data.source):
         built = load_builtin(data.source, data.root, data.download)
         splits = {name: _from_arrays(split) for name, split in built.splits.items() if isinstance(split, ArraySplit)}
         name = data.source
@@ -202,8 +202,8 @@ def is_grey(pixels: np.ndarray) -> bool:
 def to_channels(pixels: np.ndarray, channels: int) -> Tensor:
     """H × W or H × W × 3 uint8 pixels as C × H × W uint8; 1 channel of colours is their luma (Rec. 601)."""
     if pixels.ndim == 2:
-        return torch.from_numpy(np.ascontiguousarray(pixels)).unsqueeze(0).expand(channels, -1, -1)
+        return torch.from_numpy(pixels.copy()).unsqueeze(0).expand(channels, -1, -1)
     if channels == 1:
         luma = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
         return torch.from_numpy(np.rint(luma).astype(np.uint8)).unsqueeze(0)
-    return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
+    return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

@@ -4,7 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.data import Pictures, to_channels
@@ -43,17 +45,17 @@ class HeldOut:
         losses, errors = 0.0, 0.0
         for name, noise in tests.items():
             generator = torch.Generator(device).manual_seed(derive_seed(self.seed, "held out", name))
-            sums = torch.zeros(5, dtype=torch.float64, device=device)
+            sums = np.zeros(5)
             for images in self.batches():
                 clean = images.to(device).float().div_(255)
                 noisy = noise(clean, generator) if noise else clean
                 restored = model(noisy).float()
                 shown = restored.clamp(0, 1)
-                sums[0] += loss(restored, clean).double() * len(clean)
-                sums[1] += (restored - clean).square().mean().double() * len(clean)
-                sums[2] += psnr(shown, clean).clamp(max=100).sum()
-                sums[3] += ssim(shown, clean).sum() if structure else 0.0
-                sums[4] += psnr(noisy, clean).clamp(max=100).sum()
+                sums[0] += float(loss(restored, clean)) * len(clean)
+                sums[1] += float(F.mse_loss(restored, clean)) * len(clean)
+                sums[2] += float(psnr(shown, clean).clamp(max=100).sum())
+                sums[3] += float(ssim(shown, clean).sum()) if structure else 0.0
+                sums[4] += float(psnr(noisy, clean).clamp(max=100).sum())
             values = (sums / len(self)).tolist()
             losses, errors = losses + values[0] / len(tests), errors + values[1] / len(tests)
             row: dict[str, Any] = {"mse": values[1], "psnr": values[2]}

@@ -65,7 +65,9 @@ class Gaussian(Noise):
         return usual if usual and self.low < self.high else super().test_levels()
 
     def label(self, level: float) -> str:
-        return f"sigma {255 * level:g}"
+        """`sigma 25` for whole steps of 8-bit pictures, else `gaussian 0.5`."""
+        steps = 255 * level
+        return f"sigma {steps:.0f}" if abs(steps - round(steps)) < 1e-6 else f"gaussian {level:g}"
 
 
 class Camera(Gaussian):

@@ -1,6 +1,6 @@
 """What an autoencoder gives back of pictures, how far that is off, and what lies between two codes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from dltool.autoencoder.batches import fit_pixels
 from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
 from dltool.autoencoder.noise import Mixture, Noise
+from dltool.data.builtin import load_builtin
 from dltool.device import memory_errors
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.quality import psnr, ssim
@@ -61,20 +62,21 @@ def reconstruct_files(
     workers: int = 2,
     noise: Noise | Mixture | None = None,
     seed: int = 0,
+    read: Callable[[Path], np.ndarray] = lambda path: read_picture(path).pixels,
 ) -> Iterator[Reconstruction]:
     """Yield every file's reconstruction, in order; a bad file is yielded with its error and stops nothing.
 
     Args:
         noise: what to add to the pictures before the network sees them; picture by picture from `seed` and its number.
+        read: gives a path's H × W × 3 (or H × W) uint8 pixels.
 
     Raises:
         DeviceError: not enough memory for one batch.
     """
     waiting: list[tuple[Path, Tensor | DltoolError]] = []
     most = _BATCH if autoencoder.size is not None else 1
-    read = read_ahead(paths, lambda path: prepare(autoencoder, read_picture(path).pixels), workers)
     done = 0
-    for path, image in read:
+    for path, image in read_ahead(paths, lambda path: prepare(autoencoder, read(path)), workers):
         waiting.append((path, image))
         if len(waiting) == most:
             yield from _run_batch(autoencoder, waiting, device, noise, seed, done)
@@ -118,6 +120,17 @@ def _forward(autoencoder: TrainedAutoencoder, inputs: Tensor) -> tuple[Tensor, T
             return module(inputs).float().clamp(0, 1).cpu(), None
         codes = module.encode(inputs)
         return module.decode(codes).float().clamp(0, 1).cpu(), codes.float().cpu()
+
+
+def named_pictures(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:
+    """Pictures of a built-in set, of its test split where it has one, by what they are called: `mnist/test/0`.
+
+    Raises:
+        DataError: the set is not there.
+    """
+    splits = load_builtin(name, root, download=False).splits
+    split = splits.get("test", splits["train"])
+    return {Path(split.name(index)): split.read(index) for index in range(min(len(split), limit or len(split)))}
 
 
 @torch.no_grad()

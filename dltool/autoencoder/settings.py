@@ -117,7 +117,7 @@ class AeSettings:
             raise SettingsError("--arch unet: without --noise there is nothing to learn; give gaussian:0-55/255")
 
 
-_TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 128, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}
+_TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 64, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}
 _DEFAULTS: dict[Arch, dict[str, Any]] = {
     Arch.STACKED: _TINY,
     Arch.CONV: _TINY,

@@ -1,6 +1,7 @@
 """Sheets that show what an autoencoder makes of pictures."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from torch import Tensor
@@ -39,14 +40,12 @@ def restoration_sheet(rows: dict[str, Tensor], title: str) -> np.ndarray:
     decibels = {name: psnr(images, clean) for name, images in rows.items()}
     tiny = max(clean.shape[2:]) <= _TINY
     order = [(n, i) for n in names for i in range(count)] if tiny else [(n, i) for i in range(count) for n in names]
-    tiles = [Tile(as_pixels(rows[n][i]), _label(n, float(decibels[n][i]), tiny)) for n, i in order]
+    tiles = [Tile(as_pixels(rows[n][i]), _label(n, float(decibels[n][i]))) for n, i in order]
     return contact_sheet(tiles, count if tiny else len(names), 96 if tiny else 256, title)
 
 
-def _label(name: str, decibel: float, tiny: bool) -> str:
-    if decibel == float("inf"):
-        return name
-    return f"{name} {decibel:.1f} dB" if not tiny else f"{name} {decibel:.1f}"
+def _label(name: str, decibel: float) -> str:
+    return name if decibel == float("inf") else f"{name} {decibel:.1f} dB"
 
 
 def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.ndarray:
@@ -54,13 +53,17 @@ def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.n
     tiny = all(max(result.original.shape[1:]) <= _TINY for result in results)
     tiles = []
     for result in results:
-        tiles.append(Tile(as_pixels(result.original), result.path.name))
+        tiles.append(Tile(as_pixels(result.original), _name(result.path)))
         if noisy:
             tiles.append(Tile(as_pixels(result.input), "with noise"))
         tiles.append(Tile(as_pixels(result.output), f"{result.psnr:.1f} dB"))
     group = 3 if noisy else 2
     groups = min(len(results), 4 if tiny else 2 if len(results) > 3 else 1)
     return contact_sheet(tiles, group * groups, 96 if tiny else 256)
+
+
+def _name(path: Path) -> str:
+    return path.name if path.suffix else str(path)
 
 
 def enlarge(image: Tensor) -> np.ndarray:

@@ -19,7 +19,7 @@ from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, as_plain, complete
 from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
-from dltool.data.builtin import BUILTIN
+from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
 from dltool.images.write import write_picture
@@ -253,11 +253,6 @@ class _Recorder:
 def _channel_means(images: Tensor) -> list[float]:
     """Mean of each channel of N × C × H × W uint8 pictures, in [0, 1]."""
     return (images.transpose(0, 1).flatten(1).float().mean(1) / 255).tolist()
-
-
-def is_builtin(source: str) -> bool:
-    """Whether `source` names a built-in set and no folder."""
-    return source in BUILTIN and not Path(source).is_dir()
 
 
 def _open_run(around: Surroundings, data: PictureData, settings: AeSettings, loaded: Loaded) -> None:

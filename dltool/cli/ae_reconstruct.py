@@ -3,6 +3,7 @@
 import csv
 import io
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from dltool.cli import options
 from dltool.cli.console import Console, Progress
+from dltool.cli.data_options import DataRoot
 from dltool.cli.items import report_items
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
@@ -18,6 +20,8 @@ from dltool.images.folder import list_pictures
 from dltool.images.formats import WRITABLE
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
     from dltool.autoencoder.reconstruct import Reconstruction
 
@@ -27,7 +31,9 @@ _FIGURES = ("mse", "psnr", "ssim")
 
 def command(
     model: Annotated[Path, typer.Argument(help="A model file, or a run's folder.", show_default=False)],
-    images: Annotated[list[Path], typer.Argument(help="Pictures, or folders of them.", show_default=False)],
+    images: Annotated[
+        list[Path], typer.Argument(help="Pictures, folders of them, or a set by name.", show_default=False)
+    ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="FILE|FOLDER", help="The sheet, or a folder for it.")
     ],
@@ -48,6 +54,8 @@ def command(
         typer.Option(metavar="A B", help="Also a GIF of the way from one picture's code to another's."),
     ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames from A to B.")] = 24,
+    limit: Annotated[int, typer.Option(min=0, help="Use only so many pictures; 0: all.")] = 0,
+    data_root: DataRoot = Path("data"),
     overwrite: options.Overwrite = False,
     dry_run: options.DryRun = False,
     device: options.Device = "auto",
@@ -66,7 +74,9 @@ def command(
     if latents is not None and latents.suffix != ".npy":
         raise SettingsError(f"--latents {latents}: a .npy file is needed")
     _check_targets({"-o": sheet, "--csv": csv_file, "--latents": latents, "--interpolate": gif}, overwrite)
-    pictures = [path for path, _ in list_pictures(images, exclude=None if is_file else output)]
+    named = _named_set(images, data_root, limit)
+    pictures = list(named) or [path for path, _ in list_pictures(images, exclude=None if is_file else output)]
+    pictures = pictures[:limit] if limit else pictures
     settings: dict[str, Any] = {"model": model, "noise": noise, "seed": seed, "csv": csv_file, "latents": latents}
     settings["interpolate"] = interpolate
     if dry_run:
@@ -87,9 +97,9 @@ def command(
         if latents is not None and autoencoder.arch == "unet":
             raise SettingsError(f"--latents: {model} is a unet, which has no code; train conv or stacked")
         if interpolate is not None and gif is not None:
-            _write_interpolation(gif, autoencoder, interpolate, frames, str(chosen))
+            _write_interpolation(gif, autoencoder, interpolate, frames, str(chosen), named)
         count = 2 if workers is None else workers
-        results = _reconstruct(autoencoder, pictures, str(chosen), count, noise, seed, progress, stop)
+        results = _reconstruct(autoencoder, pictures, named, str(chosen), count, noise, seed, progress, stop)
         items = [_item(result, sheet) for result in results]
         done = [result for result in results if result.error is None]
         if done:
@@ -110,6 +120,23 @@ def command(
     report_items(console, items, settings, describe_device(chosen), line=_line, mean=means, outputs=outputs)
 
 
+def _named_set(images: list[Path], root: Path, limit: int) -> "dict[Path, np.ndarray]":
+    """The pictures of the built-in set that is named instead of files; empty if none is."""
+    from dltool.data.builtin import is_builtin
+
+    if len(images) > 1 or not is_builtin(str(images[0])):
+        return {}
+    from dltool.autoencoder.reconstruct import named_pictures
+
+    return named_pictures(str(images[0]), root, limit)
+
+
+def _read(named: "dict[Path, np.ndarray]", path: Path) -> "np.ndarray":
+    from dltool.images.read import read_picture
+
+    return named[path] if path in named else read_picture(path).pixels
+
+
 def _check_targets(targets: dict[str, Path | None], overwrite: bool) -> None:
     """Raise SettingsError if a target exists and may not be overwritten, is a folder, or is named twice."""
     seen: dict[Path, str] = {}
@@ -128,6 +155,7 @@ def _check_targets(targets: dict[str, Path | None], overwrite: bool) -> None:
 def _reconstruct(
     autoencoder: "TrainedAutoencoder",
     pictures: list[Path],
+    named: "dict[Path, np.ndarray]",
     device: str,
     workers: int,
     noise: str,
@@ -142,7 +170,9 @@ def _reconstruct(
 
     results = []
     law = parse_noise(noise)
-    with closing(reconstruct_files(autoencoder, pictures, torch.device(device), workers, law, seed)) as events:
+    target = torch.device(device)
+    read = partial(_read, named)
+    with closing(reconstruct_files(autoencoder, pictures, target, workers, law, seed, read)) as events:
         for result in events:
             results.append(result)
             progress.update("reconstructing", len(results), len(pictures))
@@ -168,15 +198,19 @@ def _write_latents(path: Path, done: list["Reconstruction"]) -> None:
 
 
 def _write_interpolation(
-    path: Path, autoencoder: "TrainedAutoencoder", ends: tuple[Path, Path], frames: int, device: str
+    path: Path,
+    autoencoder: "TrainedAutoencoder",
+    ends: tuple[Path, Path],
+    frames: int,
+    device: str,
+    named: "dict[Path, np.ndarray]",
 ) -> None:
     from dltool.autoencoder.reconstruct import interpolate, prepare
     from dltool.autoencoder.sheets import enlarge
-    from dltool.images.read import read_picture
     from dltool.images.write import write_gif
 
     autoencoder.module.to(device)
-    first, second = (prepare(autoencoder, read_picture(end).pixels) for end in ends)
+    first, second = (prepare(autoencoder, _read(named, end)) for end in ends)
     there = [enlarge(image) for image in interpolate(autoencoder, first, second, frames)]
     write_gif(path, [*there, *there[-2:0:-1]], 0.08)
 

@@ -108,7 +108,7 @@ def command(
     ] = _D.epochs,
     batch_size: Annotated[
         int | None,
-        typer.Option(min=1, help="Samples per step.", show_default="128; unet 16", rich_help_panel=_TRAINING),
+        typer.Option(min=1, help="Samples per step.", show_default="64; unet 16", rich_help_panel=_TRAINING),
     ] = _D.batch_size,
     lr: Annotated[
         float | None,

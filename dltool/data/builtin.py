@@ -20,6 +20,11 @@ _IDX_SETS = {"mnist": ("MNIST", _DIGITS), "fashion-mnist": ("FashionMNIST", FASH
 BUILTIN = ("digits", *_IDX_SETS, "cifar10")
 
 
+def is_builtin(source: str) -> bool:
+    """Whether `source` names a built-in set and no folder."""
+    return source in BUILTIN and not Path(source).is_dir()
+
+
 def load_builtin(name: str, root: Path, download: bool) -> Dataset:
     """Load a set of `BUILTIN` with its own splits, `train` and but for digits `test`.
 

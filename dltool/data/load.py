@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from dltool.data.builtin import BUILTIN, load_builtin
+from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
 from dltool.data.folders import Findings, read_folder
 from dltool.data.splits import Dataset, apply_splits_csv, check_fractions, join_splits, split_off
@@ -68,7 +68,7 @@ def load_data(
     check_fractions(settings.val or 0, settings.test or 0)
     findings = Findings()
     dataset: Dataset | None = None
-    if settings.source in BUILTIN and not Path(settings.source).is_dir():
+    if is_builtin(settings.source):
         dataset = load_builtin(settings.source, settings.root, settings.download)
     else:
         if not Path(settings.source).exists():

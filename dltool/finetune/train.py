@@ -14,7 +14,7 @@ from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
-from dltool.data.builtin import BUILTIN
+from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.data.load import DataReport, DataSettings, load_data
 from dltool.data.pixels import PixelReader
@@ -381,8 +381,3 @@ def _finish(
         seconds=session.elapsed,
         name_matches=matches,
     )
-
-
-def is_builtin(source: str) -> bool:
-    """Whether `source` names a built-in set and no folder."""
-    return source in BUILTIN and not Path(source).is_dir()

@@ -10,7 +10,7 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 def psnr(images: Tensor, references: Tensor) -> Tensor:
     """Peak signal-to-noise ratio in dB of each of N × C × H × W pictures in [0, 1]; equal ones give infinity."""
-    error = (images.double() - references.double()).square().flatten(1).mean(1)
+    error = (images - references).square().flatten(1).mean(1)
     return -10 * error.log10()
 
 
@@ -20,7 +20,7 @@ def ssim(images: Tensor, references: Tensor) -> Tensor:
     The formula and constants of Wang et al. 2004: Gaussian windows of 11 × 11 pixels, sigma 1.5, those that lie wholly
     in the picture (smaller pictures are mirrored beyond their border).
     """
-    x, y = images.double(), references.double()
+    x, y = images, references
     small = min(x.shape[-2:]) <= 2 * _RADIUS
     mean_x, mean_y = _smooth(x, small), _smooth(y, small)
     var_x = _smooth(x * x, small) - mean_x**2

@@ -27,11 +27,11 @@ def train(data: PictureData, settings: AeSettings, folder: Path) -> None:
 
 
 def kill(photos: Path, folder: Path) -> None:
-    """Kill a run over photos, with noise, crops and an average of weights, eight times."""
+    """Kill a run over photos, with noise, crops and an average of weights, five times."""
     settings = AeSettings(
         arch="unet", channels=(4, 8), noise="gaussian:0-55/255,mask:0.1", patch_size=16, crops_per_image=4, epochs=4
     )
-    print(json.dumps({"kills": kill_often(lambda name: train(PictureData(str(photos)), settings, folder / name), 8)}))
+    print(json.dumps({"kills": kill_often(lambda name: train(PictureData(str(photos)), settings, folder / name), 5)}))
 
 
 def work_together(folder: Path) -> None:

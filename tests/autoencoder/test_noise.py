@@ -72,7 +72,7 @@ def test_a_mixture_draws_by_its_shares() -> None:
     assert isinstance(noise, Mixture) and noise.shares == (0.75, 0.25)
     noisy = noise(torch.ones(2000, 1, 4, 4), torch.Generator().manual_seed(0))
     assert float((noisy == 0).all((1, 2, 3)).float().mean()) == pytest.approx(0.25, abs=0.03)
-    assert list(noise.tests()) == ["sigma 25.5", "mask 1"]
+    assert list(noise.tests()) == ["gaussian 0.1", "mask 1"]
 
 
 def test_strengths_to_measure_at() -> None:
