@@ -3,6 +3,7 @@
 import csv
 import io
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -102,7 +103,7 @@ def command(
         results = _reconstruct(autoencoder, pictures, named, str(chosen), count, noise, seed, progress, stop)
         items = [_item(result, sheet) for result in results]
         done = [result for result in results if result.error is None]
-        if done:
+        if any(result.original is not None for result in done):
             _write_sheet(sheet, done, noise)
         if latents is not None and done:
             _write_latents(latents, done)
@@ -111,8 +112,8 @@ def command(
     if stop:
         console.warn(f"stopped with {len(pictures) - len(items)} of {len(pictures)} pictures not done")
         stop.leave()
-    if len(done) > _MOST_ON_SHEET:
-        console.say(f"the sheet shows the first {_MOST_ON_SHEET} of {len(done)} pictures")
+    if len(results) > _MOST_ON_SHEET:
+        console.say(f"the sheet shows those of the first {_MOST_ON_SHEET} pictures that could be read")
     means = {name: sum(getattr(r, name) for r in done) / len(done) for name in _FIGURES} if done else None
     outputs = {"sheet": sheet if done else None, "csv": csv_file, "latents": latents, "interpolation": gif}
     if means is not None and len(done) > 1:
@@ -174,6 +175,8 @@ def _reconstruct(
     read = partial(_read, named)
     with closing(reconstruct_files(autoencoder, pictures, target, workers, law, seed, read)) as events:
         for result in events:
+            if len(results) >= _MOST_ON_SHEET:  # only its figures and its code are still needed
+                result = replace(result, original=None, input=None, output=None)
             results.append(result)
             progress.update("reconstructing", len(results), len(pictures))
             if stop:
@@ -185,7 +188,8 @@ def _write_sheet(path: Path, done: list["Reconstruction"], noise: str) -> None:
     from dltool.autoencoder.sheets import reconstruction_sheet
     from dltool.images.write import write_picture
 
-    write_picture(path, reconstruction_sheet(done[:_MOST_ON_SHEET], noisy=noise != "none"))
+    shown = [result for result in done if result.original is not None]
+    write_picture(path, reconstruction_sheet(shown, noisy=noise != "none"))
 
 
 def _write_latents(path: Path, done: list["Reconstruction"]) -> None:
