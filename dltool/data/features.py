@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dltool.backbones.pooled import MultiScale
 from dltool.backbones.fold import fold_batchnorm
+from dltool.backbones.pooled import MultiScale
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Split

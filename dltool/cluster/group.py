@@ -1,0 +1,150 @@
+"""From data and settings to groups: open, embed, transform, choose k, group."""
+
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from dltool.cluster.choose_k import Choice, choose_k
+from dltool.cluster.distances import Rows
+from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels
+from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
+from dltool.cluster.methods import find_method
+from dltool.cluster.scores import count_different
+from dltool.cluster.settings import ClusterSettings
+from dltool.cluster.smooth import MOST_ROWS, smooth
+from dltool.cluster.source import Source
+from dltool.cluster.transform import Transform, fit_transform
+from dltool.data.features import Extracted
+from dltool.device import memory_errors
+from dltool.errors import SettingsError
+
+_SMOOTH_STEPS = 8
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where a run computes, what it may keep, and when it is to stop."""
+
+    device: torch.device
+    folder: Path | None = None
+    cache: Path | None = None
+    workers: int = 0
+    should_stop: Callable[[], bool] = lambda: False
+    resume: bool = False
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """The whole result: what was grouped, how it became rows, the groups, and why there are so many.
+
+    `plain` are the rows before they were smoothed: a new item has no neighbours, so it is compared there.
+    """
+
+    source: Source
+    embedder: Embedder
+    transform: Transform
+    clustering: Clustering
+    plain: Rows
+    choice: Choice | None
+    smoothed: int
+
+
+def group(
+    source: Source, settings: ClusterSettings, around: Surroundings
+) -> Iterator[Extracted | Step | Notice | Choice | Grouped]:
+    """Yield progress and at the end, unless it was stopped, a Grouped.
+
+    Raises:
+        SettingsError: settings that make no sense for this data, such as more clusters than different items.
+        DataError, ModelError, DeviceError: as reading, networks and memory have it.
+    """
+    if settings.k is not None and settings.k > len(source):
+        raise SettingsError(f"-k {settings.k}: there are only {len(source)} {source.kind.value}")
+    embedder = new_embedder(settings, source)
+    features: Rows | None = None
+    for event in embed(embedder, source, around.device, around.cache, around.workers):
+        if isinstance(event, Extracted):
+            yield event
+            if around.should_stop():
+                return
+        else:
+            features = event
+    assert features is not None
+    if settings.k is not None and count_different(features, settings.k) < settings.k:
+        different = count_different(features, settings.k)
+        raise SettingsError(f"-k {settings.k}: only {different} of the {len(source)} {source.kind.value} are different")
+    with memory_errors("try --method minibatch, or a table of fewer rows"):
+        transform, plain, rows, steps = yield from _prepare(features, embedder, settings)
+        images = None
+        if settings.method.is_deep:
+            if source.split is None:
+                raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
+            images = picture_pixels(source.split, embedder.preprocessing, around.workers)
+        task = Task(
+            *(rows, settings.k or 0, settings, around.device, images, source.labels, around.folder, around.resume),
+            should_stop=around.should_stop,
+        )
+        yield from _group(task, source, embedder, transform, plain, steps)
+
+
+def _prepare(
+    features: Rows, embedder: Embedder, settings: ClusterSettings
+) -> Generator[Notice, None, tuple[Transform, Rows, Rows, int]]:
+    """Fit the transform and apply it; returns it, the rows before and after smoothing, and the steps of that."""
+    photos = embedder.network is not None
+    normalize = photos if settings.normalize is None else settings.normalize
+    transform = fit_transform(features, settings.pca, normalize)
+    plain = features if transform.is_identity else transform(features)
+    steps = (_SMOOTH_STEPS if photos and normalize else 0) if settings.smooth is None else settings.smooth
+    if steps and len(plain) > MOST_ROWS:
+        yield Notice(f"features are not smoothed over neighbours: more than {MOST_ROWS} items")
+        steps = 0
+    if steps and not normalize:
+        raise SettingsError("--smooth: neighbours are told by their angles; it needs --normalize")
+    steps = steps if count_different(plain, 3) > 2 else 0
+    return transform, plain, smooth(np.asarray(plain), steps) if steps else plain, steps
+
+
+def _group(
+    task: Task, source: Source, embedder: Embedder, transform: Transform, plain: Rows, steps: int
+) -> Iterator[Step | Notice | Choice | Grouped]:
+    choice = None
+    if not task.k:
+        for event in choose_k(task):
+            yield event
+            if isinstance(event, Choice):
+                choice = event
+        if choice is None:
+            return
+        task = replace(task, k=choice.k)
+    for event in find_method(task.settings.method)(task):
+        if isinstance(event, Clustering):
+            ordered = by_size(event)
+            yield Grouped(source, embedder, transform, ordered, plain, choice, steps)
+        else:
+            yield event
+
+
+def by_size(clustering: Clustering) -> Clustering:
+    """The same groups, numbered from the largest to the smallest, so that a number does not depend on the start."""
+    k = len(clustering.centers)
+    sizes = np.bincount(clustering.labels, minlength=k)
+    first = np.full(k, len(clustering.labels))
+    np.minimum.at(first, clustering.labels, np.arange(len(clustering.labels)))
+    order = sorted(range(k), key=lambda number: (-sizes[number], first[number]))
+    rank = np.empty(k, np.int64)
+    rank[order] = np.arange(k)
+    pictures = clustering.center_pictures
+    tensors = {
+        name: tensor[order] if name.startswith(PER_CLUSTER) else tensor for name, tensor in clustering.tensors.items()
+    }
+    return replace(
+        clustering,
+        labels=rank[clustering.labels],
+        centers=clustering.centers[order],
+        tensors=tensors,
+        center_pictures=None if pictures is None else [pictures[number] for number in order],
+    )
