@@ -36,7 +36,7 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     folders = _class_folders(root, findings)
-    by_split = _split_folders(root, folders)
+    by_split = _split_folders(root, [f for f in folders if f.name.lower() in _SPLIT_NAMES and _has_folders(f)])
     if "train" not in by_split and (for_training or not by_split):
         if not folders:
             raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
@@ -55,12 +55,26 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     return Dataset(root.name, class_names, splits)
 
 
+def split_folders(root: Path) -> dict[str, Path]:
+    """The folders in `root` that are named after a split (`train`, `val` or `valid`, `test`), by the split's name.
+
+    Raises:
+        DataError: `root` cannot be listed, or two folders are one split.
+    """
+    return _split_folders(root, _class_folders(root, Findings()))
+
+
+def _has_folders(folder: Path) -> bool:
+    """Whether it can hold classes; without folders in it `train` is a class, of railways perhaps."""
+    return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+
+
 def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
-    """The folders of splits by the split's name; without folders in it `train` is a class, of railways perhaps."""
+    """The folders of splits by the split's name."""
     found: dict[str, Path] = {}
     for folder in folders:
         name = _SPLIT_NAMES.get(folder.name.lower())
-        if name is None or not any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir()):
+        if name is None:
             continue
         if name in found:
             raise DataError(f"{root}: {found[name].name} and {folder.name} are both the {name} split; keep one of them")

@@ -23,7 +23,7 @@ class PixelReader:
     def __init__(self, preprocessing: Preprocessing, max_bytes: int | None = None) -> None:
         """Keep at most `max_bytes` (None: a fifth of the machine's memory, at most 4 GiB)."""
         self.preprocessing = preprocessing
-        self._left = _default_budget() if max_bytes is None else max_bytes
+        self._left = default_budget() if max_bytes is None else max_bytes
         self._kept: dict[str, np.ndarray] = {}
         self._lock = threading.Lock()
 
@@ -50,7 +50,8 @@ class PixelReader:
         return self.preprocessing.scale_pixels(split.read(index))
 
 
-def _default_budget() -> int:
+def default_budget() -> int:
+    """Bytes of decoded pictures to keep: a fifth of the machine's memory, at most 4 GiB."""
     try:
         memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):  # Windows has no sysconf

@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltool.device import is_out_of_memory
-from dltool.errors import DeviceError
 from dltool.finetune.settings import FinetuneSettings, Optimizer
 from dltool.training import distributed
 from dltool.training.ema import Ema
+from dltool.training.events import Notice, Stopped
+from dltool.training.memory import halve_until_it_fits
 from dltool.training.schedule import cosine
 from dltool.training.seeds import epoch_order, seed_step
 from dltool.training.session import Session, check_finite
@@ -49,18 +49,6 @@ class EpochEnd:
     val_accuracy: float
     best: bool
     seconds: float
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something that the user should know, such as a smaller batch after memory ran out."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Stopped:
-    """The run was asked to stop and has saved its checkpoint."""
 
 
 class Source(Protocol):
@@ -280,22 +268,15 @@ class PhaseTrainer:
         factor = cosine(done, self._settings.warmup)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
-        while True:
+
+        def attempt(parts: int) -> float:
+            self._parts = parts
             seed_step(self._settings.seed, phase.number, self._epoch, self._step, distributed.rank())
             self._optimizer.zero_grad()
-            try:
-                loss = self._backward(inputs, labels, count, scale)
-                break
-            except (RuntimeError, MemoryError) as error:
-                if not is_out_of_memory(error):
-                    raise
-                if self._parts >= len(labels):
-                    raise DeviceError(
-                        "out of memory with one sample at a time; try a smaller --size or another --backbone"
-                    ) from error
-                self._parts *= 2
-            if self._device.type == "cuda":
-                torch.cuda.empty_cache()
+            return self._backward(inputs, labels, count, scale)
+
+        advice = "try a smaller --size or another --backbone"
+        loss, self._parts = halve_until_it_fits(attempt, self._parts, len(labels), advice)
         place = f"step {self._step + 1} of epoch {self._epoch + 1} ({phase.name})"
         check_finite(loss, place, f"--lr {self._settings.lr} --head-lr {self._settings.head_lr}")
         if phase.clip:

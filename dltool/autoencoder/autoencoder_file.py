@@ -1,0 +1,64 @@
+"""A trained autoencoder in memory and as a model file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from dltool.autoencoder.networks import create_autoencoder
+from dltool.errors import ModelError
+from dltool.training.model_file import ModelFile, load_model, restore_module
+
+COMMAND = "ae"
+
+
+@dataclass(frozen=True)
+class TrainedAutoencoder:
+    """A network with what is needed to build it again and to feed it.
+
+    Attributes:
+        arch, arguments: as `create_autoencoder` takes them.
+        settings: of the run that made it (`as_plain`); `noise` says what it learnt to take away.
+        metrics: on held-out pictures.
+    """
+
+    module: nn.Module = field(repr=False)
+    arch: str
+    arguments: dict[str, Any]
+    settings: dict[str, Any] = field(default_factory=dict)
+    metrics: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def channels(self) -> int:
+        """1 for grey pictures, 3 for colours."""
+        return self.arguments["in_channels"]
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of its pictures; None if it takes any."""
+        if "height" not in self.arguments:
+            return None
+        return self.arguments["height"], self.arguments["width"]
+
+    def to_file(self, metrics: dict[str, Any], tensors: dict[str, torch.Tensor] | None = None) -> ModelFile:
+        """What `save_model` writes; `tensors` instead of the module's own."""
+        own = dict(self.module.state_dict()) if tensors is None else tensors
+        return ModelFile(COMMAND, self.arch, self.arguments, own, metrics=metrics, settings=self.settings)
+
+
+def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
+    """Read a model that `dltool ae train` wrote; the module is on the CPU, in evaluation mode.
+
+    Raises:
+        ModelError: missing, damaged, another command's, or not what it describes.
+    """
+    file = load_model(path, COMMAND)
+    if file.arguments.get("in_channels") not in (1, 3):
+        raise ModelError(f"{path}: its description is damaged (in_channels)")
+    with torch.random.fork_rng(devices=[]):  # its first weights are thrown away and must not cost the caller randomness
+        module = create_autoencoder(file.architecture, **file.arguments)
+    restore_module(module, file.tensors, path)
+    module.eval().requires_grad_(False)
+    return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics)

@@ -1,0 +1,136 @@
+"""Batches of clean pictures as uint8, each a function of (seed, epoch, sample)."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from dltool.autoencoder.data import Pictures, to_channels
+from dltool.autoencoder.settings import Augment
+from dltool.images.stream import read_ahead
+from dltool.training.seeds import numpy_generator
+
+
+class Source(Protocol):
+    """Training samples by number."""
+
+    def __len__(self) -> int: ...
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """For each array of sample numbers a batch, N × C × H × W uint8."""
+        ...
+
+
+class WholeSource:
+    """Equally large whole pictures as one uint8 tensor, on the device where it fits; no loader in the way."""
+
+    def __init__(self, images: Tensor, augment: Augment, seed: int) -> None:
+        """`images`: N × C × H × W uint8."""
+        self.images = images
+        self._augment = augment
+        self._seed = seed
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """See `Source`."""
+        symmetries = _symmetries(len(self), self._augment, self._seed, epoch)
+        for part in parts:
+            batch = self.images.index_select(0, torch.from_numpy(part).to(self.images.device))
+            yield (
+                batch
+                if symmetries is None
+                else torch.stack([_turn(image, kind) for image, kind in zip(batch, symmetries[part], strict=True)])
+            )
+
+
+class CropSource:
+    """Random square crops of pictures of any size; smaller ones are continued by reflection."""
+
+    def __init__(
+        self, pictures: Pictures, channels: int, side: int, per_image: int, augment: Augment, seed: int, workers: int
+    ) -> None:
+        """An epoch has `per_image` crops of `side` pixels of every picture; `workers` threads decode files."""
+        self._pictures = pictures
+        self._channels = channels
+        self._side = side
+        self._per_image = per_image
+        self._augment = augment
+        self._seed = seed
+        self._workers = 0 if pictures.in_memory else workers
+
+    def __len__(self) -> int:
+        return len(self._pictures) * self._per_image
+
+    def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
+        """See `Source`."""
+        places = numpy_generator(self._seed, "crop", epoch).random((len(self), 2))
+        symmetries = _symmetries(len(self), self._augment, self._seed, epoch)
+
+        def cut(part: np.ndarray) -> Tensor:
+            crops = [self._crop(int(n), places[n], 0 if symmetries is None else int(symmetries[n])) for n in part]
+            return torch.stack(crops)
+
+        for _, batch in read_ahead(parts, cut, self._workers):
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+
+    def _crop(self, number: int, place: np.ndarray, symmetry: int) -> Tensor:
+        pixels = self._pictures.pixels(number % len(self._pictures))
+        height, width = pixels.shape[:2]
+        top = int(place[0] * (max(height, self._side) - self._side + 1))
+        left = int(place[1] * (max(width, self._side) - self._side + 1))
+        crop = to_channels(pixels[top : top + self._side, left : left + self._side], self._channels)
+        return _turn(reflect_to(crop, self._side), symmetry)
+
+
+def reflect_to(image: Tensor, side: int) -> Tensor:
+    """Continue a C × H × W picture by reflection until no side is below `side`."""
+    for dim in (1, 2):
+        length = image.shape[dim]
+        if length < side:
+            period = max(1, 2 * (length - 1))
+            place = torch.arange(side) % period
+            image = image.index_select(dim, torch.minimum(place, period - place))
+    return image
+
+
+def whole_pictures(pictures: Pictures, channels: int, size: tuple[int, int]) -> Tensor:
+    """All pictures as one N × C × H × W uint8 tensor; those of another size are cut to its shape and scaled."""
+    images = torch.empty((len(pictures), channels, *size), dtype=torch.uint8)
+    for index in range(len(pictures)):
+        images[index] = to_channels(fit_pixels(pictures.pixels(index), size), channels)
+    return images
+
+
+def fit_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut H × W (× 3) uint8 pixels about their middle to the shape of `size` (height, width) and scale them to it."""
+    if pixels.shape[:2] == size:
+        return pixels
+    image = Image.fromarray(pixels)
+    return np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS))
+
+
+def common_size(pictures: Sequence[Pictures]) -> tuple[int, int] | None:
+    """Height and width if all pictures share them, else None."""
+    sizes = {size for split in pictures for size in split.sizes}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _symmetries(count: int, augment: Augment, seed: int, epoch: int) -> np.ndarray | None:
+    """One of the square's eight symmetries for every sample (0 to 7; 0 and 4 alone for flips), or None."""
+    if augment is Augment.NONE:
+        return None
+    drawn = numpy_generator(seed, "symmetry", epoch).integers(0, 8, count)
+    return drawn if augment is Augment.DIHEDRAL else drawn & 4
+
+
+def _turn(image: Tensor, symmetry: int) -> Tensor:
+    """Turn a C × H × W picture by `symmetry` % 4 quarters and mirror it from 4 on."""
+    turned = torch.rot90(image, symmetry % 4, (1, 2)) if symmetry % 4 else image
+    return turned.flip(2) if symmetry >= 4 else turned

@@ -1,0 +1,265 @@
+"""One training run from pictures to a model file, as a generator of what happens."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from dltool import __version__
+from dltool.autoencoder.autoencoder_file import COMMAND, TrainedAutoencoder
+from dltool.autoencoder.batches import CropSource, Source, WholeSource, common_size, whole_pictures
+from dltool.autoencoder.data import Loaded, PictureData, load_pictures
+from dltool.autoencoder.heldout import HeldOut, crops_of
+from dltool.autoencoder.networks import Autoencoder, create_autoencoder
+from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, as_plain, complete
+from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
+from dltool.data.builtin import BUILTIN
+from dltool.data.check import Checked
+from dltool.errors import SettingsError
+from dltool.training import distributed
+from dltool.training.events import Notice, Stopped
+from dltool.training.model_file import save_model
+from dltool.training.run_folder import RunFolder, refuse_changes
+from dltool.training.seeds import seeded
+from dltool.training.session import Session
+
+# Whole pictures that are this small are taken as they are; larger or differing ones are scaled to squares.
+_SMALL_SIDE = 128
+_DEFAULT_SIZE = 64
+_MAY_CHANGE = ("time",)
+# A new best model is written at once, but in short epochs not more often than this.
+_BEST_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Data and network are ready; `settings` are complete."""
+
+    settings: AeSettings
+    data: Loaded
+    arguments: dict[str, Any]
+    parameters: int
+    samples: int
+
+
+@dataclass(frozen=True)
+class AeResult:
+    """The model of the best epoch, measured on val and, where there is one, on test."""
+
+    autoencoder: TrainedAutoencoder
+    settings: AeSettings
+    data: Loaded
+    metrics: dict[str, Any]
+    test_metrics: dict[str, Any] | None
+    epochs: int
+    best_epoch: int
+    parameters: int
+    history: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped | AeResult
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
+
+    Attributes:
+        run: its folder, made once the data is known to be usable; None writes nothing.
+        should_stop: asked between steps.
+        resume: go on from the folder's checkpoint.
+        overwrite: let an older run in the folder give way.
+        budget: bytes of decoded pictures to keep in memory; None takes what suits the machine.
+    """
+
+    device: torch.device
+    run: RunFolder | None = None
+    workers: int = 2
+    should_stop: Callable[[], bool] = lambda: False
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_seconds: float = 120.0
+    budget: int | None = None
+
+
+def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundings) -> Iterator[Event]:
+    """Read the pictures, train, measure; the last event is AeResult or Stopped.
+
+    Raises:
+        DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
+        DltoolError: the loss is not finite.
+    """
+    noise = parse_noise(settings.noise)
+    settings = complete(settings)
+    loaded = None
+    for event in load_pictures(data, around.workers, around.budget):
+        yield event
+        loaded = event if isinstance(event, Loaded) else loaded
+    assert loaded is not None
+    if around.run is not None:
+        _open_run(around, data, settings, loaded)
+    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
+    task = _Task(settings, loaded, around)
+    held_out = HeldOut(task.held_out("val"), noise, settings.seed)
+    trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, as_plain(task.settings))
+    parameters = sum(parameter.numel() for parameter in task.model.parameters())
+    yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and around.device.type == "cuda")
+    trainer = Trainer(task.model, task.source, held_out, noise, settings, session, around.device, bf16)
+    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+    if state is not None:
+        session.resume(state)
+        trainer.resume(state)
+    writer = _BestWriter(trainer, trained, around.run)
+    for event in writer.watch(trainer.run()):
+        yield event
+        if isinstance(event, Stopped):
+            return
+    best, tensors = trainer.best
+    task.model.load_state_dict({name: tensor.to(around.device) for name, tensor in tensors.items()})
+    loss = LOSSES[settings.loss]  # type: ignore[index]
+    metrics = {"val": held_out.measure(task.model, around.device, loss)}
+    if "test" in loaded.splits:
+        test = HeldOut(task.held_out("test"), noise, settings.seed)
+        metrics["test"] = test.measure(task.model, around.device, loss)
+    if around.run is not None and distributed.rank() == 0:
+        save_model(around.run.model, trained.to_file(metrics))
+    yield AeResult(
+        autoencoder=replace(trained, metrics=metrics),
+        settings=task.settings,
+        data=loaded,
+        metrics=metrics["val"],
+        test_metrics=metrics.get("test"),
+        epochs=len(session.history),
+        best_epoch=best["epoch"],
+        parameters=parameters,
+        history=tuple(session.history),
+        seconds=session.elapsed,
+    )
+
+
+class _Task:
+    """What the data and the settings together make: the network, its training samples, what it is measured on."""
+
+    def __init__(self, settings: AeSettings, data: Loaded, around: Surroundings) -> None:
+        self.data = data
+        splits = list(data.splits.values())
+        grey = all(all(split.grey) for split in splits)
+        self.channels = 1 if settings.color is Color.GREY or (settings.color is Color.AUTO and grey) else 3
+        common = common_size(splits)
+        small = common is not None and max(common) <= (
+            settings.patch_size if settings.arch is Arch.UNET else _SMALL_SIDE
+        )
+        self.whole = small or settings.arch is not Arch.UNET
+        side = settings.size
+        self.size = (side, side) if side else common if small and common else (_DEFAULT_SIZE, _DEFAULT_SIZE)
+        if settings.augment is Augment.AUTO:
+            settings = replace(settings, augment=Augment.NONE if self.whole else Augment.DIHEDRAL)
+        self.settings = settings
+        if settings.augment is Augment.DIHEDRAL and self.size[0] != self.size[1] and self.whole:
+            raise SettingsError("--augment dihedral: quarter turns need square pictures; give --size, or flip")
+        self.source = self._source(around)
+        self.arguments = self._arguments()
+        with seeded(settings.seed, "weights"):
+            self.model = create_autoencoder(settings.arch.value, **self.arguments)
+        if isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource):
+            self.model.set_output_mean(_channel_means(self.source.images))
+        # Convolutions are a quarter faster so, on the CPU as well.
+        self.model.to(around.device, memory_format=torch.channels_last)
+
+    def _source(self, around: Surroundings) -> Source:
+        settings, train = self.settings, self.data.splits["train"]
+        if self.whole:
+            images = whole_pictures(train, self.channels, self.size).to(around.device)
+            return WholeSource(images, settings.augment, settings.seed)
+        return CropSource(
+            *(train, self.channels, settings.patch_size, settings.crops_per_image),
+            *(settings.augment, settings.seed, around.workers),
+        )
+
+    def _arguments(self) -> dict[str, Any]:
+        settings = self.settings
+        if settings.arch is Arch.UNET:
+            assert settings.channels is not None
+            return {"in_channels": self.channels, "channels": list(settings.channels), "blocks": settings.blocks}
+        height, width = self.size
+        return {"in_channels": self.channels, "height": height, "width": width, "latent_dim": settings.latent_dim}
+
+    def held_out(self, split: str) -> tuple[Tensor, ...]:
+        """The pictures of `val` or `test` that are measured."""
+        pictures = self.data.splits[split]
+        if self.whole:
+            return (whole_pictures(pictures, self.channels, self.size),)
+        return crops_of(pictures, self.channels)
+
+
+class _BestWriter:
+    """Writes the best model so far, so that a run that never ends has one too."""
+
+    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, run: RunFolder | None) -> None:
+        self._trainer = trainer
+        self._trained = trained
+        self._run = run if distributed.rank() == 0 else None
+        self._written = -1
+        self._at = float("-inf")
+
+    def watch(self, events: Iterator[Any]) -> Iterator[Any]:
+        """Pass the trainer's events on; write now and then, and in any case before the last or an error."""
+        import time
+
+        try:
+            for event in events:
+                if isinstance(event, EpochEnd) and time.monotonic() - self._at >= _BEST_SECONDS:
+                    self._write()
+                    self._at = time.monotonic()
+                if isinstance(event, Stopped):
+                    self._write()
+                yield event
+        except BaseException:  # GeneratorExit too: whoever watched the run has left it
+            self._write()
+            raise
+
+    def _write(self) -> None:
+        best, tensors = self._trainer.best
+        if self._run is None or best["epoch"] <= max(0, self._written):
+            return
+        self._written = best["epoch"]
+        save_model(self._run.model, self._trained.to_file({"best_so_far": dict(best)}, tensors))
+
+
+def _channel_means(images: Tensor) -> list[float]:
+    """Mean of each channel of N × C × H × W uint8 pictures, in [0, 1]."""
+    return (images.transpose(0, 1).flatten(1).float().mean(1) / 255).tolist()
+
+
+def is_builtin(source: str) -> bool:
+    """Whether `source` names a built-in set and no folder."""
+    return source in BUILTIN and not Path(source).is_dir()
+
+
+def _open_run(around: Surroundings, data: PictureData, settings: AeSettings, loaded: Loaded) -> None:
+    """Write `config.json`, or hold a resumed run's against what is asked for now.
+
+    Raises:
+        SettingsError: settings or data differ from the run's.
+    """
+    assert around.run is not None
+    if around.resume:
+        config = around.run.read_config()
+        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
+        if config["data"]["digest"] != loaded.digest:
+            raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
+        return
+    if distributed.rank() != 0:
+        return
+    around.run.create(around.overwrite)
+    described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
+    if not is_builtin(data.source):
+        described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
+    config = {"command": COMMAND, "version": __version__, "data": {**described, "digest": loaded.digest}}
+    around.run.write_json("config.json", {**config, "settings": as_plain(settings)})

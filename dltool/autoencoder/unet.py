@@ -1,0 +1,84 @@
+"""A residual U-Net that takes noise out of pictures of any size."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), without biases."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        self.conv2 = nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.conv2(F.relu(self.conv1(features)))
+
+
+class DenoisingUNet(nn.Module):
+    """Estimates the noise in N × C × H × W pictures and takes it away; blind to the noise level.
+
+    There is no bias anywhere, so the network is homogeneous, f(a·x) = a·f(x) for a > 0, and works at noise levels
+    between and beyond those it learnt (Mohan et al. 2020). The layout is DRUNet's (Zhang et al. 2021): residual
+    blocks, strided 2 × 2 convolutions down, transposed ones up, sums over the skips.
+    """
+
+    def __init__(self, in_channels: int = 3, channels: Sequence[int] = (24, 48, 96), blocks: int = 1) -> None:
+        """`channels` of the levels from fine to coarse, `blocks` residual blocks on each way through a level."""
+        super().__init__()
+        self.in_channels = in_channels
+        self.stride = 2 ** (len(channels) - 1)
+        self.head = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
+        self.down = nn.ModuleList()
+        self.up = nn.ModuleList()
+        for fine, coarse in pairwise(channels):
+            ways_down = nn.Sequential(*_blocks(fine, blocks), nn.Conv2d(fine, coarse, 2, 2, bias=False))
+            ways_up = nn.Sequential(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False), *_blocks(fine, blocks))
+            self.down.append(ways_down)
+            self.up.insert(0, ways_up)
+        self.body = nn.Sequential(*_blocks(channels[-1], blocks))
+        self.tail = nn.Conv2d(channels[0], in_channels, 3, padding=1, bias=False)
+        self._initialize()
+
+    def _initialize(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        # Nearly the identity at first: the residual branches and the estimated noise start small.
+        for block in [module for module in self.modules() if isinstance(module, ResidualBlock)]:
+            block.conv2.weight.data.mul_(0.1)
+        self.tail.weight.data.mul_(0.1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        height, width = images.shape[-2:]
+        padded = pad_to_multiple(images, self.stride)
+        features = self.head(padded)
+        skips = []
+        for level in self.down:
+            skips.append(features)
+            features = level(features)
+        features = self.body(features)
+        for level, skip in zip(self.up, reversed(skips), strict=True):
+            features = level(features) + skip
+        return (padded - self.tail(features))[..., :height, :width]
+
+
+def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
+    """Reflect N × C × H × W pictures, at any size from 1 pixel, on to sides that `multiple` divides."""
+    for dim in (-2, -1):
+        side = images.shape[dim]
+        extra = -side % multiple
+        if extra:
+            period = max(1, 2 * (side - 1))
+            place = torch.arange(side + extra, device=images.device) % period
+            images = images.index_select(dim, torch.minimum(place, period - place))
+    return images
+
+
+def _blocks(channels: int, count: int) -> list[nn.Module]:
+    return [ResidualBlock(channels) for _ in range(count)]
