@@ -1,22 +1,17 @@
 """`dltool cluster`: sort pictures nobody labelled, or the rows of a table."""
 
-from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated
 
 import typer
 
 from dltool.cli import options
-from dltool.cli.cluster_watch import Watcher, describe_result
+from dltool.cli.cluster_tasks import Where, run_cluster
 from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, NoCache
-from dltool.cli.signals import stop_requests
-from dltool.cluster.settings import ClusterSettings, Init, Method, parse_k
+from dltool.cluster.settings import ClusterSettings, Init, Method, SortBy, parse_k
 from dltool.errors import SettingsError
-
-if TYPE_CHECKING:
-    from dltool.cluster.group import Grouped
 
 _D = ClusterSettings()
 _FEATURES, _KMEANS, _OUTPUT = "Features", "k-means", "Output"
@@ -86,6 +81,26 @@ def command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows of a step of minibatch.", rich_help_panel=_KMEANS)
     ] = _D.batch_size,
+    model: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Assign DATA to the groups of an earlier result.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    sort: Annotated[
+        SortBy | None,
+        typer.Option(
+            help="Sort pictures into OUT/sorted/cluster-N/; originals stay.",
+            show_default=False,
+            rich_help_panel=_OUTPUT,
+        ),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a deep method that was stopped.", rich_help_panel=_OUTPUT)
+    ] = False,
     limit: Limit = 0,
     data_root: DataRoot = Path("data"),
     download: Download = False,
@@ -105,77 +120,20 @@ def command(
     values = dict(context.params) | {"k": parse_k(k)}
     known = {item.name for item in fields(ClusterSettings)}
     settings = ClusterSettings(**{name: value for name, value in values.items() if name in known})
-    console = Console("cluster", as_json, quiet)
-    with stop_requests() as stop, console.progress() as progress:
-        progress.update("loading", 0, 1)
-        from dltool.cluster.group import Surroundings
-        from dltool.data.store import default_cache
-        from dltool.device import describe_device, select_device, set_threads
-
-        set_threads(threads)
-        chosen = select_device(device)
-        around = Surroundings(
-            device=chosen,
-            folder=output,
-            cache=None if no_cache else default_cache(),
-            workers=2 if workers is None else workers,
-            should_stop=lambda: bool(stop),
-        )
-        watcher = Watcher(progress, quiet)
-        grouped = _group(watcher, stop, settings, around, data, data_root, download, limit)
-        if grouped is None:
-            console.warn("stopped; nothing was written, features are kept in the cache")
-            stop.leave()
-            return
-        from dltool.cluster.results import summarize, write_assignments
-
-        summary = summarize(grouped, seed)
-        write_assignments(output / "assignments.csv", grouped.source, grouped.clustering)
-    for line in describe_result(summary):
-        console.result(line)
-    console.document(settings, describe_device(chosen), output=output, **summary)
-
-
-def _group(
-    watcher: Watcher,
-    stop: Any,
-    settings: ClusterSettings,
-    around: Any,
-    data: str,
-    root: Path,
-    download: bool,
-    limit: int,
-) -> "Grouped | None":
-    from dltool.cluster.group import Grouped, group
-    from dltool.cluster.source import Source, open_source
-    from dltool.data.store import ContentStore
-    from dltool.images.read import read_picture
-
-    store = ContentStore(around.cache / "fingerprints" if around.cache else None)
-    source = None
-    events = open_source(
-        data,
-        store,
-        lambda path: read_picture(path, shortest_side=256).pixels,
-        around.workers,
-        exclude=around.folder,
-        root=root,
-        download=download,
-        limit=limit,
-        seed=settings.seed,
+    if model is not None:
+        _refuse_with_model(context)
+    where = Where(
+        *(data, output, model, sort, options.on_existing(overwrite, skip_existing), dry_run, resume),
+        *(device, threads, 2 if workers is None else workers, not no_cache),
+        reading={"root": data_root, "download": download, "limit": limit, "seed": seed},
     )
-    with closing(events):
-        for event in events:
-            if isinstance(event, Source):
-                source = event
-            watcher.show(event)
-            if stop:
-                return None
-    if source is None:
-        raise SettingsError(f"{data}: nothing to group")
-    with closing(group(source, settings, around)) as steps:
-        for event in steps:
-            watcher.show(event)
-            if isinstance(event, Grouped):
-                return event
-    return None
+    run_cluster(Console("cluster", as_json, quiet), where, settings)
+
+
+def _refuse_with_model(context: typer.Context) -> None:
+    """Raise SettingsError for options that a model has decided already."""
+    decided = ("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume")
+    for name in (*decided, "init", "n_init", "max_iter", "tol", "batch_size"):
+        if options.was_given(context, name):
+            option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
+            raise SettingsError(f"{option}: with --model the groups are given; leave it out")

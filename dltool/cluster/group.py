@@ -1,7 +1,7 @@
 """From data and settings to groups: open, embed, transform, choose k, group."""
 
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +26,7 @@ _SMOOTH_STEPS = 8
 
 @dataclass(frozen=True)
 class Surroundings:
-    """Where a run computes, what it may keep, and when it is to stop."""
+    """Where a run computes, the folder of its checkpoint and of the cache, and when it is to stop."""
 
     device: torch.device
     folder: Path | None = None
@@ -38,18 +38,21 @@ class Surroundings:
 
 @dataclass(frozen=True)
 class Grouped:
-    """The whole result: what was grouped, how it became rows, the groups, and why there are so many.
+    """The whole result: what was grouped, the groups, how items became rows, and why there are so many groups.
 
-    `plain` are the rows before they were smoothed: a new item has no neighbours, so it is compared there.
+    Attributes:
+        embedder: None where items were only assigned to the groups of a model.
+        plain: the rows before they were smoothed: a new item has no neighbours, so it is compared there.
+        smoothed: steps of smoothing.
     """
 
     source: Source
-    embedder: Embedder
-    transform: Transform
     clustering: Clustering
-    plain: Rows
-    choice: Choice | None
-    smoothed: int
+    embedder: Embedder | None = None
+    transform: Transform = field(default_factory=Transform)
+    plain: Rows | None = None
+    choice: Choice | None = None
+    smoothed: int = 0
 
 
 def group(
@@ -123,7 +126,7 @@ def _group(
     for event in find_method(task.settings.method)(task):
         if isinstance(event, Clustering):
             ordered = by_size(event)
-            yield Grouped(source, embedder, transform, ordered, plain, choice, steps)
+            yield Grouped(source, ordered, embedder, transform, plain, choice, steps)
         else:
             yield event
 

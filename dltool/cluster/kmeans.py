@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest, mean_row
+from dltool.cluster.distances import Nearest, Rows, cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.method import Clustering, Step, Task
 from dltool.cluster.seeding import random_centers, spread_centers, take_rows
 from dltool.cluster.settings import Init
@@ -59,7 +59,9 @@ def kmeans(task: Task) -> Iterator[Step | Clustering]:
         if best is None or inertia < best[0]:
             best = inertia, run
     assert best is not None
-    yield finish(rows, task.rows, best[1], origin)
+    run = best[1]
+    nearest = find_nearest(rows, run.centers, origin, second=True)
+    yield finish(rows, task.rows, run.centers, replace(nearest, labels=run.labels), run.iterations)
 
 
 def default_starts(shape: tuple[int, ...], k: int) -> int:
@@ -67,21 +69,20 @@ def default_starts(shape: tuple[int, ...], k: int) -> int:
     return 10 if shape[0] * shape[1] * k <= _SMALL_WORK else 3
 
 
-def finish(rows: Rows, embedding: np.ndarray, run: Lloyd, origin: Tensor) -> Clustering:
-    """Distances, margins and the exact inertia of a run."""
-    nearest = find_nearest(rows, run.centers, origin, second=True)
+def finish(rows: Rows, embedding: Rows, centers: Tensor, nearest: Nearest, iterations: int) -> Clustering:
+    """Exact distances, margins and inertia of rows that were assigned with their second nearest centres."""
     assert nearest.second is not None
-    squared, inertia = exact_distances(rows, run.labels, run.centers)
+    squared, inertia = exact_distances(rows, nearest.labels, centers)
     distances = squared.sqrt()
     margins = (nearest.second.sqrt() - distances).clamp_min(0)
     return Clustering(
-        labels=run.labels.cpu().numpy(),
-        centers=run.centers.cpu(),
+        labels=nearest.labels.cpu().numpy(),
+        centers=centers.cpu(),
         distances=distances.cpu().numpy(),
         margins=margins.cpu().numpy(),
         embedding=embedding,
         inertia=inertia,
-        iterations=run.iterations,
+        iterations=iterations,
     )
 
 

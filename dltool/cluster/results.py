@@ -67,7 +67,7 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
         "count": len(source),
         "k": k,
         "k_choice": _choice(grouped.choice),
-        "features": grouped.embedder.features,
+        "features": None if grouped.embedder is None else grouped.embedder.features,
         "dimensions": int(clustering.embedding.shape[1]),
         "smoothed": grouped.smoothed,
         "iterations": clustering.iterations,
