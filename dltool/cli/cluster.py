@@ -14,7 +14,7 @@ from dltool.cluster.settings import ClusterSettings, Init, Method, SortBy, parse
 from dltool.errors import SettingsError
 
 _D = ClusterSettings()
-_FEATURES, _KMEANS, _OUTPUT = "Features", "k-means", "Output"
+_FEATURES, _KMEANS, _DEEP, _OUTPUT = "Features", "k-means", "Deep methods", "Output"
 
 
 def command(
@@ -33,8 +33,9 @@ def command(
     features: Annotated[
         str,
         typer.Option(
-            metavar="auto|BACKBONE|pixels|ae|ae:MODEL",
-            help="What is compared; auto: the bundled backbone for photos, else the values themselves.",
+            metavar="auto|BACKBONE|pixels|contrastive|ae|ae:MODEL",
+            help="What is compared; auto: the bundled backbone for photos, else the values themselves; contrastive "
+            "and ae train a small network on the pictures first.",
             rich_help_panel=_FEATURES,
         ),
     ] = _D.features,
@@ -81,6 +82,47 @@ def command(
     batch_size: Annotated[
         int, typer.Option(min=1, help="Rows of a step of minibatch.", rich_help_panel=_KMEANS)
     ] = _D.batch_size,
+    epochs: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Of a network that is trained.", show_default="what the data needs", rich_help_panel=_DEEP
+        ),
+    ] = _D.epochs,
+    latent_dim: Annotated[
+        int, typer.Option(min=1, help="Width of an autoencoder's codes.", rich_help_panel=_DEEP)
+    ] = _D.latent_dim,
+    clustering_weight: Annotated[
+        float,
+        typer.Option(
+            "--clustering-weight",
+            "--lambda",
+            min=0,
+            help="Full weight of deep k-means' clustering loss.",
+            rich_help_panel=_DEEP,
+        ),
+    ] = _D.clustering_weight,
+    ramp_start: Annotated[
+        int | None,
+        typer.Option(
+            "--ramp-start",
+            "--t1",
+            min=1,
+            help="Epoch after which that weight rises.",
+            show_default="a quarter of the epochs",
+            rich_help_panel=_DEEP,
+        ),
+    ] = _D.ramp_start,
+    ramp_end: Annotated[
+        int | None,
+        typer.Option(
+            "--ramp-end",
+            "--t2",
+            min=1,
+            help="Epoch at which it is full.",
+            show_default="the last",
+            rich_help_panel=_DEEP,
+        ),
+    ] = _D.ramp_end,
     model: Annotated[
         Path | None,
         typer.Option(
@@ -133,7 +175,8 @@ def command(
 def _refuse_with_model(context: typer.Context) -> None:
     """Raise SettingsError for options that a model has decided already."""
     decided = ("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume")
-    for name in (*decided, "init", "n_init", "max_iter", "tol", "batch_size"):
+    deep = ("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end")
+    for name in (*decided, "init", "n_init", "max_iter", "tol", "batch_size", *deep):
         if options.was_given(context, name):
             option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
             raise SettingsError(f"{option}: with --model the groups are given; leave it out")

@@ -1,6 +1,6 @@
 """New items into the groups of a model file."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import torch
@@ -51,6 +51,19 @@ def assign_features(
     model: ModelFile, path: Path, source: Source, device: torch.device, cache: Path | None, workers: int
 ) -> Iterator[Extracted | Clustering]:
     """The assigner of models that compare features with centres."""
+    rows = yield from embed_new(model, path, source, device, cache, workers)
+    yield nearest_centers(rows, model.tensors["centers"].float().to(device))
+
+
+def embed_new(
+    model: ModelFile, path: Path, source: Source, device: torch.device, cache: Path | None, workers: int
+) -> Generator[Extracted, None, Rows]:
+    """Yield progress and return the rows of new items, made as the model's own were.
+
+    Raises:
+        DataError: items of another kind or width than the model's.
+        ModelError: the model is damaged.
+    """
     embedder = restore_embedder(model.arguments, model.preprocessing, model.tensors, path)
     numbers = embedder.preprocessing is None
     if numbers != (source.kind in (Kind.TABLE, Kind.POINTS)):
@@ -63,11 +76,10 @@ def assign_features(
             rows = event
     assert rows is not None
     transform = Transform.from_tensors(model.tensors, bool(model.arguments.get("normalize")))
-    centers = model.tensors["centers"].float()
-    width = transform.mean.shape[0] if transform.mean is not None else centers.shape[1]
+    width = transform.mean.shape[0] if transform.mean is not None else model.tensors["centers"].shape[1]
     if rows.shape[1] != width:
         raise DataError(f"{source.name}: rows of {rows.shape[1]} numbers, but {path} groups those of {width}")
-    yield nearest_centers(rows if transform.is_identity else transform(rows), centers.to(device))
+    return rows if transform.is_identity else transform(rows)
 
 
 def nearest_centers(rows: Rows, centers: torch.Tensor) -> Clustering:

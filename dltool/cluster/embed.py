@@ -1,7 +1,7 @@
 """Features of what shall be grouped: a backbone's, the pixels, or the table's own numbers."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.pooled import input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
-from dltool.cluster.settings import AUTO, AUTOENCODER, PIXELS, ClusterSettings
+from dltool.cluster.settings import AUTO, CONTRASTIVE, PIXELS, ClusterSettings, Method
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.table import TableFile
 from dltool.data.features import Extracted, FeatureExtractor
@@ -33,20 +33,22 @@ class Embedder:
 
     Attributes:
         features: `values` (a table's numbers), `pixels`, or a backbone's name.
-        network: a backbone without its last layer.
+        network: a backbone without its last layer, or a network that was trained on the pictures.
         preprocessing: of pictures.
         shape: of the pictures whose pixels are compared: H, W, and 3 where they have colours.
+        built: what builds a network again that is no backbone.
     """
 
     features: str
     network: nn.Module | None = None
     preprocessing: Preprocessing | None = None
     shape: tuple[int, ...] = ()
+    built: dict[str, Any] = field(default_factory=dict)
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What JSON can hold of it."""
-        return {"features": self.features, "shape": list(self.shape)}
+        return {"features": self.features, "shape": list(self.shape), "network": self.built}
 
 
 def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
@@ -59,6 +61,8 @@ def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
         if settings.features not in (AUTO, VALUES):
             raise SettingsError(f"--features {settings.features}: these are {kind.value}, not pictures; leave it out")
         return VALUES
+    if settings.features == AUTO and kind is Kind.ARRAYS and settings.method is Method.MANIFOLD:
+        return CONTRASTIVE
     if settings.features == AUTO:
         return PIXELS if kind is Kind.ARRAYS or settings.method.is_deep else DEFAULT_BACKBONE
     return settings.features
@@ -75,18 +79,27 @@ def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
     if features == VALUES:
         return Embedder(VALUES)
     if features == PIXELS:
-        if isinstance(source.split, ArraySplit):
-            shape = source.split.images.shape[1:]
-            return Embedder(PIXELS, preprocessing=Preprocessing(resize=shape[0], crop=shape[0]), shape=shape)
-        side = settings.size or PIXEL_SIDE
-        return Embedder(PIXELS, preprocessing=Preprocessing(resize=side, crop=side), shape=(side, side, 3))
-    if features.partition(":")[0] == AUTOENCODER:
-        raise SettingsError(f"--features {features}: not available yet")
+        return pixel_embedder(settings, source)
     backbone = create_backbone(features, settings.weights, settings.seed)
     network, _, _ = remove_classifier(backbone)
     # The larger of the two sizes that suit a network trained on random crops; see `input_size`.
     preprocessing, _ = input_size(network, backbone.preprocessing, settings.size, multiscale=not settings.size)
     return Embedder(features, network, preprocessing)
+
+
+def pixel_embedder(settings: ClusterSettings, source: Source, size: tuple[int, int] | None = None) -> Embedder:
+    """The embedder of pictures' pixels: small pictures as they are, others as squares; all at `size` if it is given.
+
+    Raises:
+        SettingsError: a `size` that is no square.
+    """
+    if size is not None and size[0] != size[1]:
+        raise SettingsError(f"--features {settings.features}: made for pictures of {size}; a square is needed")
+    if isinstance(source.split, ArraySplit) and size in (None, source.split.images.shape[1:3]):
+        shape = source.split.images.shape[1:]
+        return Embedder(PIXELS, preprocessing=Preprocessing(resize=shape[0], crop=shape[0]), shape=shape)
+    side = size[0] if size else settings.size or PIXEL_SIDE
+    return Embedder(PIXELS, preprocessing=Preprocessing(resize=side, crop=side), shape=(side, side, 3))
 
 
 def embed(
@@ -106,6 +119,11 @@ def embed(
     assert source.split is not None and embedder.preprocessing is not None
     if embedder.network is None:
         yield pixel_rows(source.split, embedder, workers)
+        return
+    if embedder.built:
+        from dltool.cluster.learned import encode_new
+
+        yield encode_new(embedder.network.to(device), source, embedder.preprocessing, device, workers)
         return
     reader = PixelReader(embedder.preprocessing)
     extractor = FeatureExtractor(embedder.network, embedder.preprocessing, device, cache=cache)
@@ -139,12 +157,23 @@ def picture_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> 
 
 def pixel_rows(split: Split, embedder: Embedder, workers: int) -> np.ndarray:
     """N × D pixels in [0, 1]; grey pictures for a model of grey ones."""
-    images = picture_pixels(split, embedder.preprocessing, workers)
-    if images.ndim == 4 and len(embedder.shape) == 2:
-        images = np.rint(images.mean(3)).astype(np.uint8)
-    if images.shape[1:] != tuple(embedder.shape):
-        raise DataError(f"pictures of {images.shape[1:]} pixels, but the model groups those of {embedder.shape}")
+    images = fit_channels(picture_pixels(split, embedder.preprocessing, workers), embedder.shape)
     return images.reshape(len(images), -1).astype(np.float32) / 255
+
+
+def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """N × H × W or N × H × W × 3 uint8 pictures as `shape` (H, W, or H, W, 3) has them.
+
+    Raises:
+        DataError: they are of another size.
+    """
+    if images.ndim == 4 and len(shape) == 2:
+        images = np.rint(images.mean(3)).astype(np.uint8)
+    elif images.ndim == 3 and len(shape) == 3:
+        images = np.repeat(images[..., None], 3, axis=3)
+    if images.shape[1:] != tuple(shape):
+        raise DataError(f"pictures of {images.shape[1:]} pixels, but the model groups those of {shape}")
+    return images
 
 
 def embedder_tensors(embedder: Embedder) -> dict[str, Tensor]:
@@ -171,6 +200,11 @@ def restore_embedder(
         raise ModelError(f"{source}: its description is damaged")
     if features == PIXELS:
         return Embedder(PIXELS, None, preprocessing, shape)
+    if arguments.get("network"):
+        from dltool.cluster.learned import restore_network
+
+        network = restore_network(features, arguments["network"], tensors, source)
+        return Embedder(features, network, preprocessing, shape, arguments["network"])
     backbone = create_backbone(features, "none")
     network, _, _ = remove_classifier(backbone)
     own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}

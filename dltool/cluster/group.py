@@ -9,11 +9,12 @@ import torch
 
 from dltool.cluster.choose_k import Choice, choose_k
 from dltool.cluster.distances import Rows
-from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels
+from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels, resolve_features
+from dltool.cluster.learned import is_learned, learn_features
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.methods import find_method
 from dltool.cluster.scores import count_different
-from dltool.cluster.settings import ClusterSettings
+from dltool.cluster.settings import ClusterSettings, Method
 from dltool.cluster.smooth import MOST_ROWS, smooth
 from dltool.cluster.source import Source
 from dltool.cluster.transform import Transform, fit_transform
@@ -66,16 +67,10 @@ def group(
     """
     if settings.k is not None and settings.k > len(source):
         raise SettingsError(f"-k {settings.k}: there are only {len(source)} {source.kind.value}")
-    embedder = new_embedder(settings, source)
-    features: Rows | None = None
-    for event in embed(embedder, source, around.device, around.cache, around.workers):
-        if isinstance(event, Extracted):
-            yield event
-            if around.should_stop():
-                return
-        else:
-            features = event
-    assert features is not None
+    found = yield from _embed(source, settings, around)
+    if found is None:
+        return
+    embedder, features = found
     if settings.k is not None and count_different(features, settings.k) < settings.k:
         different = count_different(features, settings.k)
         raise SettingsError(f"-k {settings.k}: only {different} of the {len(source)} {source.kind.value} are different")
@@ -93,15 +88,35 @@ def group(
         yield from _group(task, source, embedder, transform, plain, steps)
 
 
+def _embed(
+    source: Source, settings: ClusterSettings, around: Surroundings
+) -> Generator[Extracted | Step | Notice, None, tuple[Embedder, Rows] | None]:
+    """Make rows of the items; None if that was stopped."""
+    wanted = resolve_features(settings, source.kind)
+    if is_learned(wanted):
+        training = (around.device, around.workers, around.folder, around.resume, around.should_stop)
+        return (yield from learn_features(wanted, settings, source, *training))
+    embedder = new_embedder(settings, source)
+    for event in embed(embedder, source, around.device, around.cache, around.workers):
+        if not isinstance(event, Extracted):
+            return embedder, event
+        yield event
+        if around.should_stop():
+            break
+    return None
+
+
 def _prepare(
     features: Rows, embedder: Embedder, settings: ClusterSettings
 ) -> Generator[Notice, None, tuple[Transform, Rows, Rows, int]]:
     """Fit the transform and apply it; returns it, the rows before and after smoothing, and the steps of that."""
-    photos = embedder.network is not None
+    photos = embedder.network is not None and not embedder.built
     normalize = photos if settings.normalize is None else settings.normalize
     transform = fit_transform(features, settings.pca, normalize)
     plain = features if transform.is_identity else transform(features)
     steps = (_SMOOTH_STEPS if photos and normalize else 0) if settings.smooth is None else settings.smooth
+    if settings.method is Method.MANIFOLD and settings.smooth is None:
+        steps = 0  # it looks at neighbours itself
     if steps and len(plain) > MOST_ROWS:
         yield Notice(f"features are not smoothed over neighbours: more than {MOST_ROWS} items")
         steps = 0

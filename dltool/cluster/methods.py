@@ -11,12 +11,15 @@ _HOMES = {
     Method.KMEANS: ("dltool.cluster.kmeans", "kmeans"),
     Method.MINIBATCH: ("dltool.cluster.minibatch", "minibatch"),
     Method.DEEP_KMEANS: ("dltool.cluster.deep_kmeans", "deep_kmeans"),
+    Method.MANIFOLD: ("dltool.cluster.manifold", "manifold"),
 }
 
 
 # What assigns new items with a model file, by its architecture: (ModelFile, Source, device, workers) to a Clustering.
 _ASSIGNERS = {
     "kmeans": ("dltool.cluster.assign", "assign_features"),
+    "deep-kmeans": ("dltool.cluster.deep_kmeans", "assign_deep"),
+    "manifold": ("dltool.cluster.manifold", "assign_manifold"),
 }
 
 

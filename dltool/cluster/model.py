@@ -13,7 +13,8 @@ from dltool.cluster.group import Grouped
 from dltool.training.model_file import ModelFile, save_model
 
 COMMAND = "cluster"
-FEATURES = "kmeans"
+# Architectures whose new items are embedded as the grouped ones were.
+FROM_FEATURES = ("kmeans", "manifold")
 
 
 def plain_centers(grouped: Grouped) -> Tensor:
@@ -46,9 +47,9 @@ def write_model(
     clustering, embedder = grouped.clustering, grouped.embedder
     arguments: dict[str, Any] = {"k": len(clustering.centers), **clustering.arguments}
     tensors = {"centers": clustering.centers, **clustering.tensors}
-    if clustering.architecture == FEATURES:
+    if clustering.architecture in FROM_FEATURES:
         arguments |= embedder.arguments | {"normalize": grouped.transform.normalize}
-        tensors = {"centers": centers, **grouped.transform.tensors(), **embedder_tensors(embedder)}
+        tensors |= {"centers": centers, **grouped.transform.tensors(), **embedder_tensors(embedder)}
     file = ModelFile(
         command=COMMAND,
         architecture=clustering.architecture,

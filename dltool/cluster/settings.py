@@ -12,11 +12,12 @@ class Method(StrEnum):
     KMEANS = "kmeans"
     MINIBATCH = "minibatch"
     DEEP_KMEANS = "deep-kmeans"
+    MANIFOLD = "manifold"
 
     @property
     def is_deep(self) -> bool:
-        """Whether a network is trained on the pictures, rather than features grouped as they are."""
-        return self not in (Method.KMEANS, Method.MINIBATCH)
+        """Whether a network and its groups are trained together, rather than features grouped as they are."""
+        return self is Method.DEEP_KMEANS
 
 
 class Init(StrEnum):
@@ -33,7 +34,7 @@ class SortBy(StrEnum):
     COPIES = "copies"
 
 
-AUTO, PIXELS, AUTOENCODER = "auto", "pixels", "ae"
+AUTO, PIXELS, AUTOENCODER, CONTRASTIVE = "auto", "pixels", "ae", "contrastive"
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class ClusterSettings:
 
     Attributes:
         k: number of clusters; None lets `choose_k` decide within `k_min` to `k_max`.
-        features: `auto` (a backbone for photos, the values themselves for all else), a backbone's name, `pixels`,
-            `ae` or `ae:MODEL`.
+        features: `auto` (a backbone for photos, `contrastive` for small pictures by `manifold`, the values themselves
+            for all else), a backbone's name, `pixels`, `contrastive`, `ae` or `ae:MODEL`; the latter train a network
+            on the pictures, or take a trained one.
         weights, size: of the backbone, as `finetune` takes them.
         pca: keep so many principal components; 0 keeps the features as they are.
         normalize: scale every row to length 1, so that angles are compared (spherical k-means); None: for a
@@ -52,6 +54,10 @@ class ClusterSettings:
         n_init: starts of k-means, of which the one of least inertia is kept; None: 10, or 3 where that takes long.
         tol: k-means ends when no centre moves further than this share of the data's mean variance.
         batch_size: rows of a step of minibatch.
+        epochs: of what is trained; None: what small and large sets need.
+        latent_dim: width of an autoencoder's codes.
+        clustering_weight: λ of deep k-means, the full weight of the clustering loss beside the reconstruction's.
+        ramp_start, ramp_end: epochs T1 and T2 between which that weight rises; None: a quarter and all of `epochs`.
     """
 
     k: int | None = None
@@ -69,6 +75,11 @@ class ClusterSettings:
     max_iter: int = 300
     tol: float = 1e-4
     batch_size: int = 4096
+    epochs: int | None = None
+    latent_dim: int = 10
+    clustering_weight: float = 1e-3
+    ramp_start: int | None = None
+    ramp_end: int | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -76,6 +87,10 @@ class ClusterSettings:
             raise SettingsError(f"-k {self.k}: at least 1 is needed")
         if not 2 <= self.k_min <= self.k_max:
             raise SettingsError(f"--k-min {self.k_min} --k-max {self.k_max}: 2 <= k-min <= k-max is needed")
+        if not 0 <= self.clustering_weight < float("inf"):
+            raise SettingsError(f"--clustering-weight {self.clustering_weight}: a finite number from 0 is needed")
+        if self.ramp_start is not None and self.ramp_end is not None and self.ramp_end <= self.ramp_start:
+            raise SettingsError(f"--ramp-start {self.ramp_start} --ramp-end {self.ramp_end}: the end comes first")
 
 
 def parse_k(text: str) -> int | None:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
+from dltool.cluster.codes import decode_centers
 from dltool.cluster.embed import PIXELS, Embedder
 from dltool.cluster.group import Grouped
 from dltool.cluster.method import Clustering
 from dltool.cluster.results import from_center
+from dltool.cluster.settings import AUTOENCODER
 from dltool.cluster.source import Source
 from dltool.cluster.transform import Transform
 from dltool.data.splits import FileSplit
@@ -68,7 +70,11 @@ def center_pictures(grouped: Grouped) -> list[np.ndarray] | None:
     clustering = grouped.clustering
     if clustering.center_pictures is not None:
         return clustering.center_pictures
-    if grouped.embedder is None or grouped.embedder.features != PIXELS or grouped.transform.normalize:
+    if grouped.embedder is None or grouped.transform.normalize:
+        return None
+    if grouped.embedder.features == AUTOENCODER and grouped.transform.is_identity:
+        return decode_centers(grouped.embedder.network, clustering.centers)
+    if grouped.embedder.features != PIXELS:
         return None
     return _pixel_centers(clustering, grouped.transform, grouped.embedder)
 
