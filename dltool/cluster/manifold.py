@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
-from dltool.cluster.modularity import Graph, improve, link_neighbors, spectral_coordinates
+from dltool.cluster.modularity import Graph, improve, link_neighbors, rough_groups, spectral_coordinates
 from dltool.training.seeds import derive_seed, numpy_generator
 
 if TYPE_CHECKING:
@@ -81,10 +81,8 @@ def without_self(distances: np.ndarray, neighbors: np.ndarray) -> tuple[np.ndarr
 
 
 def _cut(graph: Graph, coordinates: np.ndarray, k: int, seed: int, start: int) -> tuple[np.ndarray, float]:
-    from sklearn.cluster import KMeans
-
     number = derive_seed(seed, "manifold", k, start) % 2**31
-    labels = KMeans(k, n_init=1, random_state=number).fit_predict(coordinates).astype(np.int64)
+    labels = rough_groups(coordinates, k, number)
     return improve(graph, labels, k, coordinates, numpy_generator(seed, "moves", k, start))
 
 

@@ -1,5 +1,6 @@
 """Cutting a graph of neighbours into a given number of groups, so that as many edges as can be lie inside them."""
 
+import warnings
 from dataclasses import dataclass
 
 import numpy as np
@@ -80,6 +81,15 @@ def spectral_coordinates(graph: Graph, dimensions: int) -> np.ndarray:
     return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
 
 
+def rough_groups(coordinates: np.ndarray, k: int, seed: int) -> np.ndarray:
+    """N int64 labels in [0, k) by k-means from one start; fewer groups where fewer rows are different."""
+    from sklearn.cluster import KMeans
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # about fewer different rows than clusters
+        return KMeans(k, n_init=1, random_state=seed).fit_predict(coordinates).astype(np.int64)
+
+
 def improve(
     graph: Graph, labels: np.ndarray, k: int, coordinates: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, float]:
@@ -149,8 +159,6 @@ def _cut_each(
     graph: Graph, labels: np.ndarray, k: int, coordinates: np.ndarray, random: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
     """Cut every group in two as well as can be: N booleans, the one part, and the modularity that each cut gives."""
-    from sklearn.cluster import KMeans
-
     halves = np.zeros(len(labels), bool)
     gains = np.full(k, -np.inf)
     for group in range(k):
@@ -158,7 +166,7 @@ def _cut_each(
         if len(members) < 4:
             continue
         inner = Graph(graph.weights[members][:, members], graph.degrees[members])
-        half = KMeans(2, n_init=2, random_state=0).fit_predict(coordinates[members]).astype(np.int64)
+        half = rough_groups(coordinates[members], 2, 0)
         half = _move_halves(inner, half, graph.total, random)
         side = half == 1
         volumes = np.bincount(half, inner.degrees, 2) / graph.total
