@@ -33,8 +33,8 @@ METHODS: dict[str, tuple[str, dict[str, Any]]] = {
     "pixels": ("k-means on pixels", {"method": Method.KMEANS, "features": "pixels"}),
     "ae": ("autoencoder + k-means", {"method": Method.KMEANS, "features": "ae"}),
     "deep": ("deep k-means", {"method": Method.DEEP_KMEANS}),
-    "contrastive": ("contrastive + k-means", {"method": Method.KMEANS, "features": "contrastive"}),
-    "manifold": ("contrastive + neighbour graph", {"method": Method.MANIFOLD}),
+    "gradients": ("k-means on gradients", {"method": Method.KMEANS, "features": "gradients"}),
+    "manifold": ("manifold (gradients, neighbour graph)", {"method": Method.MANIFOLD}),
 }
 
 

@@ -33,9 +33,9 @@ def command(
     features: Annotated[
         str,
         typer.Option(
-            metavar="auto|BACKBONE|pixels|contrastive|ae|ae:MODEL",
-            help="What is compared; auto: the bundled backbone for photos, else the values themselves; contrastive "
-            "and ae train a small network on the pictures first.",
+            metavar="auto|BACKBONE|pixels|gradients|ae|ae:MODEL",
+            help="What is compared; auto: the bundled backbone for photos, else the values themselves; gradients: "
+            "edges, for small pictures; ae: codes of an autoencoder, which is trained first.",
             rich_help_panel=_FEATURES,
         ),
     ] = _D.features,

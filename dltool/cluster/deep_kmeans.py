@@ -19,7 +19,7 @@ from dltool.cluster.method import Clustering, Notice, Step, Task
 from dltool.cluster.modularity import Graph, modularity
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.seeding import random_centers
-from dltool.cluster.settings import AUTOENCODER, ClusterSettings, Init
+from dltool.cluster.settings import ClusterSettings, Init
 from dltool.errors import DataError, ModelError
 from dltool.training.seeds import numpy_generator
 
@@ -197,7 +197,7 @@ def assign_deep(
 
     if source.split is None:
         raise DataError(f"{source.name}: {source.kind.value}, but {path} groups pictures")
-    network = restore_network(AUTOENCODER, model.arguments.get("network"), model.tensors, path)
+    network = restore_network(model.arguments.get("network"), model.tensors, path)
     if model.preprocessing is None:
         raise ModelError(f"{path}: its description is damaged")
     rows = encode_new(network.to(device), source, model.preprocessing, device, workers)

@@ -13,7 +13,8 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.pooled import input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
-from dltool.cluster.settings import AUTO, CONTRASTIVE, PIXELS, ClusterSettings, Method
+from dltool.cluster.gradients import gradient_features
+from dltool.cluster.settings import AUTO, GRADIENTS, PIXELS, ClusterSettings, Method
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.table import TableFile
 from dltool.data.features import Extracted, FeatureExtractor
@@ -25,6 +26,7 @@ from dltool.images.stream import read_ahead
 # Files are scaled to this side where their pixels are compared.
 PIXEL_SIDE = 32
 VALUES = "values"
+_CHUNK = 512
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
             raise SettingsError(f"--features {settings.features}: these are {kind.value}, not pictures; leave it out")
         return VALUES
     if settings.features == AUTO and kind is Kind.ARRAYS and settings.method is Method.MANIFOLD:
-        return CONTRASTIVE
+        return GRADIENTS
     if settings.features == AUTO:
         return PIXELS if kind is Kind.ARRAYS or settings.method.is_deep else DEFAULT_BACKBONE
     return settings.features
@@ -78,8 +80,8 @@ def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
     features = resolve_features(settings, source.kind)
     if features == VALUES:
         return Embedder(VALUES)
-    if features == PIXELS:
-        return pixel_embedder(settings, source)
+    if features in (PIXELS, GRADIENTS):
+        return replace(pixel_embedder(settings, source), features=features)
     backbone = create_backbone(features, settings.weights, settings.seed)
     network, _, _ = remove_classifier(backbone)
     # The larger of the two sizes that suit a network trained on random crops; see `input_size`.
@@ -118,7 +120,8 @@ def embed(
         return
     assert source.split is not None and embedder.preprocessing is not None
     if embedder.network is None:
-        yield pixel_rows(source.split, embedder, workers)
+        rows = pixel_rows(source.split, embedder, workers)
+        yield gradient_rows(rows, embedder.shape, device) if embedder.features == GRADIENTS else rows
         return
     if embedder.built:
         from dltool.cluster.learned import encode_new
@@ -161,6 +164,16 @@ def pixel_rows(split: Split, embedder: Embedder, workers: int) -> np.ndarray:
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
+@torch.inference_mode()
+def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device) -> np.ndarray:
+    """N × D gradient features of N rows of pixels in [0, 1], which are pictures of `shape`."""
+    parts = []
+    for piece in torch.from_numpy(rows).split(_CHUNK):
+        images = piece.to(device).view(len(piece), *shape)
+        parts.append(gradient_features(images[:, None] if len(shape) == 2 else images.permute(0, 3, 1, 2)).cpu())
+    return torch.cat(parts).numpy()
+
+
 def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """N × H × W or N × H × W × 3 uint8 pictures as `shape` (H, W, or H, W, 3) has them.
 
@@ -198,12 +211,12 @@ def restore_embedder(
         return Embedder(VALUES)
     if preprocessing is None or not isinstance(features, str):
         raise ModelError(f"{source}: its description is damaged")
-    if features == PIXELS:
-        return Embedder(PIXELS, None, preprocessing, shape)
+    if features in (PIXELS, GRADIENTS):
+        return Embedder(features, None, preprocessing, shape)
     if arguments.get("network"):
         from dltool.cluster.learned import restore_network
 
-        network = restore_network(features, arguments["network"], tensors, source)
+        network = restore_network(arguments["network"], tensors, source)
         return Embedder(features, network, preprocessing, shape, arguments["network"])
     backbone = create_backbone(features, "none")
     network, _, _ = remove_classifier(backbone)

@@ -10,11 +10,12 @@ import torch
 from dltool.cluster.choose_k import Choice, choose_k
 from dltool.cluster.distances import Rows
 from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels, resolve_features
+from dltool.cluster.gradients import COMPONENTS
 from dltool.cluster.learned import is_learned, learn_features
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.methods import find_method
 from dltool.cluster.scores import count_different
-from dltool.cluster.settings import ClusterSettings, Method
+from dltool.cluster.settings import GRADIENTS, ClusterSettings, Method
 from dltool.cluster.smooth import MOST_ROWS, smooth
 from dltool.cluster.source import Source
 from dltool.cluster.transform import Transform, fit_transform
@@ -112,7 +113,10 @@ def _prepare(
     """Fit the transform and apply it; returns it, the rows before and after smoothing, and the steps of that."""
     photos = embedder.network is not None and not embedder.built
     normalize = photos if settings.normalize is None else settings.normalize
-    transform = fit_transform(features, settings.pca, normalize)
+    components = settings.pca
+    if embedder.features == GRADIENTS and not components:
+        components = min(COMPONENTS, *features.shape)
+    transform = fit_transform(features, components, normalize)
     plain = features if transform.is_identity else transform(features)
     steps = (_SMOOTH_STEPS if photos and normalize else 0) if settings.smooth is None else settings.smooth
     if settings.method is Method.MANIFOLD and settings.smooth is None:

@@ -1,4 +1,4 @@
-"""Features of networks that are trained on the very pictures: an autoencoder's codes, or contrastive ones."""
+"""Features of an autoencoder: codes of one that is trained on the very pictures, or of a given one."""
 
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -6,17 +6,16 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, load_autoencoder
-from dltool.autoencoder.networks import Autoencoder, create_autoencoder
+from dltool.autoencoder.networks import Autoencoder, ConvAutoencoder, create_autoencoder
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.cluster.codes import train_codes
-from dltool.cluster.contrastive import ContrastiveEncoder, train_contrastive
 from dltool.cluster.embed import Embedder, fit_channels, picture_pixels, pixel_embedder
 from dltool.cluster.learner import Checkpoints, Pictures, encode_all
 from dltool.cluster.method import Notice, Step
-from dltool.cluster.settings import AUTOENCODER, CONTRASTIVE, ClusterSettings
+from dltool.cluster.settings import AUTOENCODER, ClusterSettings
 from dltool.cluster.source import Source
 from dltool.errors import DataError, ModelError
 from dltool.training.model_file import restore_module
@@ -24,7 +23,7 @@ from dltool.training.model_file import restore_module
 
 def is_learned(features: str) -> bool:
     """Whether these features need a network of their own."""
-    return features.partition(":")[0] in (AUTOENCODER, CONTRASTIVE)
+    return features.partition(":")[0] == AUTOENCODER
 
 
 def learn_features(
@@ -51,39 +50,36 @@ def learn_features(
     trained = _load_given(given) if given else None
     embedder = pixel_embedder(settings, source, None if trained is None else trained.size)
     images = fit_channels(picture_pixels(source.split, embedder.preprocessing, workers), embedder.shape)
-    if images.ndim == 4 and (images == images[..., :1]).all() if trained is None else trained.channels == 1:
+    grey = images.ndim == 4 and (images == images[..., :1]).all()
+    if grey if trained is None else trained.channels == 1:
         images = fit_channels(images, images.shape[1:3])
     pictures = Pictures(images, device)
     if trained is not None:
-        network: nn.Module | None = trained.module
+        network: Autoencoder | None = trained.module
         arguments = {"arch": trained.arch, **trained.arguments}
     else:
         if len(pictures) < 2:
             raise DataError(f"--features {features}: one picture is too little to learn from")
         checkpoints = Checkpoints(folder, settings, images, resume)
-        shared = (settings.epochs, settings.seed, checkpoints, should_stop)
-        if kind == CONTRASTIVE:
-            network = yield from train_contrastive(pictures, *shared)
-        else:
-            network = yield from train_codes(pictures, settings.latent_dim, *shared)
+        network = yield from train_codes(
+            pictures, settings.latent_dim, settings.epochs, settings.seed, checkpoints, should_stop
+        )
         if network is None:
             return None
         arguments = network_arguments(network)
     network = network.to(device).eval()
     embedder = Embedder(kind, network, embedder.preprocessing, images.shape[1:], arguments)
-    return embedder, encode_all(_encoder(network), pictures).numpy()
+    return embedder, encode_all(network.encode, pictures).numpy()
 
 
-def network_arguments(network: nn.Module) -> dict[str, Any]:
+def network_arguments(network: ConvAutoencoder) -> dict[str, Any]:
     """What `restore_network` builds a network again from, which was trained here."""
     channels, height, width = network.shape
     arguments = {"in_channels": channels, "height": height, "width": width}
-    if isinstance(network, Autoencoder):
-        return {"arch": "conv", **arguments, "latent_dim": network.latent_dim}
-    return {**arguments, "dimensions": network.dimensions}
+    return {"arch": "conv", **arguments, "latent_dim": network.latent_dim}
 
 
-def restore_network(kind: str, arguments: Any, tensors: dict[str, Tensor], source: Path) -> nn.Module:
+def restore_network(arguments: Any, tensors: dict[str, Tensor], source: Path) -> Autoencoder:
     """The network of a model file, from its tensors called `network.…`.
 
     Raises:
@@ -91,16 +87,17 @@ def restore_network(kind: str, arguments: Any, tensors: dict[str, Tensor], sourc
     """
     try:
         with torch.random.fork_rng(devices=[]):
-            network = ContrastiveEncoder(**arguments) if kind == CONTRASTIVE else create_autoencoder(**arguments)
-    except (TypeError, ValueError, RuntimeError) as error:
+            network = create_autoencoder(**arguments)
+    except TypeError as error:
         raise ModelError(f"{source}: its description is damaged") from error
     own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
     restore_module(network, own, source)
+    assert isinstance(network, Autoencoder)
     return network.eval()
 
 
 def encode_new(
-    network: nn.Module,
+    network: Autoencoder,
     source: Source,
     preprocessing: Preprocessing,
     device: torch.device,
@@ -115,11 +112,7 @@ def encode_new(
     channels, *shape = network.shape
     shape = (*shape,) if channels == 1 else (*shape, 3)
     images = fit_channels(picture_pixels(source.split, preprocessing, workers), shape)
-    return encode_all(_encoder(network), Pictures(images, device)).numpy()
-
-
-def _encoder(network: nn.Module) -> Callable[[Tensor], Tensor]:
-    return network.encode if isinstance(network, Autoencoder) else network
+    return encode_all(network.encode, Pictures(images, device)).numpy()
 
 
 def _load_given(path: str) -> TrainedAutoencoder:

@@ -34,7 +34,7 @@ class SortBy(StrEnum):
     COPIES = "copies"
 
 
-AUTO, PIXELS, AUTOENCODER, CONTRASTIVE = "auto", "pixels", "ae", "contrastive"
+AUTO, PIXELS, GRADIENTS, AUTOENCODER = "auto", "pixels", "gradients", "ae"
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class ClusterSettings:
 
     Attributes:
         k: number of clusters; None lets `choose_k` decide within `k_min` to `k_max`.
-        features: `auto` (a backbone for photos, `contrastive` for small pictures by `manifold`, the values themselves
-            for all else), a backbone's name, `pixels`, `contrastive`, `ae` or `ae:MODEL`; the latter train a network
-            on the pictures, or take a trained one.
+        features: `auto` (a backbone for photos, `gradients` for small pictures by `manifold`, the values themselves for
+            all else), a backbone's name, `pixels`, `gradients`, or an autoencoder's codes: `ae` trains one on the
+            pictures, `ae:MODEL` takes a trained one.
         weights, size: of the backbone, as `finetune` takes them.
         pca: keep so many principal components; 0 keeps the features as they are.
         normalize: scale every row to length 1, so that angles are compared (spherical k-means); None: for a

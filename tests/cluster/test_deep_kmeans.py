@@ -46,7 +46,7 @@ def test_digits_reach_a_known_accuracy_beside_the_baseline() -> None:
     found = _finish(_task(1797, epochs=25))
     figures = found.figures
     assert figures[figures["kept"]]["accuracy"] > 0.6
-    assert figures["baseline"]["accuracy"] > 0.5
+    assert figures["baseline"]["accuracy"] > 0.35
     assert len(found.center_pictures or []) == 10
     assert found.center_pictures[0].shape == (8, 8, 3)
 

@@ -1,12 +1,9 @@
 """Losses of the deep methods against plain restatements, and the schedule of deep k-means."""
 
-import math
-
 import numpy as np
 import pytest
 import torch
 
-from dltool.cluster.contrastive import ContrastiveEncoder, contrastive_loss
 from dltool.cluster.deep_kmeans import clustering_loss, clustering_weight, new_schedule
 from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.views import Views
@@ -51,25 +48,6 @@ def test_clustering_loss_and_its_gradient() -> None:
     assert loss.item() == pytest.approx(expected)
     np.testing.assert_allclose(codes.grad.numpy(), toward_codes)
     np.testing.assert_allclose(centers.grad.numpy(), toward_centers)
-
-
-def test_contrastive_loss_is_the_cross_entropy_of_finding_the_other_view() -> None:
-    random = torch.Generator().manual_seed(0)
-    first, second = (torch.nn.functional.normalize(torch.randn(3, 5, generator=random)) for _ in range(2))
-    rows = torch.cat([first, second]).tolist()
-    total = 0.0
-    for i, own in enumerate(rows):
-        scores = {j: sum(a * b for a, b in zip(own, row, strict=True)) / 0.2 for j, row in enumerate(rows) if j != i}
-        total -= scores[(i + 3) % 6] - math.log(sum(math.exp(score) for score in scores.values()))
-    assert float(contrastive_loss(first, second, 0.2)) == pytest.approx(total / 6, rel=1e-5)
-
-
-@pytest.mark.parametrize("shape", [(1, 8, 8), (1, 28, 28), (3, 33, 64)])
-def test_the_encoder_gives_unit_rows_for_any_size(shape: tuple[int, int, int]) -> None:
-    encoder = ContrastiveEncoder(*shape).eval()
-    rows = encoder(torch.rand(2, *shape))
-    assert rows.shape == (2, 64)
-    torch.testing.assert_close(rows.norm(dim=1), torch.ones(2))
 
 
 def test_a_view_is_a_function_of_seed_epoch_and_sample() -> None:
