@@ -122,7 +122,7 @@ _CENTERS = "centers"
 def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
     """Compare the two groupings by their modularity on one graph that neither was made from: of the pixels."""
     joint = _grouping(task, model.autoencoder, pictures, model.centers.detach().cpu())
-    if not baseline:  # the ramp never began
+    if not baseline or len(pictures) < 2:  # the ramp never began, or there is nothing to compare
         yield joint
         return
     before = new_autoencoder(pictures, task.settings.latent_dim, task.settings.seed)

@@ -171,7 +171,8 @@ def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device
     for piece in torch.from_numpy(rows).split(_CHUNK):
         images = piece.to(device).view(len(piece), *shape)
         parts.append(gradient_features(images[:, None] if len(shape) == 2 else images.permute(0, 3, 1, 2)).cpu())
-    return torch.cat(parts).numpy()
+    # Rounded, so that copies have equal rows wherever in a batch they stand.
+    return np.round(torch.cat(parts).numpy(), 4)
 
 
 def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
