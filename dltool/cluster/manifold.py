@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dltool.training.model_file import ModelFile
 
 NEIGHBORS = 10
-_STARTS = 10
+_STARTS = 20
 _CHUNK = 2048
 _STORED_BYTES = 16 * 2**20
 # All pairs are compared.
