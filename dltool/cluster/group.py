@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dltool.cluster.choose_k import Choice, choose_k
-from dltool.cluster.distances import Rows
+from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest
 from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.methods import find_method
@@ -125,10 +125,26 @@ def _group(
         task = replace(task, k=choice.k)
     for event in find_method(task.settings.method)(task):
         if isinstance(event, Clustering):
-            ordered = by_size(event)
+            ordered = by_size(in_plain_space(event, plain) if steps else event)
             yield Grouped(source, ordered, embedder, transform, plain, choice, steps)
         else:
             yield event
+
+
+def in_plain_space(clustering: Clustering, plain: Rows) -> Clustering:
+    """The same groups with centres, distances and margins among the rows before they were smoothed.
+
+    There they say how typical a picture is, and a new picture, which has no neighbours, can be compared. A margin is
+    negative where neighbours spoke against a picture's own features.
+    """
+    rows = np.asarray(plain)
+    labels = torch.from_numpy(clustering.labels)
+    sums, counts = cluster_sums(rows, labels, len(clustering.centers))
+    centers = torch.nn.functional.normalize(sums / counts[:, None].clamp_min(1)).float()
+    own = exact_distances(rows, labels, centers)[0].sqrt()
+    nearest = find_nearest(rows, centers, centers.mean(0), second=True)
+    other = torch.where(nearest.labels == labels, nearest.second, nearest.squared).sqrt()
+    return replace(clustering, centers=centers, distances=own.numpy(), margins=(other - own).numpy())
 
 
 def by_size(clustering: Clustering) -> Clustering:
