@@ -65,7 +65,7 @@ def group(
         DataError, ModelError, DeviceError: as reading, networks and memory have it.
     """
     if settings.k is not None and settings.k > len(source):
-        raise SettingsError(f"-k {settings.k}: there are only {len(source)} {source.kind.value}")
+        raise SettingsError(f"-k {settings.k}: more clusters than there are {source.kind.value} ({len(source)})")
     embedder = new_embedder(settings, source)
     features: Rows | None = None
     for event in embed(embedder, source, around.device, around.cache, around.workers):
@@ -78,7 +78,7 @@ def group(
     assert features is not None
     if settings.k is not None and count_different(features, settings.k) < settings.k:
         different = count_different(features, settings.k)
-        raise SettingsError(f"-k {settings.k}: only {different} of the {len(source)} {source.kind.value} are different")
+        raise SettingsError(f"-k {settings.k}: of the {len(source)} {source.kind.value} only {different} differ")
     with memory_errors("try --method minibatch, or a table of fewer rows"):
         transform, plain, rows, steps = yield from _prepare(features, embedder, settings)
         images = None
