@@ -151,10 +151,9 @@ def by_size(clustering: Clustering) -> Clustering:
     """The same groups, numbered from the largest to the smallest, so that a number does not depend on the start."""
     k = len(clustering.centers)
     sizes = np.bincount(clustering.labels, minlength=k)
-    first = np.full(k, len(clustering.labels))
-    np.minimum.at(first, clustering.labels, np.arange(len(clustering.labels)))
+    first = [int(np.argmax(clustering.labels == number)) for number in range(k)]
     order = sorted(range(k), key=lambda number: (-sizes[number], first[number]))
-    rank = np.empty(k, np.int64)
+    rank = np.empty(k, np.int32)
     rank[order] = np.arange(k)
     pictures = clustering.center_pictures
     tensors = {
