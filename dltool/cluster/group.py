@@ -13,15 +13,19 @@ from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.methods import find_method
 from dltool.cluster.scores import count_different
-from dltool.cluster.settings import ClusterSettings
+from dltool.cluster.settings import ClusterSettings, Method
 from dltool.cluster.smooth import MOST_ROWS, smooth
 from dltool.cluster.source import Source
+from dltool.cluster.table import TableFile
 from dltool.cluster.transform import Transform, fit_transform
 from dltool.data.features import Extracted
+from dltool.data.pixels import memory_bytes
 from dltool.device import memory_errors
 from dltool.errors import SettingsError
 
 _SMOOTH_STEPS = 8
+# Larger tables stay in their file.
+_SHARE_OF_MEMORY = 0.4
 
 
 @dataclass(frozen=True)
@@ -76,6 +80,11 @@ def group(
         else:
             features = event
     assert features is not None
+    if isinstance(features, TableFile) and settings.method is not Method.MINIBATCH:
+        if features.nbytes <= _SHARE_OF_MEMORY * memory_bytes():
+            features = features[:]
+        else:
+            yield Notice("the table is read anew in every iteration; --method minibatch reads it far less often")
     if settings.k is not None and count_different(features, settings.k) < settings.k:
         different = count_different(features, settings.k)
         raise SettingsError(f"-k {settings.k}: of the {len(source)} {source.kind.value} only {different} differ")

@@ -50,9 +50,13 @@ class PixelReader:
         return self.preprocessing.scale_pixels(split.read(index))
 
 
-def _default_budget() -> int:
+def memory_bytes() -> int:
+    """The machine's memory; 8 GiB where it cannot be told."""
     try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):  # Windows has no sysconf
-        memory = 8 * 2**30
-    return min(_MOST_BYTES, int(memory * _SHARE_OF_MEMORY))
+        return 8 * 2**30
+
+
+def _default_budget() -> int:
+    return min(_MOST_BYTES, int(memory_bytes() * _SHARE_OF_MEMORY))

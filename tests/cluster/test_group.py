@@ -70,6 +70,20 @@ def test_toy_points_fall_into_their_blobs() -> None:
     assert len(opened("circles")) == len(opened("moons")) == 500
 
 
+def test_tables_in_memory_and_in_their_file_give_the_same_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(400, 6)) + 9 * (np.arange(400) % 4)[:, None])
+    table = opened(tmp_path / "rows.npy")
+    inside = grouped(table, k=4)
+    monkeypatch.setattr("dltool.cluster.group._SHARE_OF_MEMORY", 0.0)
+    streamed = grouped(table, k=4)
+    assert isinstance(inside.plain, np.ndarray) and streamed.plain is table.rows
+    assert np.array_equal(inside.clustering.labels, streamed.clustering.labels)
+    assert torch.allclose(inside.clustering.centers, streamed.clustering.centers, rtol=1e-6)
+    assert np.array_equal(inside.clustering.labels, inside.clustering.labels[np.arange(400) % 4])
+
+
 def test_clusters_are_numbered_from_the_largest() -> None:
     labels = np.array([2, 0, 2, 1, 2, 1])
     parts = {"cluster.weight": torch.arange(3), "weight": torch.arange(3)}
