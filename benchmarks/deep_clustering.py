@@ -22,7 +22,7 @@ import torch
 from dltool.cluster.assign import assign, load_groups
 from dltool.cluster.group import Grouped, Surroundings, group
 from dltool.cluster.method import Clustering, Step
-from dltool.cluster.model import plain_centers, write_model
+from dltool.cluster.model import write_model
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.settings import ClusterSettings, Method
 from dltool.cluster.source import Kind, Source
@@ -81,7 +81,7 @@ def measure(root: Path, name: str, method: str, seed: int, epochs: int | None, d
         grouped = last(group(sources["train"], settings, Surroundings(chosen, folder=Path(folder))), Grouped)
         seconds, cpu = time.monotonic() - started, time.process_time() - worked
         file = Path(folder) / "model.safetensors"
-        write_model(file, grouped, plain_centers(grouped), {}, {})
+        write_model(file, grouped, {}, {})
         new = last(assign(load_groups(file), file, sources["test"], chosen, None, 0), Clustering)
     found = compare_with_classes(new.labels, sources["test"].labels, classes, classes)
     figures = {name: getattr(found, name) for name in ("accuracy", "nmi", "ari")}

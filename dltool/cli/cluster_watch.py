@@ -37,7 +37,7 @@ class Watcher:
         self._say(event.text)
 
     def _Choice(self, event: Any) -> None:  # noqa: N802
-        self._say(f"{event.k} clusters: {event.reason}")
+        self._say(f"{event.k} cluster{'' if event.k == 1 else 's'}: {event.reason}")
 
     def _Source(self, event: Any) -> None:  # noqa: N802
         classes = f" (scored against {len(event.class_names)} classes)" if event.labels is not None else ""

@@ -24,7 +24,7 @@ Rows = Any  # np.ndarray | Tensor | TableFile: len(), shape, and slices of rows
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each of N rows: its nearest centre (int64), the squared distance, and that of the second nearest centre."""
+    """For each of N rows: its nearest centre (int32), the squared distance, and that of the second nearest centre."""
 
     labels: Tensor
     squared: Tensor
@@ -82,7 +82,7 @@ def find_nearest(
         second: also find the distance to the second nearest centre (infinite for k = 1).
     """
     device, count = centers.device, len(rows)
-    labels = torch.empty(count, dtype=torch.int64, device=device)
+    labels = torch.empty(count, dtype=torch.int32, device=device)
     squared = torch.empty(count, device=device)
     others = torch.empty(count, device=device) if second else None
     moved = centers - origin

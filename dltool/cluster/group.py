@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dltool.cluster.choose_k import Choice, choose_k
-from dltool.cluster.distances import Rows
+from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest
 from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels, resolve_features
 from dltool.cluster.gradients import COMPONENTS
 from dltool.cluster.learned import is_learned, learn_features
@@ -18,12 +18,16 @@ from dltool.cluster.scores import count_different
 from dltool.cluster.settings import GRADIENTS, ClusterSettings, Method
 from dltool.cluster.smooth import MOST_ROWS, smooth
 from dltool.cluster.source import Source
+from dltool.cluster.table import TableFile
 from dltool.cluster.transform import Transform, fit_transform
 from dltool.data.features import Extracted
+from dltool.data.pixels import memory_bytes
 from dltool.device import memory_errors
 from dltool.errors import SettingsError
 
 _SMOOTH_STEPS = 8
+# Larger tables stay in their file.
+_SHARE_OF_MEMORY = 0.4
 
 
 @dataclass(frozen=True)
@@ -67,14 +71,19 @@ def group(
         DataError, ModelError, DeviceError: as reading, networks and memory have it.
     """
     if settings.k is not None and settings.k > len(source):
-        raise SettingsError(f"-k {settings.k}: there are only {len(source)} {source.kind.value}")
+        raise SettingsError(f"-k {settings.k}: more clusters than there are {source.kind.value} ({len(source)})")
     found = yield from _embed(source, settings, around)
     if found is None:
         return
     embedder, features = found
+    if isinstance(features, TableFile) and settings.method is not Method.MINIBATCH:
+        if features.nbytes <= _SHARE_OF_MEMORY * memory_bytes():
+            features = features[:]
+        else:
+            yield Notice("the table is read anew in every iteration; --method minibatch reads it far less often")
     if settings.k is not None and count_different(features, settings.k) < settings.k:
         different = count_different(features, settings.k)
-        raise SettingsError(f"-k {settings.k}: only {different} of the {len(source)} {source.kind.value} are different")
+        raise SettingsError(f"-k {settings.k}: of the {len(source)} {source.kind.value} only {different} differ")
     with memory_errors("try --method minibatch, or a table of fewer rows"):
         transform, plain, rows, steps = yield from _prepare(features, embedder, settings)
         images = None
@@ -144,20 +153,35 @@ def _group(
         task = replace(task, k=choice.k)
     for event in find_method(task.settings.method)(task):
         if isinstance(event, Clustering):
-            ordered = by_size(event)
+            ordered = by_size(in_plain_space(event, plain) if steps else event)
             yield Grouped(source, ordered, embedder, transform, plain, choice, steps)
         else:
             yield event
+
+
+def in_plain_space(clustering: Clustering, plain: Rows) -> Clustering:
+    """The same groups with centres, distances and margins among the rows before they were smoothed.
+
+    There they say how typical a picture is, and a new picture, which has no neighbours, can be compared. A margin is
+    negative where neighbours spoke against a picture's own features.
+    """
+    rows = np.asarray(plain)
+    labels = torch.from_numpy(clustering.labels)
+    sums, counts = cluster_sums(rows, labels, len(clustering.centers))
+    centers = torch.nn.functional.normalize(sums / counts[:, None].clamp_min(1)).float()
+    own = exact_distances(rows, labels, centers)[0].sqrt()
+    nearest = find_nearest(rows, centers, centers.mean(0), second=True)
+    other = torch.where(nearest.labels == labels, nearest.second, nearest.squared).sqrt()
+    return replace(clustering, centers=centers, distances=own.numpy(), margins=(other - own).numpy())
 
 
 def by_size(clustering: Clustering) -> Clustering:
     """The same groups, numbered from the largest to the smallest, so that a number does not depend on the start."""
     k = len(clustering.centers)
     sizes = np.bincount(clustering.labels, minlength=k)
-    first = np.full(k, len(clustering.labels))
-    np.minimum.at(first, clustering.labels, np.arange(len(clustering.labels)))
+    first = [int(np.argmax(clustering.labels == number)) for number in range(k)]
     order = sorted(range(k), key=lambda number: (-sizes[number], first[number]))
-    rank = np.empty(k, np.int64)
+    rank = np.empty(k, np.int32)
     rank[order] = np.arange(k)
     pictures = clustering.center_pictures
     tensors = {

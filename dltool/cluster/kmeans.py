@@ -25,7 +25,7 @@ _SMALL_WORK = 2e8
 
 @dataclass(frozen=True)
 class Lloyd:
-    """Where one run of Lloyd's algorithm ended: k × D float32 centres, N int64 labels, and after how many iterations.
+    """Where one run of Lloyd's algorithm ended: k × D float32 centres, N int32 labels, and after how many iterations.
 
     `strict`: no label changed in the last iteration.
     """
@@ -70,11 +70,14 @@ def default_starts(shape: tuple[int, ...], k: int) -> int:
 
 
 def finish(rows: Rows, embedding: Rows, centers: Tensor, nearest: Nearest, iterations: int) -> Clustering:
-    """Exact distances, margins and inertia of rows that were assigned with their second nearest centres."""
+    """Exact distances, margins and inertia of rows that were assigned with their second nearest centres.
+
+    `nearest` is used up: tables of many rows leave no room for copies.
+    """
     assert nearest.second is not None
-    squared, inertia = exact_distances(rows, nearest.labels, centers)
-    distances = squared.sqrt()
-    margins = (nearest.second.sqrt() - distances).clamp_min(0)
+    distances, inertia = exact_distances(rows, nearest.labels, centers)
+    distances.sqrt_()
+    margins = nearest.second.sqrt_().sub_(distances).clamp_min_(0)
     return Clustering(
         labels=nearest.labels.cpu().numpy(),
         centers=centers.cpu(),
@@ -106,7 +109,7 @@ def lloyd_torch(
 ) -> Lloyd:
     """Lloyd's algorithm by matrix products in chunks, on any device; see `lloyd`."""
     k = len(centers)
-    labels = torch.full((len(rows),), -1, dtype=torch.int64, device=centers.device)
+    labels = torch.full((len(rows),), -1, dtype=torch.int32, device=centers.device)
     iterations, strict = 0, False
     while iterations < max_iter:
         iterations += 1
@@ -141,7 +144,7 @@ def lloyd_sklearn(rows: np.ndarray, centers: Tensor, max_iter: int, tolerance: f
         current = run.cluster_centers_
         if run.n_iter_ < steps or done >= max_iter:
             break
-    labels = torch.from_numpy(run.labels_.astype(np.int64))
+    labels = torch.from_numpy(run.labels_.astype(np.int32))
     return Lloyd(torch.from_numpy(np.ascontiguousarray(current)), labels, done, run.n_iter_ < steps)
 
 

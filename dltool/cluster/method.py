@@ -60,10 +60,10 @@ class Clustering:
     """Groups that a method found.
 
     Attributes:
-        labels: N int64 in [0, k).
-        centers: k × D float32, in the space of `embedding`.
+        labels: N integers in [0, k).
+        centers: k × D float32, in the space of `embedding` (of the rows before they were smoothed, where they were).
         distances: N float32, Euclidean, from each row to its own centre.
-        margins: N float32, how much further away the next centre is; infinite for k = 1.
+        margins: N float32, how much further away the nearest other centre is; infinite for k = 1.
         embedding: N × D, what was compared: rows of the map.
         inertia: sum of squared distances.
         iterations: of the loop that found them.

@@ -63,8 +63,7 @@ def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
         if total >= (1 - _ENOUGH) * previous:
             break
         previous = total
-    nearest = find_nearest(rows, centers, origin, second=True)
-    yield finish(rows, task.rows, centers, nearest, epoch)
+    yield finish(rows, task.rows, centers, find_nearest(rows, centers, origin, second=True), epoch)
 
 
 def _best_start(sample: np.ndarray, task: Task, origin: Tensor) -> Tensor:

@@ -8,7 +8,7 @@ from typing import Any
 from dltool.cluster.group import Grouped
 from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_picture_map
 from dltool.cluster.method import Step
-from dltool.cluster.model import model_agreement, plain_centers, write_model
+from dltool.cluster.model import model_agreement, write_model
 from dltool.cluster.output import OutputFolder, Placement, place
 from dltool.cluster.results import agreement, summarize, write_assignments
 from dltool.cluster.settings import ClusterSettings, SortBy
@@ -33,10 +33,10 @@ def write_report(
     summary = summarize(grouped, settings.seed)
     write_assignments(out.assignments, source, clustering)
     if grouped.embedder is not None:
-        centers = plain_centers(grouped)
         if grouped.smoothed:
-            summary["metrics"]["model_agreement"] = model_agreement(grouped.plain, clustering.labels, centers)
-        write_model(out.model, grouped, centers, summary["metrics"], _plain(settings))
+            agreeing = model_agreement(grouped.plain, clustering.labels, clustering.centers)
+            summary["metrics"]["model_agreement"] = agreeing
+        write_model(out.model, grouped, summary["metrics"], _plain(settings))
     if source.split is not None:
         k = len(clustering.centers)
         for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
@@ -54,7 +54,7 @@ def write_report(
 def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Iterator[Step]:
     source, clustering = grouped.source, grouped.clustering
     yield Step("drawing the map", 0, 1)
-    chosen, places, how = map_places(clustering.embedding, seed)
+    chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:
         write_picture_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)

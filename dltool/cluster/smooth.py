@@ -6,17 +6,18 @@ from scipy import sparse
 
 from dltool.cluster.distances import pieces
 
-NEIGHBORS = 10
+_FEWEST, _MOST = 2, 10
 # All pairs are compared: n² · D multiplications.
 MOST_ROWS = 50_000
 
 
-def smooth(rows: np.ndarray, steps: int, neighbors: int = NEIGHBORS) -> np.ndarray:
+def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
     """Walk `steps` steps on the neighbour graph and average the rows that are reached.
 
-    Rows are joined to their `neighbors` nearest by cosine, with it as the weight where it is positive; a step replaces
-    each row by the weighted mean of its neighbours. What groups share remains, what is a picture's own is averaged
-    out (as label spreading does with labels: Zhou et al., "Learning with local and global consistency", 2004).
+    Rows are joined to their nearest by cosine, with it as the weight where it is positive; a step replaces each row by
+    the weighted mean of its neighbours. What groups share remains, what is a picture's own is averaged out (as label
+    spreading does with labels: Zhou et al., "Learning with local and global consistency", 2004). There are half as
+    many neighbours as the root of N, 2 to 10: few items have no ten of their kind.
 
     Args:
         rows: N × D float32 of length 1.
@@ -24,7 +25,7 @@ def smooth(rows: np.ndarray, steps: int, neighbors: int = NEIGHBORS) -> np.ndarr
     Returns:
         N × D float32 of length 1. Rows without a neighbour stay as they are.
     """
-    graph = neighbor_graph(rows, neighbors)
+    graph = neighbor_graph(rows, round(min(_MOST, max(_FEWEST, len(rows) ** 0.5 / 2))))
     degrees = np.asarray(graph.sum(1)).ravel()
     walk = sparse.diags(1 / np.maximum(degrees, 1e-12)) @ graph + sparse.diags((degrees == 0).astype(np.float32))
     walk = walk.tocsr().astype(np.float32)

@@ -8,7 +8,7 @@ import numpy as np
 from dltool.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".npy")
-_PIECE = 65_536
+_PIECE = 8192
 
 
 class TableFile:
