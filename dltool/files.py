@@ -3,16 +3,29 @@
 import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from dltool.errors import DltoolError
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write `content` to a temporary name beside `path`, then rename it; missing folders are made.
+    """Write `content` to `path` as `open_atomically` does.
+
+    Raises:
+        DltoolError: the file cannot be written; the message names it.
+    """
+    with open_atomically(path) as file:
+        file.write(content)
+
+
+@contextlib.contextmanager
+def open_atomically(path: Path) -> Iterator[BinaryIO]:
+    """Give a file under a temporary name beside `path`, and rename it at the end; missing folders are made.
 
     The temporary name is hidden and this process's own. What processes that were killed left behind for the same
-    target is removed.
+    target is removed. If the context is left by an error, nothing is written.
 
     Raises:
         DltoolError: the file cannot be written; the message names it.
@@ -24,14 +37,16 @@ def write_atomically(path: Path, content: bytes) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         _remove_leftovers(path.parent, stem)
         with partial.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         partial.replace(path)
-    except OSError as error:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             partial.unlink()
-        raise DltoolError(f"{path}: cannot be written ({error.strerror or error})") from error
+        if isinstance(error, OSError):
+            raise DltoolError(f"{path}: cannot be written ({error.strerror or error})") from error
+        raise
 
 
 def _remove_leftovers(folder: Path, stem: str) -> None:

@@ -65,7 +65,6 @@ def plot_restoration(path: Path, history: Sequence[Mapping[str, Any]], loss: str
         if best:
             left.plot(best[-1]["epoch"], best[-1]["loss"], "o", color="C3", label=f"best: {best[-1]['loss']:.4g}")
         left.set(xlabel="epoch", ylabel=loss, title="Loss", yscale="log")
-        noisy = ""
         for index, name in enumerate(history[-1]["levels"]):
             rows = [row["levels"][name] for row in history]
             right.plot(
@@ -83,25 +82,36 @@ def plot_restoration(path: Path, history: Sequence[Mapping[str, Any]], loss: str
             axes.legend()
 
 
-def plot_confusion(path: Path, confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> None:
-    """Counts by true class (rows) and answer (columns), coloured by the share of the row."""
+def plot_confusion(
+    path: Path,
+    confusion: Sequence[Sequence[int]],
+    class_names: Sequence[str],
+    answers: Sequence[str] | None = None,
+    title: str = "Confusion matrix",
+) -> None:
+    """Counts by true class (rows) and answer (columns: the classes unless named), coloured by the share of the row."""
+    columns = class_names if answers is None else answers
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    side = min(14.0, 3.5 + 0.45 * len(class_names))
-    with chart(path, side + 1, side) as axes:
+    width, height = (min(14.0, 3.5 + 0.45 * len(names)) for names in (columns, class_names))
+    with chart(path, width + 1, height) as axes:
         image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
         axes.figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
-        step = max(1, len(class_names) // 60)
-        ticks = range(0, len(class_names), step)
-        labels = [_shorten(class_names[i]) for i in ticks]
-        axes.set_xticks(ticks, labels, rotation=45 if len(class_names) < 25 else 90, ha="right")
-        axes.set_yticks(ticks, labels)
-        axes.set(xlabel="answer", ylabel="true class", title="Confusion matrix")
-        if len(class_names) <= _MOST_CELLS_WITH_NUMBERS:
+        rotation = 45 if len(columns) < 25 else 90
+        axes.set_xticks(*_ticks(columns), rotation=rotation, ha="right")
+        axes.set_yticks(*_ticks(class_names))
+        axes.set(xlabel="answer" if answers is None else None, ylabel="true class", title=title)
+        if max(counts.shape) <= _MOST_CELLS_WITH_NUMBERS:
             for row, column in np.ndindex(*counts.shape):
                 if counts[row, column]:
                     color = "white" if shares[row, column] > 0.5 else "black"
                     axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
+
+
+def _ticks(names: Sequence[str]) -> tuple[range, list[str]]:
+    """Places and labels of at most 60 ticks."""
+    places = range(0, len(names), max(1, len(names) // 60))
+    return places, [_shorten(names[i]) for i in places]
 
 
 def plot_reliability(path: Path, rows: Sequence[tuple[float, float, int]], ece: float) -> None:

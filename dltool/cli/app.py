@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import ae, evaluate, export, featmap, finetune, info, predict, stylize
+from dltool.cli import ae, cluster, evaluate, export, featmap, finetune, info, predict, stylize
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -104,6 +104,7 @@ app.command("finetune")(finetune.command)
 app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
+app.command("cluster")(cluster.command)
 app.command("featmap")(featmap.command)
 app.add_typer(ae.app)
 app.command("info")(info.command)

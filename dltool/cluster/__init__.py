@@ -1,1 +1,17 @@
-"""Grouping unlabelled pictures: the room of `dltool cluster`, which is not built yet."""
+"""Grouping unlabelled pictures and points.
+
+The Python API: `open_source` finds the data, `group` groups it (both are generators of small dataclasses).
+"""
+
+from dltool.cluster.settings import ClusterSettings, Method
+from dltool.lazy import lazy_names
+
+__all__ = ["ClusterSettings", "Method", "Surroundings", "group", "open_source"]
+
+_HOMES = {
+    "Surroundings": "dltool.cluster.group",
+    "group": "dltool.cluster.group",
+    "open_source": "dltool.cluster.source",
+}
+
+__getattr__ = lazy_names(__name__, _HOMES)

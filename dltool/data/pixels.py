@@ -50,10 +50,14 @@ class PixelReader:
         return self.preprocessing.scale_pixels(split.read(index))
 
 
+def memory_bytes() -> int:
+    """The machine's memory; 8 GiB where it cannot be told."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (ValueError, OSError, AttributeError):  # Windows has no sysconf
+        return 8 * 2**30
+
+
 def default_budget() -> int:
     """Bytes of decoded pictures to keep: a fifth of the machine's memory, at most 4 GiB."""
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError, AttributeError):  # Windows has no sysconf
-        memory = 8 * 2**30
-    return min(_MOST_BYTES, int(memory * _SHARE_OF_MEMORY))
+    return min(_MOST_BYTES, int(memory_bytes() * _SHARE_OF_MEMORY))

@@ -10,13 +10,13 @@ import torch
 from torch import Tensor
 
 from dltool.data.check import Checked
+from dltool.data.features import Extracted
 from dltool.data.load import DataReport, DataSettings, limit_samples, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import SPLITS, Dataset, Split, join_splits
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, ModelError, SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
-from dltool.finetune.features import Extracted
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.score import Scorer
 

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Split
 from dltool.finetune.batches import input_pixels, normalize_small, resident_images
 from dltool.finetune.classifier_file import TrainedClassifier
-from dltool.finetune.features import Extracted, FeatureExtractor
 
 _CHUNK = 1000
 

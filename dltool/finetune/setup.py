@@ -10,24 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dltool.backbones.pooled import MultiScale, input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone, create_backbone
+from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Dataset
 from dltool.errors import SettingsError
 from dltool.finetune.batches import FeatureSource, PictureSource, ResidentSource, normalize_small, resident_images
 from dltool.finetune.classifier_file import TrainedClassifier
-from dltool.finetune.features import Extracted, FeatureExtractor
 from dltool.finetune.name_match import start_from_names
 from dltool.finetune.network import (
     Block,
     Classifier,
-    MultiScale,
     build_classifier,
     find_blocks,
     loose_parameters,
     new_head,
-    remove_classifier,
 )
 from dltool.finetune.phase import Phase
 from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, HeadInit, Strategy
@@ -35,7 +34,6 @@ from dltool.finetune.small import channel_statistics
 from dltool.training import distributed
 from dltool.training.seeds import seeded
 
-_LARGER = 9 / 7
 _MEASURED = 1024
 
 
@@ -117,37 +115,6 @@ class Body:
     def features(self, split: str, flipped: bool = False) -> Tensor:
         """N × D features of a filled split, on the CPU."""
         return self.extractor.store(flipped).rows(self._bench.dataset.splits[split].hashes)
-
-
-def input_size(network: nn.Module, own: Preprocessing, size: int, multiscale: bool) -> tuple[Preprocessing, int | None]:
-    """Preprocessing for `size` (0: the weights' own), and the smaller of two sizes where `multiscale` is wanted.
-
-    Networks trained on random crops see objects larger than test pictures show them, so that 9/7 of the training
-    size suits them (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); features at it and
-    at the training size, side by side, were the most even over data sets. A network of one fixed size keeps it.
-
-    Raises:
-        SettingsError: the network cannot work at `size`.
-    """
-    if not multiscale:
-        wanted = own.at_size(size) if size else own
-        if size and not _accepts(network, size):
-            raise SettingsError(f"--size {size}: this backbone cannot work at it; leave it out")
-        return wanted, None
-    large = size or round(own.crop * _LARGER / 32) * 32
-    small = round(large / _LARGER)
-    if not (_accepts(network, large) and _accepts(network, small)):
-        return own, None
-    return replace(own, crop=large, resize=own.resize + large - own.crop if large > own.crop else large), small
-
-
-def _accepts(network: nn.Module, side: int) -> bool:
-    try:
-        with torch.no_grad():
-            network.eval()(torch.zeros(1, 3, side, side))
-    except (RuntimeError, AssertionError, ValueError):
-        return False
-    return True
 
 
 def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:

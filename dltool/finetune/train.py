@@ -16,13 +16,13 @@ from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
 from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
+from dltool.data.features import Extracted
 from dltool.data.load import DataReport, DataSettings, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
 from dltool.errors import SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier
-from dltool.finetune.features import Extracted
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped

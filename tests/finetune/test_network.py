@@ -4,17 +4,16 @@ import pytest
 import torch
 from torch import nn
 
+from dltool.backbones.pooled import MultiScale, remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.errors import ModelError
 from dltool.finetune.network import (
     Classifier,
-    MultiScale,
     Standardize,
     build_classifier,
     find_blocks,
     loose_parameters,
     new_head,
-    remove_classifier,
 )
 from dltool.finetune.settings import Head
 from dltool.finetune.small import small_body

@@ -13,13 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from dltool.backbones.fold import fold_batchnorm
+from dltool.backbones.pooled import MultiScale
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Split
 from dltool.data.store import ContentStore
 from dltool.device import is_out_of_memory
 from dltool.errors import DeviceError, DltoolError
-from dltool.finetune.network import MultiScale
 from dltool.images.stream import read_ahead
 from dltool.training import distributed
 

@@ -1,0 +1,75 @@
+"""What people see of a grouping while it runs, and of its result."""
+
+from typing import Any
+
+from dltool.cli.console import Progress
+
+_MOST_LISTED = 8
+
+
+class Watcher:
+    """Turns the events of a run into progress and lines for people."""
+
+    def __init__(self, progress: Progress, quiet: bool) -> None:
+        self._progress = progress
+        self._quiet = quiet
+
+    def show(self, event: Any) -> None:
+        """Handle one event by its type's name, so that nothing of torch is imported for it."""
+        handler = getattr(self, f"_{type(event).__name__}", None)
+        if handler is not None:
+            handler(event)
+
+    def _say(self, text: str) -> None:
+        if not self._quiet:
+            self._progress.say(text)
+
+    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
+        self._progress.update("checking the data", event.done, event.total)
+
+    def _Extracted(self, event: Any) -> None:  # noqa: N802
+        self._progress.update("computing features", event.done, event.total)
+
+    def _Step(self, event: Any) -> None:  # noqa: N802
+        self._progress.update(event.task, event.done, event.total, event.figure)
+
+    def _Notice(self, event: Any) -> None:  # noqa: N802
+        self._say(event.text)
+
+    def _Choice(self, event: Any) -> None:  # noqa: N802
+        self._say(f"{event.k} cluster{'' if event.k == 1 else 's'}: {event.reason}")
+
+    def _Source(self, event: Any) -> None:  # noqa: N802
+        classes = f" (scored against {len(event.class_names)} classes)" if event.labels is not None else ""
+        self._say(f"data: {len(event)} {event.kind.value}{classes}")
+        for note in event.notes:
+            self._say(f"  note: {note}")
+        for text in event.unreadable[:_MOST_LISTED]:
+            self._say(f"  left out: {text}")
+        if len(event.unreadable) > _MOST_LISTED:
+            self._say(f"  left out: {len(event.unreadable) - _MOST_LISTED} more files that cannot be read")
+
+
+def describe_result(summary: dict[str, Any]) -> list[str]:
+    """Lines for people about a result, as `clusters.json` holds it."""
+    lines = []
+    for row in summary["clusters"]:
+        text = f"cluster {row['cluster']}: {row['size']} {summary['kind']}"
+        if row.get("counts"):
+            counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
+            text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
+        elif row["size"] and summary["kind"] == "pictures":
+            text += f", most typical {row['most_typical']}"
+        lines.append(text)
+    metrics = summary["metrics"]
+    if metrics.get("accuracy") is not None:
+        lines.append(
+            f"against the classes: accuracy {100 * metrics['accuracy']:.1f} %, purity {100 * metrics['purity']:.1f} %, "
+            f"NMI {metrics['nmi']:.3f}, ARI {metrics['ari']:.3f}"
+        )
+    if metrics.get("silhouette") is not None:
+        lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
+    copies = summary["copies"]
+    if copies:
+        lines.append(f"copies: {sum(len(group) - 1 for group in copies)} pictures stand twice, such as {copies[0][0]}")
+    return lines

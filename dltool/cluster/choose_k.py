@@ -1,0 +1,70 @@
+"""How many clusters: k-means over a range of k, judged by silhouette, with inertia beside it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from dltool.cluster.kmeans import kmeans
+from dltool.cluster.method import Clustering, Step, Task
+from dltool.cluster.scores import count_different, silhouette
+
+# Below this, groups overlap so much that their number is a matter of taste (Kaufman and Rousseeuw, 1990: 0.25).
+_WEAK = 0.25
+_NEARLY = 0.02
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One k: silhouette (None where it has no meaning) and inertia."""
+
+    k: int
+    silhouette: float | None
+    inertia: float
+
+
+@dataclass(frozen=True)
+class Choice:
+    """The k that was chosen, why, and what was tried; silhouettes are of `sampled` rows."""
+
+    k: int
+    reason: str
+    tried: tuple[Tried, ...] = ()
+    sampled: int = 0
+
+
+def choose_k(task: Task) -> Iterator[Step | Choice]:
+    """Try every k from `k_min` to `k_max` and choose the largest silhouette; see `Task` (its `k` is ignored)."""
+    settings = task.settings
+    different = count_different(task.rows, settings.k_max + 1)
+    if different <= 2:
+        reason = "all items are equal" if different == 1 else "there are only two different items"
+        yield Choice(different, reason)
+        return
+    tried: list[Tried] = []
+    sampled = 0
+    highest = min(settings.k_max, different - 1)
+    for k in range(min(settings.k_min, highest), highest + 1):
+        yield Step("choosing k", k - settings.k_min, highest + 1 - settings.k_min, f"k {k}")
+        if task.should_stop():
+            return
+        for event in kmeans(replace(task, k=k)):
+            if isinstance(event, Clustering):
+                score, sampled = silhouette(event.embedding, event.labels, settings.seed)
+                tried.append(Tried(k, score, event.inertia))
+    yield decide(tried, sampled, len(task.rows))
+
+
+def decide(tried: list[Tried], sampled: int, count: int) -> Choice:
+    """Choose the k of the largest silhouette, and say how clear that is."""
+    scored = [entry for entry in tried if entry.silhouette is not None]
+    best = max(scored, key=lambda entry: entry.silhouette or 0.0) if scored else tried[0]
+    of = f"of a sample of {sampled} of {count} items" if sampled < count else f"of all {count} items"
+    score = best.silhouette or 0.0
+    reason = f"k {best.k} has the largest silhouette, {score:.3f} ({of}), of k {tried[0].k} to {tried[-1].k}"
+    near = [str(entry.k) for entry in scored if entry is not best and (entry.silhouette or 0.0) >= score - _NEARLY]
+    if score < _WEAK:
+        reason += "; the groups overlap, so look at the sheets before you trust it"
+    elif near:
+        reason += f"; k {', '.join(near)} would do nearly as well"
+    if best.k == tried[-1].k and len(tried) > 1:
+        reason += "; more may be better still, see --k-max"
+    return Choice(best.k, reason, tuple(tried), sampled)

@@ -1,0 +1,204 @@
+"""Deep k-means: an autoencoder and the centres of its codes, trained together."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dltool.autoencoder.networks import ConvAutoencoder
+from dltool.cluster.codes import LR, STEPS, ViewSource, decode_centers, new_autoencoder
+from dltool.cluster.kmeans import kmeans
+from dltool.cluster.learner import Checkpoints, Lesson, Pictures, encode_all, enough_epochs, learn
+from dltool.cluster.manifold import neighbor_graph
+from dltool.cluster.method import Clustering, Notice, Step, Task
+from dltool.cluster.modularity import Graph, modularity
+from dltool.cluster.scores import compare_with_classes
+from dltool.cluster.seeding import random_centers
+from dltool.cluster.settings import ClusterSettings, Init
+from dltool.errors import DataError, ModelError
+from dltool.training.seeds import numpy_generator
+
+if TYPE_CHECKING:
+    from dltool.cluster.source import Source
+    from dltool.training.model_file import ModelFile
+
+ARCHITECTURE = "deep-kmeans"
+_JUDGED = 10_000
+
+
+class DeepKMeans(nn.Module):
+    """An autoencoder with k centres among its codes, which are parameters like any other.
+
+    Attributes:
+        centers: k × latent_dim.
+    """
+
+    def __init__(self, autoencoder: ConvAutoencoder, k: int) -> None:
+        super().__init__()
+        self.autoencoder = autoencoder
+        self.centers = nn.Parameter(
+            torch.zeros(k, autoencoder.latent_dim, device=next(autoencoder.parameters()).device)
+        )
+
+    def loss(self, images: Tensor, weight: float) -> Tensor:
+        """Reconstruction plus `weight` times the clustering loss of N × C × H × W pictures in [0, 1]."""
+        codes = self.autoencoder.encode(images)
+        return F.mse_loss(self.autoencoder.decode(codes), images) + weight * clustering_loss(codes, self.centers)
+
+
+def clustering_loss(codes: Tensor, centers: Tensor) -> Tensor:
+    """Mean over N × D codes of the squared distance to the nearest of k × D centres; both move by its gradient."""
+    nearest = torch.cdist(codes.detach(), centers.detach()).argmin(1)
+    return (codes - centers[nearest]).square().sum(1).mean()
+
+
+def clustering_weight(epoch: float, full: float, ramp_start: float, ramp_end: float) -> float:
+    """λ after `epoch` epochs: full / (T2 - T1) up to T1 + 1, then in proportion to epoch - T1, `full` from T2 on."""
+    length = ramp_end - ramp_start
+    return full * min(max(epoch - ramp_start, 1.0), length) / length
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long is trained, and between which epochs the clustering loss gains weight (the textbook's T1 and T2)."""
+
+    epochs: int
+    ramp_start: int
+    ramp_end: int
+
+
+def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
+    """The schedule for `count` pictures: the textbook's 50 of 200 epochs, in proportion."""
+    epochs = settings.epochs or enough_epochs(count, STEPS)
+    start = settings.ramp_start if settings.ramp_start is not None else max(1, round(epochs / 4))
+    end = settings.ramp_end if settings.ramp_end is not None else max(epochs, start + 1)
+    return Schedule(epochs, start, max(end, start + 1))
+
+
+def deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
+    """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose; see `Task`."""
+    assert task.images is not None
+    settings = task.settings
+    pictures = Pictures(task.images, task.device)
+    checkpoints = Checkpoints(task.folder, settings, task.images, task.resume)
+    schedule = new_schedule(settings, len(pictures))
+    model = DeepKMeans(new_autoencoder(pictures, settings.latent_dim, settings.seed), task.k)
+    views = ViewSource(pictures, settings.seed)
+    baseline: dict[str, Any] = {}
+
+    def before_epoch(epoch: int) -> None:
+        if epoch == 0 or epoch == schedule.ramp_start:
+            codes = _codes(model.autoencoder, pictures)
+            centers = _kmeans_centers(task, codes)
+            if epoch == schedule.ramp_start:
+                baseline.update(_copy(model.autoencoder.state_dict()), **{_CENTERS: centers})
+            if settings.init is Init.RANDOM:
+                centers = random_centers(codes, task.k, torch.device("cpu"), settings.seed, "deep", task.k)
+            if epoch == schedule.ramp_start and settings.init is Init.RANDOM:
+                return  # they have been trained since the beginning
+            with torch.no_grad():
+                model.centers.copy_(centers)
+
+    def loss(indices: Tensor, done: float) -> Tensor:
+        weight = clustering_weight(done, settings.clustering_weight, schedule.ramp_start, schedule.ramp_end)
+        return model.loss(views(indices, int(done)), weight)
+
+    lesson = Lesson("training deep k-means", model, len(pictures), schedule.epochs, LR, loss, before_epoch)
+    finished = yield from learn(
+        lesson, settings.seed, checkpoints, task.should_stop, lambda: dict(baseline), baseline.update
+    )
+    if finished:
+        yield from _keep_better(task, pictures, model, baseline)
+
+
+_CENTERS = "centers"
+
+
+def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
+    """Compare the two groupings by their modularity on one graph that neither was made from: of the pixels."""
+    joint = _grouping(task, model.autoencoder, pictures, model.centers.detach().cpu())
+    if not baseline or len(pictures) < 2:  # the ramp never began, or there is nothing to compare
+        yield joint
+        return
+    before = new_autoencoder(pictures, task.settings.latent_dim, task.settings.seed)
+    before.load_state_dict({name: tensor for name, tensor in baseline.items() if name != _CENTERS})
+    plain = _grouping(task, before.eval(), pictures, baseline[_CENTERS])
+    chosen, graph = yield from _judging_graph(task)
+    scores = {}
+    for name, found in (("deep_kmeans", joint), ("baseline", plain)):
+        scores[name] = {"modularity": modularity(graph, found.labels[chosen], task.k)}
+        if task.labels is not None:
+            classes = int(task.labels.max()) + 1
+            agreement = compare_with_classes(found.labels, task.labels, task.k, classes)
+            scores[name] |= {"accuracy": agreement.accuracy, "nmi": agreement.nmi, "ari": agreement.ari}
+    better = scores["deep_kmeans"]["modularity"] >= scores["baseline"]["modularity"]
+    kept = "deep_kmeans" if better else "baseline"
+    yield Notice(
+        f"modularity on the neighbour graph of the pixels: deep k-means {scores['deep_kmeans']['modularity']:.4f}, "
+        f"autoencoder + k-means {scores['baseline']['modularity']:.4f}; {kept.replace('_', ' ')} is kept"
+    )
+    yield replace(joint if better else plain, figures={**scores, "kept": kept})
+
+
+def _judging_graph(task: Task) -> Iterator[Any]:
+    """Numbers of at most 10,000 pictures and the neighbour graph of their pixels; a generator that returns them."""
+    assert task.images is not None
+    count = len(task.images)
+    chosen = np.arange(count)
+    if count > _JUDGED:
+        chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(count, _JUDGED, replace=False))
+    rows = task.images[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
+    graph: Graph = yield from neighbor_graph(rows, task.device)
+    return chosen, graph
+
+
+def _codes(network: ConvAutoencoder, pictures: Pictures) -> np.ndarray:
+    network.eval()
+    return encode_all(network.encode, pictures).numpy()
+
+
+def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
+    settings = replace(task.settings, init=Init.KMEANS_PLUS_PLUS, n_init=task.settings.n_init or 3)
+    for event in kmeans(replace(task, rows=codes, settings=settings, should_stop=lambda: False)):
+        if isinstance(event, Clustering):
+            return event.centers
+    raise AssertionError("k-means ends with its Clustering")
+
+
+def _grouping(task: Task, network: ConvAutoencoder, pictures: Pictures, centers: Tensor) -> Clustering:
+    from dltool.cluster.assign import nearest_centers
+    from dltool.cluster.learned import network_arguments
+
+    found = nearest_centers(_codes(network, pictures), centers)
+    return replace(
+        found,
+        center_pictures=decode_centers(network, centers),
+        architecture=ARCHITECTURE,
+        arguments={"network": network_arguments(network)},
+        tensors={f"network.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()},
+    )
+
+
+def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
+
+
+def assign_deep(
+    model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
+) -> Iterator[Any]:
+    """The assigner of this method's models: the nearest centre to a new picture's code."""
+    from dltool.cluster.assign import nearest_centers
+    from dltool.cluster.learned import encode_new, restore_network
+
+    if source.split is None:
+        raise DataError(f"{source.name}: {source.kind.value}, but {path} groups pictures")
+    network = restore_network(model.arguments.get("network"), model.tensors, path)
+    if model.preprocessing is None:
+        raise ModelError(f"{path}: its description is damaged")
+    rows = encode_new(network.to(device), source, model.preprocessing, device, workers)
+    yield nearest_centers(rows, model.tensors["centers"].float().to(device))

@@ -1,0 +1,157 @@
+"""Groups of any shape: the graph of nearest neighbours, cut where the fewest edges cross."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
+from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
+from dltool.cluster.modularity import Graph, improve, link_neighbors, rough_groups, spectral_coordinates
+from dltool.training.seeds import derive_seed, numpy_generator
+
+if TYPE_CHECKING:
+    from dltool.cluster.source import Source
+    from dltool.training.model_file import ModelFile
+
+NEIGHBORS = 10
+_STARTS = 20
+_CHUNK = 2048
+_STORED_BYTES = 16 * 2**20
+# All pairs are compared.
+_SLOW_ROWS = 200_000
+ARCHITECTURE = "manifold"
+_ROWS, _LABELS, _RANK = "neighbors.rows", "neighbors.labels", PER_CLUSTER + "number"
+
+
+def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
+    """Group rows by cutting their neighbour graph; see `Task` and `Clustering`.
+
+    Spectral clustering from several starts, each improved until its modularity rises no more; the best by modularity
+    is kept. Centres are the means of groups; a row may lie nearer to another's, so its margin may be negative.
+    """
+    rows = np.ascontiguousarray(task.rows, np.float32)
+    k, seed = task.k, task.settings.seed
+    if len(rows) > _SLOW_ROWS:
+        yield Notice(f"{len(rows)} items: comparing all pairs takes long")
+    best = np.zeros(len(rows), np.int64), 0.0
+    if k > 1:
+        graph = yield from neighbor_graph(rows, task.device)
+        for start in range(_STARTS):
+            if task.should_stop():
+                return
+            if start == 0:
+                coordinates = spectral_coordinates(graph, min(len(rows) - 1, k + (k + 1) // 2))
+            yield Step("cutting the graph", start, _STARTS, f"modularity {best[1]:.4f}" if start else "")
+            found = _cut(graph, coordinates, k, seed, start)
+            if start == 0 or found[1] > best[1]:
+                best = found
+    yield _clustering(rows, *best, k, seed)
+
+
+def neighbor_graph(rows: np.ndarray, device: torch.device) -> Iterator[Step]:
+    """Join each of N × D rows to its nearest ones; a generator that returns the Graph."""
+    count = min(NEIGHBORS, len(rows) - 1)
+    found = []
+    if device.type == "cpu":
+        from sklearn.neighbors import NearestNeighbors
+
+        index = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(rows)
+    whole = torch.from_numpy(rows).to(device)
+    for start in range(0, len(rows), _CHUNK):
+        yield Step("finding neighbours", start, len(rows))
+        if device.type == "cpu":
+            found.append(index.kneighbors(rows[start : start + _CHUNK]))
+        else:
+            near = torch.cdist(whole[start : start + _CHUNK], whole).topk(count + 1, largest=False)
+            found.append((near.values.cpu().numpy(), near.indices.cpu().numpy()))
+    distances, neighbors = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    return link_neighbors(*without_self(distances, neighbors))
+
+
+def without_self(distances: np.ndarray, neighbors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Take each row itself out of N × (K + 1) lists; among copies it need not stand first, or in the list at all."""
+    own = neighbors == np.arange(len(neighbors))[:, None]
+    own[~own.any(1), -1] = True
+    shape = (len(neighbors), neighbors.shape[1] - 1)
+    return distances[~own].reshape(shape), neighbors[~own].reshape(shape)
+
+
+def _cut(graph: Graph, coordinates: np.ndarray, k: int, seed: int, start: int) -> tuple[np.ndarray, float]:
+    number = derive_seed(seed, "manifold", k, start) % 2**31
+    labels = rough_groups(coordinates, k, number)
+    return improve(graph, labels, k, coordinates, numpy_generator(seed, "moves", k, start))
+
+
+def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed: int) -> Clustering:
+    tensor = torch.from_numpy(labels)
+    sums, counts = cluster_sums(rows, tensor, k)
+    centers = (sums / counts[:, None].clamp_min(1)).float()
+    distances, margins, inertia = _distances(rows, tensor, centers)
+    stored = _stored_rows(len(rows), rows.shape[1], seed)
+    return Clustering(
+        labels=labels,
+        centers=centers,
+        distances=distances,
+        margins=margins,
+        embedding=rows,
+        inertia=inertia,
+        iterations=_STARTS if k > 1 else 0,
+        figures={"modularity": value},
+        architecture=ARCHITECTURE,
+        tensors={
+            _ROWS: torch.from_numpy(rows[stored]).half(),
+            _LABELS: tensor[stored].int(),
+            _RANK: torch.arange(k),
+        },
+    )
+
+
+def _distances(rows: np.ndarray, labels: Tensor, centers: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+    """Distances to own centres, how much further the nearest other one is, and the inertia."""
+    squared, inertia = exact_distances(rows, labels, centers)
+    nearest = find_nearest(rows, centers, mean_row(rows, torch.device("cpu"))[0], second=True)
+    assert nearest.second is not None
+    other = torch.where(nearest.labels == labels, nearest.second, nearest.squared).sqrt()
+    distances = squared.sqrt()
+    return distances.numpy(), (other - distances).numpy(), inertia
+
+
+def _stored_rows(count: int, width: int, seed: int) -> np.ndarray:
+    """Numbers of the rows that the model file keeps: all, or as many drawn at random as fill 16 MiB."""
+    most = max(1000, _STORED_BYTES // (2 * width))
+    if count <= most:
+        return np.arange(count)
+    return np.sort(numpy_generator(seed, "stored").choice(count, most, replace=False))
+
+
+def assign_manifold(
+    model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
+) -> Iterator[Any]:
+    """The assigner of this method's models: the vote of the nearest stored rows."""
+    from dltool.cluster.assign import embed_new
+
+    rows = yield from embed_new(model, path, source, device, cache, workers)
+    labels = vote(np.ascontiguousarray(rows, np.float32), model.tensors)
+    centers = model.tensors["centers"].float()
+    distances, margins, inertia = _distances(rows, torch.from_numpy(labels), centers)
+    yield Clustering(labels, centers, distances, margins, rows, inertia, 0)
+
+
+def vote(rows: np.ndarray, tensors: dict[str, Tensor]) -> np.ndarray:
+    """Groups of new rows: each of the nearest stored rows votes with exp(-d² / s²), s being the 7th one's distance."""
+    from sklearn.neighbors import NearestNeighbors
+
+    stored = tensors[_ROWS].float().numpy()
+    rank = torch.empty_like(tensors[_RANK])
+    rank[tensors[_RANK]] = torch.arange(len(rank))  # clusters were numbered anew after the rows were stored
+    labels = rank[tensors[_LABELS].long()].numpy()
+    count = min(NEIGHBORS, len(stored))
+    distances, neighbors = NearestNeighbors(n_neighbors=count, algorithm="brute").fit(stored).kneighbors(rows)
+    scale = np.maximum(distances[:, min(6, count - 1)], 1e-12)
+    votes = np.zeros((len(rows), len(rank)))
+    np.add.at(votes, (np.arange(len(rows))[:, None], labels[neighbors]), np.exp(-((distances / scale[:, None]) ** 2)))
+    return votes.argmax(1)

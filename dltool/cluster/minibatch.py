@@ -1,0 +1,95 @@
+"""k-means by mini-batches, for tables larger than memory: rows are read in pieces and never kept."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row
+from dltool.cluster.kmeans import finish
+from dltool.cluster.method import Clustering, Notice, Step, Task
+from dltool.cluster.scores import sample_indices, take
+from dltool.cluster.seeding import random_centers, spread_centers
+from dltool.cluster.settings import Init
+from dltool.training.seeds import numpy_generator
+
+# Rows that lie together are read together; batches are made of such blocks from everywhere.
+_BLOCK = 256
+_SEED_ROWS = 20_000
+_MOST_EPOCHS = 10
+# A pass over the rows that betters the mean batch inertia by less than this share is the last.
+_ENOUGH = 2e-3
+
+
+def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
+    """Group rows by mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), then assign all of them.
+
+    A centre is the mean of all rows that batches gave it. Starting centres come from a sample of rows; a centre that
+    got no row in a whole pass moves to the row of the last batch that is furthest from its own.
+    """
+    settings, rows, device = task.settings, task.rows, task.device
+    sample = take(rows, sample_indices(len(rows), max(_SEED_ROWS, 20 * task.k), settings.seed))
+    if len(sample) < len(rows):
+        yield Notice(f"minibatch: starting centres from {len(sample)} of {len(rows)} rows; all rows are then read")
+    origin, _ = mean_row(sample, device)
+    centers = _best_start(sample, task, origin)
+    blocks = -(-len(rows) // _BLOCK)
+    per_batch = max(1, settings.batch_size // _BLOCK)
+    steps = -(-blocks // per_batch)
+    epochs = max(1, min(_MOST_EPOCHS, settings.max_iter))
+    seen = torch.zeros(task.k, dtype=torch.float64, device=device)
+    previous = float("inf")
+    epoch = 0
+    for epoch in range(1, epochs + 1):
+        total, used = 0.0, torch.zeros(task.k, dtype=torch.int64, device=device)
+        order = numpy_generator(settings.seed, "minibatch", epoch).permutation(blocks).tolist()
+        for step in range(1, steps + 1):
+            chosen = order[(step - 1) * per_batch : step * per_batch]
+            batch = torch.cat([_read_block(rows, block) for block in sorted(chosen)]).to(device, torch.float32)
+            nearest = find_nearest(batch, centers, origin)
+            sums, counts = cluster_sums(batch, nearest.labels, task.k)
+            seen += counts
+            used += counts
+            rate = (counts / seen.clamp_min(1))[:, None]
+            means = sums / counts[:, None].clamp_min(1)
+            centers = (centers + rate * (means - centers)).float()
+            total += float(nearest.squared.sum())
+            yield Step("minibatch", (epoch - 1) * steps + step, epochs * steps, f"inertia {total / step:.4g} a batch")
+            if task.should_stop():
+                return
+        _revive(centers, used, seen, batch, nearest.squared)
+        if total >= (1 - _ENOUGH) * previous:
+            break
+        previous = total
+    yield finish(rows, task.rows, centers, find_nearest(rows, centers, origin, second=True), epoch)
+
+
+def _best_start(sample: np.ndarray, task: Task, origin: Tensor) -> Tensor:
+    """Of several starts the one that leaves the least inertia on the sample."""
+    best: tuple[float, Tensor] | None = None
+    for number in range(task.settings.n_init or 3):
+        seed: tuple[Any, ...] = (task.settings.seed, "minibatch", "start", number)
+        if task.settings.init is Init.RANDOM:
+            centers = random_centers(sample, task.k, task.device, *seed)
+        else:
+            centers = spread_centers(sample, task.k, origin, task.device, *seed)
+        inertia = float(find_nearest(sample, centers, origin).squared.sum())
+        if best is None or inertia < best[0]:
+            best = inertia, centers
+    assert best is not None
+    return best[1]
+
+
+def _read_block(rows: Rows, block: int) -> Tensor:
+    return as_tensor(rows[block * _BLOCK : (block + 1) * _BLOCK])
+
+
+def _revive(centers: Tensor, used: Tensor, seen: Tensor, batch: Tensor, squared: Tensor) -> None:
+    """Move centres that got no row to the furthest rows of a batch, in place."""
+    idle = torch.nonzero(used == 0)[:, 0].tolist()
+    furthest = squared.topk(min(len(idle), len(squared))).indices.tolist() if idle else []
+    for number, index in zip(idle, furthest, strict=False):
+        centers[number] = batch[index]
+        seen[number] = 0

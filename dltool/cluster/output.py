@@ -1,0 +1,119 @@
+"""The folder of a result: what is in the way, what an older result left, and sorting pictures into folders."""
+
+import csv
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from dltool.cluster.method import Clustering
+from dltool.cluster.settings import SortBy
+from dltool.cluster.source import Source
+from dltool.errors import DltoolError, SettingsError
+from dltool.images.folder import OnExisting
+
+ASSIGNMENTS, SUMMARY, MODEL, SORTED = "assignments.csv", "clusters.json", "model.safetensors", "sorted"
+_PICTURES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A picture and where it is copied or linked to."""
+
+    source: Path
+    target: Path
+
+
+class OutputFolder:
+    """Where a result goes. An older result in it gives way only where that is asked for; other files never do."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.assignments = path / ASSIGNMENTS
+        self.summary = path / SUMMARY
+        self.model = path / MODEL
+
+    @property
+    def holds_result(self) -> bool:
+        """Whether a finished result is in it."""
+        return self.summary.is_file() and self.assignments.is_file()
+
+    def check(self, on_existing: OnExisting) -> None:
+        """Raise SettingsError if the folder cannot take a result."""
+        if self.path.exists() and not self.path.is_dir():
+            raise SettingsError(f"-o {self.path}: a file, but a folder for the results is needed")
+        if self.path.is_dir() and any(self.path.iterdir()) and on_existing is OnExisting.ERROR:
+            raise SettingsError(
+                f"-o {self.path}: the folder exists and is not empty; give --overwrite or choose another"
+            )
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not os.access(existing, os.W_OK):
+            raise SettingsError(f"-o {self.path}: {existing} cannot be written to")
+
+    def remove_older(self) -> None:
+        """Remove the files of an older result, and the copies and links that it made, as its table lists them.
+
+        Raises:
+            DltoolError: they cannot be removed.
+        """
+        try:
+            for target in self._older_placements():
+                target.unlink(missing_ok=True)
+                for folder in [target.parent, *target.parent.parents]:
+                    if not folder.is_relative_to(self.path / SORTED) or any(folder.iterdir()):
+                        break
+                    folder.rmdir()
+            for pattern in (SUMMARY, ASSIGNMENTS, MODEL, *_PICTURES):
+                for file in self.path.glob(pattern):
+                    file.unlink()
+        except OSError as error:
+            raise DltoolError(f"-o {self.path}: an older result cannot be removed ({error.strerror})") from error
+
+    def _older_placements(self) -> list[Path]:
+        if not self.assignments.is_file() or not (self.path / SORTED).is_dir():
+            return []
+        with self.assignments.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
+            rows = [(row.get("file") or "", row.get("cluster") or "") for row in csv.DictReader(file)]
+        targets = [self.path / SORTED / f"cluster-{number}" / name for name, number in rows]
+        return [target for target in targets if target.parent.is_dir() and ".." not in target.parts]
+
+    def plan_sorting(self, source: Source, clustering: Clustering, gives_way: bool) -> list[Placement]:
+        """Where each picture would go: `sorted/cluster-N/` and its own path in the data's folder.
+
+        Args:
+            gives_way: what an older result put there will be removed before.
+
+        Raises:
+            SettingsError: something stands there already.
+        """
+        placements = [
+            Placement(path, self.path / SORTED / f"cluster-{label}" / source.item(index))
+            for index, (path, label) in enumerate(zip(source.split.paths, clustering.labels.tolist(), strict=True))
+        ]
+        older = set(self._older_placements()) if gives_way else set()
+        for placement in placements:
+            if placement.target not in older and (placement.target.exists() or placement.target.is_symlink()):
+                raise SettingsError(f"{placement.target}: stands there already; remove it or choose another -o")
+        return placements
+
+
+def place(placement: Placement, how: SortBy) -> None:
+    """Copy or link one picture; the original stays where it is, and nothing is overwritten.
+
+    Raises:
+        DltoolError: it cannot be written there.
+    """
+    source, target = placement.source, placement.target
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        if how is SortBy.LINKS:
+            partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+        else:
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error

@@ -1,0 +1,73 @@
+"""Writing a result: the table, sheets, maps, charts, the model, the summary."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from dltool.cluster.group import Grouped
+from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_picture_map
+from dltool.cluster.method import Step
+from dltool.cluster.model import model_agreement, write_model
+from dltool.cluster.output import OutputFolder, Placement, place
+from dltool.cluster.results import agreement, summarize, write_assignments
+from dltool.cluster.settings import ClusterSettings, SortBy
+from dltool.cluster.sheets import center_pictures, write_centers, write_sheets
+from dltool.files import write_atomically
+
+_MOST_SHEETS = 200
+
+
+def write_report(
+    out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: list[Placement], sort: SortBy | None
+) -> Iterator[Step | dict[str, Any]]:
+    """Write everything into the folder; yield progress, and the content of `clusters.json` at the end.
+
+    The summary is written last: a folder that has one is complete.
+
+    Raises:
+        DltoolError: a file cannot be written.
+    """
+    source, clustering = grouped.source, grouped.clustering
+    out.path.mkdir(parents=True, exist_ok=True)
+    summary = summarize(grouped, settings.seed)
+    write_assignments(out.assignments, source, clustering)
+    if grouped.embedder is not None:
+        if grouped.smoothed:
+            agreeing = model_agreement(grouped.plain, clustering.labels, clustering.centers)
+            summary["metrics"]["model_agreement"] = agreeing
+        write_model(out.model, grouped, summary["metrics"], _plain(settings))
+    if source.split is not None:
+        k = len(clustering.centers)
+        for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
+            yield Step("drawing sheets", number, min(k, _MOST_SHEETS))
+    yield from _draw_charts(out, grouped, settings.seed)
+    for number, placement in enumerate(placements, start=1):
+        assert sort is not None
+        place(placement, sort)
+        yield Step("sorting", number, len(placements))
+    content = {"settings": _plain(settings), **summary}
+    write_atomically(out.summary, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
+    yield summary
+
+
+def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Iterator[Step]:
+    source, clustering = grouped.source, grouped.clustering
+    yield Step("drawing the map", 0, 1)
+    chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
+    plot_map(out.path / "map.png", grouped, chosen, places, how)
+    if source.split is not None:
+        write_picture_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)
+    if grouped.choice is not None and grouped.choice.tried:
+        plot_choice(out.path / "choose_k.png", grouped.choice)
+    found = agreement(source, clustering)
+    if found is not None:
+        plot_classes(out.path / "confusion.png", found, source.class_names)
+    pictures = center_pictures(grouped)
+    if pictures is not None:
+        sizes = [int((clustering.labels == number).sum()) for number in range(len(pictures))]
+        write_centers(out.path / "centers.png", pictures, sizes)
+
+
+def _plain(settings: ClusterSettings) -> dict[str, Any]:
+    return {name: getattr(value, "value", value) for name, value in asdict(settings).items()}

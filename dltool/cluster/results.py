@@ -1,0 +1,108 @@
+"""The files of a result: who is where, and the summary."""
+
+import csv
+import io
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dltool.cluster.choose_k import Choice
+from dltool.cluster.group import Grouped
+from dltool.cluster.method import Clustering
+from dltool.cluster.scores import (
+    Agreement,
+    cluster_sizes,
+    compare_with_classes,
+    find_copies,
+    plain_agreement,
+    silhouette,
+)
+from dltool.cluster.source import Kind, Source
+from dltool.files import open_atomically
+
+_LINES = 65_536
+
+
+def write_assignments(path: Path, source: Source, clustering: Clustering) -> None:
+    """Write `file,cluster,distance,margin`, a row per item; `file` is a path relative to the data's folder.
+
+    Raises:
+        DltoolError: the file cannot be written.
+    """
+    columns = clustering.labels, clustering.distances, clustering.margins
+    with open_atomically(path) as file:
+        file.write(b"file,cluster,distance,margin\n")
+        for start in range(0, len(source), _LINES):
+            buffer = io.StringIO(newline="")
+            writer = csv.writer(buffer, lineterminator="\n")
+            for index, values in enumerate(zip(*(c[start : start + _LINES].tolist() for c in columns), strict=True)):
+                label, distance, margin = values
+                writer.writerow([source.item(start + index), label, f"{distance:.6g}", f"{margin:.6g}"])
+            file.write(buffer.getvalue().encode(errors="surrogateescape"))
+
+
+def agreement(source: Source, clustering: Clustering) -> Agreement | None:
+    """How clusters agree with the classes that are known; None without classes."""
+    if source.labels is None:
+        return None
+    return compare_with_classes(clustering.labels, source.labels, len(clustering.centers), len(source.class_names))
+
+
+def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
+    """Everything that `clusters.json` says of a result."""
+    source, clustering = grouped.source, grouped.clustering
+    k = len(clustering.centers)
+    score, sampled = silhouette(clustering.embedding, clustering.labels, seed)
+    found = agreement(source, clustering)
+    hashes = source.split.hashes if source.kind is Kind.FILES else ()
+    copies = find_copies(hashes, clustering.labels) if hashes else []
+    metrics: dict[str, Any] = {"silhouette": score, "silhouette_rows": sampled, "inertia": clustering.inertia}
+    if found is not None:
+        metrics |= plain_agreement(found)
+    return {
+        "data": source.name,
+        "kind": source.kind.value,
+        "count": len(source),
+        "k": k,
+        "k_choice": _choice(grouped.choice),
+        "features": None if grouped.embedder is None else grouped.embedder.features,
+        "dimensions": int(clustering.embedding.shape[1]),
+        "smoothed": grouped.smoothed,
+        "iterations": clustering.iterations,
+        "metrics": metrics | clustering.figures,
+        "clusters": _clusters(source, clustering, found),
+        "copies": [[source.item(index) for index in group] for group in copies],
+        "notes": source.notes,
+        "unreadable": source.unreadable,
+    }
+
+
+def _clusters(source: Source, clustering: Clustering, found: Agreement | None) -> list[dict[str, Any]]:
+    rows = []
+    for number, size in enumerate(cluster_sizes(clustering.labels, len(clustering.centers))):
+        members = from_center(clustering, number)
+        row: dict[str, Any] = {
+            "cluster": number,
+            "size": size,
+            "mean_distance": float(clustering.distances[members].mean()) if size else None,
+            "most_typical": source.item(int(members[0])) if size else None,
+            "least_typical": source.item(int(members[-1])) if size else None,
+        }
+        if found is not None:
+            match = found.matching[number]
+            row["class"] = source.class_names[match] if match >= 0 else None
+            row["counts"] = dict(zip(source.class_names, found.table[number], strict=True))
+        rows.append(row)
+    return rows
+
+
+def from_center(clustering: Clustering, number: int) -> np.ndarray:
+    """Indices of a cluster's items, from its centre out."""
+    members = np.flatnonzero(clustering.labels == number)
+    return members[np.argsort(clustering.distances[members], kind="stable")]
+
+
+def _choice(choice: Choice | None) -> dict[str, Any] | None:
+    return None if choice is None else asdict(choice)

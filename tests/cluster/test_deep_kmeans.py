@@ -1,0 +1,147 @@
+"""Deep k-means and learnt features on digits: results, what is kept, stopping and going on, new pictures."""
+
+import csv
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from dltool.cluster import deep_kmeans as module
+from dltool.cluster.deep_kmeans import deep_kmeans
+from dltool.cluster.learner import Checkpoints
+from dltool.cluster.method import Clustering, Notice, Task
+from dltool.cluster.settings import ClusterSettings, Init, Method
+from dltool.errors import SettingsError
+from tests.cli.run import run_inside, start_process
+
+CPU = torch.device("cpu")
+
+
+def _digits(count: int) -> tuple[np.ndarray, np.ndarray]:
+    digits = load_digits()
+    return np.rint(digits.images[:count] * 255 / 16).astype(np.uint8), digits.target[:count].astype(np.int64)
+
+
+def _task(count: int = 300, epochs: int = 4, **more: Any) -> Task:
+    images, labels = _digits(count)
+    chosen = {name: more.pop(name) for name in ("init", "clustering_weight", "seed") if name in more}
+    settings = ClusterSettings(k=10, method=Method.DEEP_KMEANS, epochs=epochs, **chosen)
+    rows = images.reshape(count, -1).astype(np.float32) / 255
+    return Task(rows, 10, settings, CPU, images, labels, **more)
+
+
+def _finish(task: Task) -> Clustering:
+    last = list(deep_kmeans(task))[-1]
+    assert isinstance(last, Clustering)
+    return last
+
+
+def test_digits_reach_a_known_accuracy_beside_the_baseline() -> None:
+    found = _finish(_task(900, epochs=40))
+    figures = found.figures
+    assert figures[figures["kept"]]["accuracy"] > 0.5
+    assert figures["baseline"]["accuracy"] > 0.3
+    assert len(found.center_pictures or []) == 10
+    assert found.center_pictures[0].shape == (8, 8, 3)
+
+
+def test_the_weight_draws_codes_to_their_centres() -> None:
+    with_weight = _finish(_task(epochs=12, clustering_weight=0.05))
+    without = _finish(_task(epochs=12, clustering_weight=0.0))
+
+    def tightness(found: Clustering) -> float:
+        return found.inertia / float(np.var(found.embedding, axis=0).sum())
+
+    if with_weight.figures["kept"] == without.figures["kept"] == "deep_kmeans":
+        assert tightness(with_weight) < 0.9 * tightness(without)
+    scores = with_weight.figures["deep_kmeans"], without.figures["deep_kmeans"]
+    assert scores[0]["modularity"] != scores[1]["modularity"]
+
+
+@pytest.mark.parametrize("better", ["deep_kmeans", "baseline"])
+def test_the_grouping_of_higher_modularity_is_kept(better: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.4] if better == "deep_kmeans" else [0.4, 0.5])
+    monkeypatch.setattr(module, "modularity", lambda graph, labels, k: next(values))
+    events = list(deep_kmeans(_task(200, epochs=2)))
+    found = events[-1]
+    assert isinstance(found, Clustering)
+    assert found.figures["kept"] == better
+    own = found.figures[better]["accuracy"]
+    from dltool.cluster.scores import compare_with_classes
+
+    assert compare_with_classes(found.labels, _digits(200)[1], 10, 10).accuracy == pytest.approx(own)
+    assert any(isinstance(event, Notice) and "0.5" in event.text for event in events)
+
+
+def test_random_centres_are_trained_from_the_beginning() -> None:
+    assert _finish(_task(200, epochs=2, init=Init.RANDOM)).figures["kept"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 3, 4])
+def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> None:
+    whole = _finish(_task())
+    asked = iter([False] * (stop_after - 1) + [True] + [False] * 100)
+    stopped = list(deep_kmeans(_task(folder=tmp_path, should_stop=lambda: next(asked))))
+    assert not any(isinstance(event, Clustering) for event in stopped)
+    resumed = _finish(_task(folder=tmp_path, resume=True))
+    np.testing.assert_array_equal(resumed.labels, whole.labels)
+    assert torch.equal(resumed.centers, whole.centers)
+    for name, tensor in whole.tensors.items():
+        assert torch.equal(resumed.tensors[name], tensor), name
+    assert resumed.figures == whole.figures
+
+
+def test_other_settings_or_pictures_are_not_resumed(tmp_path: Path) -> None:
+    images, _ = _digits(50)
+    settings = ClusterSettings(k=10, epochs=2)
+    Checkpoints(tmp_path, settings, images, False).save("a task", {"step": 1})
+    assert Checkpoints(tmp_path, settings, images, True).load("a task") == {"step": 1}
+    assert Checkpoints(tmp_path, settings, images, True).load("another") is None
+    with pytest.raises(SettingsError, match="--seed 1 differs"):
+        Checkpoints(tmp_path, ClusterSettings(k=10, epochs=2, seed=1), images, True)
+    with pytest.raises(SettingsError, match="pictures"):
+        Checkpoints(tmp_path, settings, images[:40], True)
+
+
+def _assignments(folder: Path) -> list[dict[str, str]]:
+    with (folder / "assignments.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_killed_and_resumed_by_the_command_line_ends_bit_equal(tmp_path: Path) -> None:
+    words = ["cluster", "digits", "-k", 10, "--method", "deep-kmeans", "--limit", 60, "--epochs", 40, "--threads", 1]
+    process = start_process(*words, "-o", tmp_path / "killed")
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "killed" / "last.ckpt").is_file():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.005)
+    os.kill(process.pid, signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "assignments.csv").exists()
+    again = run_inside(*words, "-o", tmp_path / "killed", "--resume")
+    assert again.exit_code == 0, again.output
+    assert "resumed after epoch" in again.stderr
+    assert run_inside(*words, "-o", tmp_path / "whole").exit_code == 0
+    assert _assignments(tmp_path / "killed") == _assignments(tmp_path / "whole")
+
+
+@pytest.mark.parametrize(
+    "words", [("--method", "deep-kmeans"), ("--method", "manifold"), ("--method", "kmeans", "--features", "ae")]
+)
+def test_the_model_file_puts_the_same_pictures_where_they_were(tmp_path: Path, words: tuple[str, ...]) -> None:
+    common = ["cluster", "digits", "--limit", 120]
+    first = run_inside(*common, "-k", 8, *words, "--epochs", 2, "-o", tmp_path / "first")
+    assert first.exit_code == 0, first.output
+    model = tmp_path / "first" / "model.safetensors"
+    second = run_inside(*common, "--model", model, "-o", tmp_path / "second")
+    assert second.exit_code == 0, second.output
+    before, after = _assignments(tmp_path / "first"), _assignments(tmp_path / "second")
+    same = np.mean([a["cluster"] == b["cluster"] for a, b in zip(before, after, strict=True)])
+    assert same > (0.9 if "manifold" in words else 0.999)
+    assert (tmp_path / "first" / "centers.png").is_file() == ("manifold" not in words)

@@ -1,0 +1,126 @@
+"""From data to groups."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from dltool.cluster.group import Grouped, Surroundings, by_size, group
+from dltool.cluster.method import Clustering
+from dltool.cluster.results import agreement, from_center, summarize
+from dltool.cluster.settings import ClusterSettings, parse_k
+from dltool.cluster.source import Kind, Source, class_folders, open_source
+from dltool.data.store import ContentStore
+from dltool.errors import DataError, SettingsError
+from dltool.images.read import read_picture
+
+CPU = torch.device("cpu")
+
+
+def opened(data: Path | str, **options: object) -> Source:
+    """The source of some data."""
+    events = open_source(str(data), ContentStore(None), lambda path: read_picture(path).pixels, 0, **options)
+    (source,) = [event for event in events if isinstance(event, Source)]
+    return source
+
+
+def grouped(source: Source, **settings: object) -> Grouped:
+    """What becomes of a source."""
+    events = list(group(source, ClusterSettings(**settings), Surroundings(CPU)))
+    assert isinstance(events[-1], Grouped)
+    return events[-1]
+
+
+@pytest.fixture(scope="module")
+def textures(sample_images: Path) -> Source:
+    """Crops of three textures, in class folders."""
+    return opened(sample_images / "textures", limit=45)
+
+
+def test_features_of_the_bundled_backbone_tell_textures_apart(textures: Source) -> None:
+    found = grouped(textures, k=3, size=96)
+    assert found.embedder.features == "efficientnet_lite0" and found.smoothed == 8
+    assert agreement(textures, found.clustering).purity == 1
+    summary = summarize(found, 0)
+    assert summary["metrics"]["accuracy"] == 1 and summary["clusters"][0]["size"] >= 15
+    members = from_center(found.clustering, 0)
+    assert summary["clusters"][0]["most_typical"] == textures.item(members[0])
+    assert (np.diff(found.clustering.distances[members]) >= 0).all()
+
+
+def test_pixels_are_compared_where_that_is_asked_for(textures: Source) -> None:
+    found = grouped(textures, k=2, features="pixels", size=8)
+    assert found.clustering.embedding.shape == (45, 8 * 8 * 3) and not found.smoothed
+    assert found.clustering.embedding.max() <= 1
+
+
+def test_labels_are_for_scoring_only() -> None:
+    with_labels = opened("digits", limit=150)
+    without = Source(with_labels.name, with_labels.kind, with_labels.split)
+    assert np.array_equal(grouped(with_labels, k=5).clustering.labels, grouped(without, k=5).clustering.labels)
+    assert agreement(without, grouped(without, k=5).clustering) is None
+
+
+def test_toy_points_fall_into_their_blobs() -> None:
+    blobs = opened("blobs")
+    assert len(blobs) == 500 and blobs.kind is Kind.POINTS
+    found = grouped(blobs)
+    assert found.choice.k == 3 and agreement(blobs, found.clustering).accuracy > 0.99
+    assert len(opened("circles")) == len(opened("moons")) == 500
+
+
+def test_tables_in_memory_and_in_their_file_give_the_same_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(400, 6)) + 9 * (np.arange(400) % 4)[:, None])
+    table = opened(tmp_path / "rows.npy")
+    inside = grouped(table, k=4)
+    monkeypatch.setattr("dltool.cluster.group._SHARE_OF_MEMORY", 0.0)
+    streamed = grouped(table, k=4)
+    assert isinstance(inside.plain, np.ndarray) and streamed.plain is table.rows
+    assert np.array_equal(inside.clustering.labels, streamed.clustering.labels)
+    assert torch.allclose(inside.clustering.centers, streamed.clustering.centers, rtol=1e-6)
+    assert np.array_equal(inside.clustering.labels, inside.clustering.labels[np.arange(400) % 4])
+
+
+def test_clusters_are_numbered_from_the_largest() -> None:
+    labels = np.array([2, 0, 2, 1, 2, 1])
+    parts = {"cluster.weight": torch.arange(3), "weight": torch.arange(3)}
+    result = Clustering(labels, torch.arange(3.0)[:, None], labels * 1.0, labels * 1.0, labels, 0.0, 1, tensors=parts)
+    ordered = by_size(result)
+    assert ordered.labels.tolist() == [0, 2, 0, 1, 0, 1]
+    assert ordered.centers.flatten().tolist() == ordered.tensors["cluster.weight"].tolist() == [2, 1, 0]
+    assert ordered.tensors["weight"].tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("paths", "names"),
+    [
+        (["cat/1.jpg", "dog/2.jpg"], ("cat", "dog")),
+        (["train/cat/1.jpg", "test/dog/2.jpg"], ("cat", "dog")),
+        (["train/1.jpg", "station/2.jpg"], ("station", "train")),
+        (["a/b/1.jpg", "a/c/2.jpg"], ()),
+        (["1.jpg", "2.jpg"], ()),
+        (["1.jpg", "cat/2.jpg", "dog/3.jpg"], ()),
+    ],
+)
+def test_classes_are_the_first_folders(paths: list[str], names: tuple[str, ...]) -> None:
+    found, labels, notes = class_folders([Path(path) for path in paths])
+    assert found == names
+    assert (labels is None) == (not names)
+    assert bool(notes) == ("1.jpg" in paths and "cat/2.jpg" in paths)
+
+
+def test_settings_that_cannot_be_are_told() -> None:
+    assert parse_k("auto") is None and parse_k("7") == 7
+    for text in ("0", "-2", "many"):
+        with pytest.raises(SettingsError, match="-k"):
+            parse_k(text)
+    blobs = opened("blobs", limit=9)
+    with pytest.raises(SettingsError, match="-k 10: more clusters"):
+        grouped(blobs, k=10)
+    with pytest.raises(SettingsError, match="not pictures"):
+        grouped(blobs, k=2, features="resnet18")
+    with pytest.raises(DataError, match="did you mean 'blobs'"):
+        opened("blob")

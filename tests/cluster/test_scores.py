@@ -1,0 +1,91 @@
+"""Scores with classes and without, and choosing k by them."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import make_blobs
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from dltool.cluster.choose_k import Choice, Tried, choose_k, decide
+from dltool.cluster.method import Task
+from dltool.cluster.scores import compare_with_classes, count_different, find_copies, silhouette
+from dltool.cluster.settings import ClusterSettings
+
+
+def test_renamed_clusters_are_as_good_as_the_classes() -> None:
+    classes = np.repeat([0, 1, 2], [5, 7, 9])
+    found = compare_with_classes(np.array([2, 0, 1])[classes], classes, 3, 3)
+    assert (found.accuracy, found.purity, found.ari) == (1, 1, 1)
+    assert found.nmi == pytest.approx(1)
+    assert found.matching == (1, 2, 0)
+
+
+def test_more_clusters_than_classes_cost_accuracy_but_not_purity() -> None:
+    classes = np.array([0] * 6 + [1] * 4)
+    labels = np.array([0, 0, 0, 0, 2, 2, 1, 1, 1, 1])
+    found = compare_with_classes(labels, classes, 3, 2)
+    assert found.accuracy == pytest.approx(0.8) and found.purity == 1
+    assert found.matching == (0, 1, -1)
+    assert found.table == ((4, 0), (0, 4), (2, 0))
+    assert found.ari == pytest.approx(adjusted_rand_score(classes, labels))
+
+
+def test_the_best_matching_is_not_the_greedy_one() -> None:
+    table = np.array([[10, 9], [9, 1]])  # greedy takes 10 + 1
+    pairs = [(k, c) for k in range(2) for c in range(2) for _ in range(table[k, c])]
+    labels, classes = (np.array(column) for column in zip(*pairs, strict=True))
+    assert compare_with_classes(labels, classes, 2, 2).accuracy == pytest.approx(18 / 29)
+
+
+def test_silhouette_is_scikit_learns_and_says_how_many_it_saw() -> None:
+    rows, labels = make_blobs(300, 4, centers=3, random_state=0)
+    rows = rows.astype(np.float32)
+    assert silhouette(rows, labels, 0) == (pytest.approx(silhouette_score(rows, labels), abs=1e-5), 300)
+    sampled, count = silhouette(rows, labels, 0, most=100)
+    assert count == 100 and sampled == pytest.approx(silhouette_score(rows, labels), abs=0.1)
+    assert silhouette(rows, np.zeros(300, int), 0)[0] is None
+
+
+def choose(rows: np.ndarray, **settings: int) -> Choice:
+    """What is chosen for these rows."""
+    task = Task(rows.astype(np.float32), 0, ClusterSettings(**settings), torch.device("cpu"))
+    (choice,) = [event for event in choose_k(task) if isinstance(event, Choice)]
+    return choice
+
+
+@pytest.mark.parametrize("groups", [2, 5])
+def test_the_number_of_clear_groups_is_found(groups: int) -> None:
+    angles = 2 * np.pi * np.arange(groups) / groups
+    centers = 10 * np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    choice = choose(make_blobs(200, centers=centers, random_state=1)[0], k_max=7)
+    assert choice.k == groups
+    assert [entry.k for entry in choice.tried] == [2, 3, 4, 5, 6, 7]
+    inertias = [entry.inertia for entry in choice.tried]
+    assert inertias == sorted(inertias, reverse=True)
+    assert f"k {groups} has the largest silhouette" in choice.reason
+
+
+def test_equal_rows_are_one_group_and_few_different_ones_bound_k() -> None:
+    assert choose(np.ones((9, 2))).k == 1
+    assert choose(np.repeat([[0.0], [1.0]], 5, axis=0)).k == 2
+    choice = choose(np.repeat([[0.0], [1.0], [5.0], [9.0]], 5, axis=0))
+    assert [entry.k for entry in choice.tried] == [2, 3]
+
+
+def test_the_reason_tells_of_overlap_rivals_and_the_end_of_the_range() -> None:
+    assert "overlap" in decide([Tried(2, 0.1, 9.0), Tried(3, 0.05, 8.0)], 10, 10).reason
+    rivals = decide([Tried(2, 0.6, 9.0), Tried(3, 0.59, 8.0), Tried(4, 0.2, 7.0)], 10, 10).reason
+    assert "k 3 would do nearly as well" in rivals
+    edge = decide([Tried(2, 0.3, 9.0), Tried(3, 0.6, 8.0)], 10, 99)
+    assert "--k-max" in edge.reason and "sample of 10 of 99" in edge.reason
+
+
+def test_copies_are_looked_for_inside_clusters() -> None:
+    hashes = ["a", "b", "a", "a", "b"]
+    assert find_copies(hashes, np.array([0, 0, 0, 1, 1])) == [[0, 2]]
+    assert find_copies(hashes, np.zeros(5, int)) == [[0, 2, 3], [1, 4]]
+
+
+def test_different_rows_are_counted_up_to_what_is_enough() -> None:
+    rows = np.array([[1.0], [1.0], [2.0], [3.0]], np.float32)
+    assert [count_different(rows, enough) for enough in (1, 2, 9)] == [1, 2, 3]
