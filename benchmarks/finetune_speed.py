@@ -23,9 +23,9 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torchvision import datasets, transforms
 
+from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.data.load import DataSettings
-from dltool.finetune.network import remove_classifier
 from dltool.finetune.settings import FinetuneSettings, Strategy
 from dltool.finetune.train import FinetuneResult, Surroundings, finetune
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.data.load import DataReport, DataSettings
 from dltool.data.pixels import PixelReader
@@ -21,7 +22,6 @@ from dltool.files import write_atomically
 from dltool.finetune.features import FeatureExtractor
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
-from dltool.finetune.network import remove_classifier
 from dltool.finetune.settings import FinetuneSettings, Strategy
 from dltool.finetune.train import Event, FinetuneResult, Surroundings, finetune
 from dltool.plots import plot_intervals

@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltool.backbones.registry import Backbone, create_backbone
+from dltool.backbones.pooled import remove_classifier
+from dltool.backbones.registry import create_backbone
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.settings import SMALL_NETWORKS, Head
 from dltool.finetune.small import small_body
@@ -127,54 +128,6 @@ def _build_body(arguments: dict[str, Any]) -> tuple[nn.Module, int]:
     backbone = create_backbone(name, "none", arguments.get("seed", 0))
     body, dim, _ = remove_classifier(backbone)
     return (MultiScale(body, arguments["small"]), 2 * dim) if arguments.get("small") else (body, dim)
-
-
-def remove_classifier(backbone: Backbone) -> tuple[nn.Module, int, nn.Linear | None]:
-    """Take the last layer off a network, in place: it then returns N × D features.
-
-    The layer is found by a forward pass: it is the linear one whose output is the network's. In SqueezeNet, which
-    classifies by convolution, it is what comes after `features`.
-
-    Returns:
-        The network, D, and the removed layer (None for SqueezeNet).
-
-    Raises:
-        ModelError: the network has no such layer.
-    """
-    network = backbone.module
-    if getattr(network, "aux_logits", False):  # GoogLeNet's and Inception's helpers in training, a second answer
-        network.aux_logits = False
-        for helper in ("aux1", "aux2", "AuxLogits"):
-            if hasattr(network, helper):
-                setattr(network, helper, None)
-    side = backbone.preprocessing.crop
-    last = _last_linear(network, torch.zeros(1, 3, side, side))
-    if last is None:
-        if not isinstance(getattr(network, "classifier", None), nn.Sequential) or not hasattr(network, "features"):
-            raise ModelError(f"--backbone {backbone.name}: its classification layer was not found")
-        network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
-        with torch.no_grad():
-            return network, network(torch.zeros(1, 3, side, side)).shape[1], None
-    layer = network.get_submodule(last)
-    parent, _, leaf = last.rpartition(".")
-    setattr(network.get_submodule(parent), leaf, nn.Identity())
-    return network, layer.in_features, layer
-
-
-def _last_linear(network: nn.Module, sample: Tensor) -> str | None:
-    outputs: list[tuple[str, Tensor]] = []
-    handles = [
-        module.register_forward_hook(lambda _m, _i, output, name=name: outputs.append((name, output)))
-        for name, module in network.named_modules()
-        if isinstance(module, nn.Linear)
-    ]
-    try:
-        with torch.no_grad():
-            answer = network(sample)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return next((name for name, output in reversed(outputs) if output is answer), None)
 
 
 def find_blocks(body: nn.Module) -> list[Block]:

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone, create_backbone
 from dltool.data.pixels import PixelReader
@@ -27,7 +28,6 @@ from dltool.finetune.network import (
     find_blocks,
     loose_parameters,
     new_head,
-    remove_classifier,
 )
 from dltool.finetune.phase import Phase
 from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, HeadInit, Strategy

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.errors import ModelError
 from dltool.finetune.network import (
@@ -14,7 +15,6 @@ from dltool.finetune.network import (
     find_blocks,
     loose_parameters,
     new_head,
-    remove_classifier,
 )
 from dltool.finetune.settings import Head
 from dltool.finetune.small import small_body

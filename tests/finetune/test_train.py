@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 import torch
 
+from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.data.load import DataReport
 from dltool.errors import DeviceError, DltoolError, SettingsError
 from dltool.finetune.classifier_file import load_classifier
 from dltool.finetune.features import Extracted
-from dltool.finetune.network import Classifier, remove_classifier
+from dltool.finetune.network import Classifier
 from dltool.finetune.phase import EpochEnd, Notice, Stopped
 from dltool.finetune.settings import Balance, Head, HeadInit, Strategy
 from dltool.finetune.train import Decided, PhaseStart
