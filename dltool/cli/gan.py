@@ -2,6 +2,8 @@
 
 import typer
 
+from dltool.cli import gan_sample, gan_train
+
 app = typer.Typer(
     help="Train generators of pictures, draw from them, measure them.",
     no_args_is_help=True,
@@ -10,9 +12,5 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep this a group however many commands it has."""
-
-
-# Each command has a file of its own: app.command("train")(gan_train.command), and so on.
+app.command("train")(gan_train.command)
+app.command("sample")(gan_sample.command)
