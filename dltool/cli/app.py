@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import evaluate, export, featmap, finetune, info, predict, stylize
+from dltool.cli import evaluate, export, featmap, finetune, gan, info, predict, stylize
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -105,4 +105,5 @@ app.command("predict")(predict.command)
 app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("featmap")(featmap.command)
+app.add_typer(gan.app, name="gan")
 app.command("info")(info.command)

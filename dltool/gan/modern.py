@@ -1,0 +1,117 @@
+"""Residual networks without norms after R3GAN (Huang et al., "The GAN is dead; long live the GAN!", NeurIPS 2024).
+
+Every block is 1 × 1, grouped 3 × 3, 1 × 1 convolution with biases in the activations only and a last convolution that
+starts at zero (Fixup: Zhang et al., 2019), so that no norm is needed. Scaled down for a CPU: one block at each
+resolution, and none at the full one, where a convolution alone costs as much as a block two levels below.
+"""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dltool.gan.settings import NetworkSpec
+
+_SLOPE = 0.2
+_GAIN = math.sqrt(2 / (1 + _SLOPE**2))
+_GROUP_WIDTH = 16
+_MOST_CHANNELS = 512
+
+
+class BiasedLeaky(nn.Module):
+    """A bias for each channel, then LeakyReLU."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.leaky_relu(x + self.bias.to(x.dtype).view(-1, 1, 1), _SLOPE)
+
+
+def convolution(inputs: int, outputs: int, kernel: int, gain: float = 1.0, groups: int = 1) -> nn.Conv2d:
+    """A convolution without bias that keeps the variance times `gain`²; with `gain` 0 it starts at zero."""
+    layer = nn.Conv2d(inputs, outputs, kernel, padding=(kernel - 1) // 2, groups=groups, bias=False)
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(inputs // groups * kernel**2))
+    return layer
+
+
+class ResidualBlock(nn.Module):
+    """x + convolutions(x); `depth`, the number of blocks in the network, scales the start (Fixup)."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        gain = _GAIN * depth**-0.25
+        self.layers = nn.Sequential(
+            convolution(channels, channels, 1, gain / _GAIN),
+            BiasedLeaky(channels),
+            convolution(channels, channels, 3, gain, groups=max(1, channels // _GROUP_WIDTH)),
+            BiasedLeaky(channels),
+            convolution(channels, channels, 1, 0.0),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.layers(x)
+
+
+def stage_channels(spec: NetworkSpec) -> list[int]:
+    """Channels of the stages from the smallest feature map to half the full resolution."""
+    return [min(_MOST_CHANNELS, spec.width * 2**power) for power in reversed(range(spec.doublings))]
+
+
+class ModernGenerator(nn.Module):
+    """N × inputs to N × channels × size × size."""
+
+    def __init__(self, spec: NetworkSpec, inputs: int) -> None:
+        super().__init__()
+        channels = stage_channels(spec)
+        depth = len(channels)
+        base = spec.base
+        self.start = nn.Linear(inputs, channels[0] * base**2)
+        nn.init.normal_(self.start.weight, 0.0, 1 / math.sqrt(spec.latent_dim))
+        self.shape = (channels[0], base, base)
+        layers: list[nn.Module] = []
+        for index, width in enumerate(channels):
+            if index:
+                layers += [convolution(channels[index - 1], width, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
+            layers.append(ResidualBlock(width, depth))
+        half = max(16, channels[-1] // 2)
+        layers += [
+            convolution(channels[-1], half, 1),
+            nn.Upsample(scale_factor=2, mode="bilinear"),
+            BiasedLeaky(half),
+            nn.Conv2d(half, spec.channels, 3, padding=1),
+        ]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.start(x).view(-1, *self.shape).contiguous(memory_format=torch.channels_last)
+        return torch.tanh(self.layers(x))
+
+
+class ModernDiscriminator(nn.Module):
+    """N × channels × size × size to N × features."""
+
+    def __init__(self, spec: NetworkSpec) -> None:
+        super().__init__()
+        channels = stage_channels(spec)[::-1]
+        depth = len(channels)
+        self.features = channels[-1]
+        layers: list[nn.Module] = [
+            nn.Conv2d(spec.channels, channels[0], 4, 2, 1),
+            BiasedLeaky(channels[0]),
+        ]
+        for index, width in enumerate(channels):
+            if index:
+                layers += [nn.AvgPool2d(2), convolution(channels[index - 1], width, 1)]
+            layers.append(ResidualBlock(width, depth))
+        layers += [
+            BiasedLeaky(channels[-1]),
+            convolution(channels[-1], channels[-1], spec.base, groups=channels[-1]),
+        ]
+        layers[-1].padding = (0, 0)
+        self.layers = nn.Sequential(*layers, nn.Flatten())
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers(images.contiguous(memory_format=torch.channels_last))
