@@ -2,6 +2,8 @@
 
 import typer
 
+from dltool.cli import gan_evaluate
+
 app = typer.Typer(
     help="Train generators of pictures, draw from them, measure them.",
     no_args_is_help=True,
@@ -16,3 +18,4 @@ def _group() -> None:
 
 
 # Each command has a file of its own: app.command("train")(gan_train.command), and so on.
+app.command("evaluate")(gan_evaluate.command)

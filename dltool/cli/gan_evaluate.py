@@ -8,13 +8,14 @@ import typer
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.cli import options
-from dltool.cli.console import Console, Progress
+from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
-from dltool.cli.signals import StopRequest, stop_requests
+from dltool.cli.signals import stop_requests
 from dltool.errors import SettingsError
 
 if TYPE_CHECKING:
     from dltool.gan.evaluate import Comparison, Evaluation
+    from dltool.gan.nearest import Nearest
 
 
 class SplitName(StrEnum):
@@ -30,9 +31,7 @@ def command(
         Path,
         typer.Argument(metavar="MODEL", help="A model file, a run's folder, or pictures.", show_default=False),
     ],
-    data: Annotated[
-        str, typer.Argument(help="Real pictures: a folder, or a set by name.", show_default=False)
-    ],
+    data: Annotated[str, typer.Argument(help="Real pictures: a folder, or a set by name.", show_default=False)],
     samples: Annotated[
         int | None,
         typer.Option("-n", "--samples", min=1, help="Samples to draw.", show_default="10000; of a folder, all"),
@@ -74,9 +73,7 @@ def command(
     ] = None,
     sheet: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="Draw samples beside their nearest training pictures.", show_default=False
-        ),
+        typer.Option(metavar="FILE", help="Draw samples beside their nearest training pictures.", show_default=False),
     ] = None,
     limit: Limit = 0,
     on_bad: OnBadOption = OnBad.SKIP,
@@ -118,7 +115,7 @@ def command(
                 evaluation = event
             else:
                 progress.update(_TASKS[type(event).__name__], event.done, event.total)
-    _report(console, evaluation, source, data, sheet, settings, describe_device(chosen))
+    _report(console, evaluation, (source, data), sheet, settings, describe_device(chosen))
 
 
 _TASKS = {"Checked": "checking the data", "Drawn": "drawing samples", "Extracted": "computing features"}
@@ -134,3 +131,87 @@ def _check_sheet(sheet: Path | None, overwrite: bool) -> None:
         raise SettingsError(f"--sheet {sheet}: a folder, but a file is needed")
     if sheet.exists() and not overwrite:
         raise SettingsError(f"--sheet {sheet}: output exists; give --overwrite")
+
+
+def _report(
+    console: Console,
+    evaluation: "Evaluation",
+    names: tuple[Path, str],
+    sheet: Path | None,
+    settings: dict[str, Any],
+    device: str,
+) -> None:
+    from dltool.gan.nearest import nearest_sheet
+    from dltool.images.write import write_picture
+
+    comparison, extractor = evaluation.comparison, evaluation.extractor
+    for line in _figures(comparison):
+        console.result(line)
+    if evaluation.floor is not None:
+        short = ", ".join(_figures(evaluation.floor))
+        console.result(f"training pictures in their place: {short}")
+    colour = "grey" if evaluation.channels == 1 else "colour"
+    console.result(
+        f"{comparison.generated} pictures of {names[0]} against {comparison.real} of {names[1]} ({evaluation.split}), "
+        f"{evaluation.size}x{evaluation.size} pixels, {colour}"
+    )
+    console.result(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
+    nearest = None
+    if evaluation.nearest is not None and sheet is not None:
+        write_picture(sheet, nearest_sheet(evaluation.nearest))
+        nearest = {"samples": _distances(evaluation.nearest)}
+        text = f"nearest training picture: median distance {nearest['samples']['median']:.3f}"
+        if evaluation.held_out is not None:
+            nearest["held_out"] = _distances(evaluation.held_out)
+            text += f" (of held-out pictures {nearest['held_out']['median']:.3f})"
+        console.result(f"{text}, least {nearest['samples']['least']:.3f}; {sheet}")
+    if comparison.refusal:
+        console.warn(
+            f"no Fréchet distance: {comparison.refusal}; KID takes fewer, and so does --extractor BACKBONE:LAYER"
+        )
+    described = {"name": extractor.name, "dim": extractor.dim, "input_size": extractor.side}
+    described |= {"resizing": extractor.resizing, "weights": settings["weights"]}
+    console.document(
+        settings,
+        device,
+        metrics=_metrics(comparison),
+        training_metrics=None if evaluation.floor is None else _metrics(evaluation.floor),
+        extractor=described,
+        pictures={
+            "generated": comparison.generated,
+            "real": comparison.real,
+            "split": evaluation.split,
+            "size": evaluation.size,
+            "channels": evaluation.channels,
+        },
+        nearest=nearest,
+        sheet=sheet,
+    )
+
+
+def _figures(comparison: "Comparison") -> list[str]:
+    lines = [] if comparison.frechet is None else [f"Fréchet distance {comparison.frechet:.2f}"]
+    if comparison.kid is not None:
+        kid = comparison.kid
+        lines.append(f"KID {kid.value:.4f} ± {kid.error:.4f}")
+    if comparison.precision is not None and comparison.recall is not None:
+        lines.append(f"precision {comparison.precision:.3f}, recall {comparison.recall:.3f}")
+    return lines
+
+
+def _metrics(comparison: "Comparison") -> dict[str, Any]:
+    kid = comparison.kid
+    return {
+        "frechet": comparison.frechet,
+        "frechet_refused": comparison.refusal,
+        "kid": kid.value if kid else None,
+        "kid_error": kid.error if kid else None,
+        "kid_subsets": kid.subsets if kid else None,
+        "kid_subset_size": kid.size if kid else None,
+        "precision": comparison.precision,
+        "recall": comparison.recall,
+    }
+
+
+def _distances(nearest: "Nearest") -> dict[str, float]:
+    return {"median": float(nearest.distances.median()), "least": float(nearest.distances.min())}

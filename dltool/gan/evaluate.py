@@ -1,9 +1,10 @@
 """How good a generator is, or how near two sets of pictures are: figures with everything they depend on."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
+from typing import TypeVar
 
 import torch
 from PIL import Image
@@ -35,6 +36,9 @@ _MOST_NEAREST = 1000
 _DRAWN_AT_ONCE = 1000
 _LARGEST = 224
 _LOOKED_AT = 100
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -132,20 +136,21 @@ def evaluate(
     else:
         size, channels = settings.size or common_size(source, data.source), None
     extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
-    training = yield from _last(load_pictures(data, size, workers, "train", channels), GanData)
-    real = training
-    for name in [settings.split] if settings.split else ["test", "val"]:
-        loaded = yield from _last(load_pictures(data, size, workers, name, channels), GanData)
-        if loaded.split == name:
-            real = loaded
-            break
+    wanted = ("train", settings.split) if settings.split else ("train", "val", "test")
+    splits = {}
+    for event in load_pictures(data, size, workers, tuple(dict.fromkeys(wanted)), channels):
+        if isinstance(event, GanData):
+            splits[event.split] = event
+        else:
+            yield event
+    training, real = next(iter(splits.values())), next(reversed(splits.values()))
     if settings.split not in (None, real.split):
-        raise SettingsError(f"--split {settings.split}: {data.source} has no such part")
+        raise SettingsError(f"--split {settings.split}: {data.source} has no such part, but {real.split}")
     if trained is not None:
         made = yield from _last(_draw(trained, training, settings), Tensor)
     else:
         other = replace(data, source=str(source), limit=0)
-        made = (yield from _last(load_pictures(other, size, workers, "train"), GanData)).images
+        made = (yield from _last(load_pictures(other, size, workers), GanData)).images
         made = _some(made, settings.samples, settings.seed)
     held_out = real.split != training.split
     real_features = yield from _last(extractor.extract(real.images), Tensor)
@@ -158,8 +163,9 @@ def evaluate(
         floor = compare(real_features, floor_features, settings.seed)
     nearest = unseen = None
     if settings.nearest:
-        like = training.images if made.shape[1] == training.channels else _as_colour(training.images)
-        nearest = find_nearest((made if made.shape[1] == like.shape[1] else _as_colour(made))[:_MOST_NEAREST], like)
+        # Grey against colour is compared in colour.
+        like = training.images if made.shape[1] <= training.channels else training.images.expand(-1, 3, -1, -1)
+        nearest = find_nearest(made[:_MOST_NEAREST].expand(-1, like.shape[1], -1, -1), like)
         unseen = find_nearest(_some(real.images, _MOST_NEAREST, settings.seed), training.images) if held_out else None
     yield Evaluation(comparison, floor, real.split, size, made.shape[1], extractor, nearest, unseen)
 
@@ -171,7 +177,9 @@ def is_model(source: Path) -> bool:
 
 def common_size(first: Path, second: str) -> int:
     """The side to which pictures of two folders are scaled: the larger of their median shorter sides, at most 224."""
-    sides = [_median_side(Path(folder)) for folder in (first, second) if Path(folder).is_dir() or folder not in BUILTIN]
+    sides = [_median_side(first)]
+    if second not in BUILTIN or Path(second).is_dir():
+        sides.append(_median_side(Path(second)))
     return min(_LARGEST, max(sides))
 
 
@@ -234,5 +242,13 @@ def _some(rows: Tensor, count: int | None, seed: int) -> Tensor:
     return rows[chosen.to(rows.device)]
 
 
-def _as_colour(pictures: Tensor) -> Tensor:
-    return pictures.expand(-1, 3, -1, -1)
+def _last(events: Iterator[Event | Result], kind: type[Result]) -> Generator[Event, None, Result]:
+    """Pass events on but for the last, which is of this kind, and return that."""
+    result = None
+    for event in events:
+        if isinstance(event, kind):
+            result = event
+        else:
+            yield event
+    assert result is not None
+    return result

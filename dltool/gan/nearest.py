@@ -78,6 +78,8 @@ def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
 def _pair(left: Tensor, right: Tensor) -> np.ndarray:
     """Two C × S × S pictures side by side, enlarged so that the gap is thin beside them."""
     scale = max(1, -(-_TILE // left.shape[-1]))
-    sides = [side.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1) for side in (left, right)]
+    sides = [
+        side.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1) for side in (left, right)
+    ]
     gap = np.full((len(sides[0]), _GAP, 3), 250, np.uint8)
     return np.concatenate([sides[0], gap, sides[1]], axis=1)
