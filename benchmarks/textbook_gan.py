@@ -42,18 +42,20 @@ class TextbookLoop:
 
     def train(self, seconds: float) -> None:
         """Go through the data again and again until the time is used up."""
-        loader = DataLoader(self.data, batch_size=self.batch_size, shuffle=True)
         started = time.perf_counter()
-        before = self.seconds
+        for images in self.batches():
+            self.step(images)
+            self.images += len(images)
+            if time.perf_counter() - started >= seconds:
+                break
+        self.seconds += time.perf_counter() - started
+
+    def batches(self) -> Iterator[Tensor]:
+        """The data again and again, in [-1, 1] because the generator ends in tanh."""
+        loader = DataLoader(self.data, batch_size=self.batch_size, shuffle=True)
         while True:
             for images, _ in loader:
-                self.step(images.to(self.device) * 2 - 1)  # the generator ends in tanh
-                self.images += len(images)
-                if self.device.type == "cuda":
-                    torch.cuda.synchronize()
-                self.seconds = before + time.perf_counter() - started
-                if self.seconds - before >= seconds:
-                    return
+                yield images.to(self.device) * 2 - 1
 
     def step(self, real: Tensor) -> None:
         """One step of the discriminator, one of the generator."""
