@@ -86,8 +86,10 @@ class GanSettings:
         lr: Adam's rate for both networks.
         gamma: strength of the R1 and R2 penalties; 0 for none.
         ema: half-life, in images, of the average of the generator's weights that is kept; 0 keeps none.
+        final_lr: factor on `lr` that the last steps are taken with.
         grid: pictures in the grid of every epoch.
         figure_every: epochs between two quality figures; 0 chooses about ten over the run.
+        passes: times that an epoch goes through the pictures; more than once for a few of them.
         precision: auto, fp32 or bf16.
         seed: of everything random.
     """
@@ -105,8 +107,10 @@ class GanSettings:
     lr: float | None = None
     gamma: float | None = None
     ema: int | None = None
+    final_lr: float = 0.1
     grid: int = 64
     figure_every: int = 0
+    passes: int = 0
     precision: str = "auto"
     seed: int = 0
 
@@ -117,7 +121,7 @@ class GanSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise SettingsError(f"{option(name)} {value}: at least 1 is needed")
-        for name in ("lr", "gamma", "ema", "figure_every"):
+        for name in ("lr", "gamma", "ema", "figure_every", "final_lr", "passes"):
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
@@ -139,12 +143,30 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
 BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.95)}
 
 
-def complete(settings: GanSettings) -> GanSettings:
-    """Fill in what the architecture decides."""
+# Fewer pictures than this a discriminator learns by heart, unless it never sees the same one twice.
+FEW_PICTURES = 5000
+# An epoch sees at least about so many pictures, so that a grid and a checkpoint after each cost little.
+SHORTEST_EPOCH = 2000
+IMAGES_SEEN = 600_000
+FIGURES = 10
+
+
+def complete(settings: GanSettings, count: int, size: int) -> GanSettings:
+    """Fill in what the architecture, the number of pictures and their size decide."""
     values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
     if settings.loss is Loss.AUTO:
         values["loss"] = _DEFAULTS[settings.arch]["loss"]
-    return replace(settings, **values)
+    if settings.augment is Augment.AUTO:
+        values["augment"] = Augment.ON if count < FEW_PICTURES else Augment.OFF
+    if not settings.passes:
+        values["passes"] = max(1, round(SHORTEST_EPOCH / count))
+    passes = settings.passes or values["passes"]
+    if settings.epochs is None:
+        values["epochs"] = max(1, -(-IMAGES_SEEN // (count * passes)))
+    if not settings.figure_every:
+        epochs = settings.epochs or values["epochs"]
+        values["figure_every"] = max(1, epochs // FIGURES)
+    return replace(settings, **values, size=size)
 
 
 def option(name: str) -> str:

@@ -15,7 +15,16 @@ from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.files import write_atomically
 
 _OWN_FILES = (
-    *("config.json", "metrics.jsonl", "results.json", "model.safetensors", "last.ckpt", "splits.csv", "checkpoints"),
+    *(
+        "config.json",
+        "metrics.jsonl",
+        "results.json",
+        "model.safetensors",
+        "last.ckpt",
+        "splits.csv",
+        "checkpoints",
+        "samples",
+    ),
 )
 
 
