@@ -3,12 +3,12 @@
     python benchmarks/gan_speed.py [DATA] [--archs mlp,dcgan] [--batch-size 64] [--seconds 10] [--rounds 3]
                                    [--threads 1] [--precisions auto,fp32] [--json FILE]
 
-The textbook's loop is `textbook_gan.py`: torchvision's FashionMNIST with ToTensor, the default DataLoader, two separate
-draws of generated pictures, a sigmoid and binary cross-entropy, plain Adam, float32. dltool's side is its own training
-loop's step on pictures that stay on the device. Both train newly drawn networks of the same shape, in turns of
-`--seconds`, so that other work on the machine meets both; the median of the rounds counts. On the CPU images per
-CPU-second are printed as well, which other processes disturb less. DATA holds FashionMNIST/raw; the default is data
-of DLTOOL_TEST_DATA.
+The textbook's loop is `textbook_gan.py`: torchvision's FashionMNIST with ToTensor, the default DataLoader, two
+separate draws of generated pictures, a sigmoid and binary cross-entropy, plain Adam, float32. dltool's side is `dltool
+gan train` from the first step on, its average of the generator included. Both train newly drawn networks of the same
+shape, in turns of `--seconds`, so that other work on the machine meets both; the median of the rounds counts. On the
+CPU images per CPU-second are printed as well, which other processes disturb less. DATA holds FashionMNIST/raw; the
+default is data of DLTOOL_TEST_DATA.
 """
 
 import argparse
@@ -17,18 +17,18 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from textbook_gan import TextbookLoop, textbook_fashion
-from torch import Tensor
 
-from dltool.data.builtin import load_builtin
-from dltool.device import describe_device, has_fast_bf16
+from dltool.data.load import DataSettings
+from dltool.device import describe_device
+from dltool.gan.loop import StepEnd
 from dltool.gan.networks import build_discriminator, build_generator
-from dltool.gan.settings import Arch, GanSettings, NetworkSpec, complete
-from dltool.gan.step import GanStep
+from dltool.gan.settings import Arch, GanSettings, NetworkSpec
+from dltool.gan.train import Surroundings, train_gan
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -54,22 +54,23 @@ def run_for(seconds: float, turn: Callable[[], int], device: torch.device) -> tu
     return images / (time.perf_counter() - wall), images / (time.process_time() - cpu)
 
 
-def own_turn(arch: str, images: Tensor, batch_size: int, precision: str, device: torch.device) -> Callable[[], int]:
-    """Twenty steps of dltool's loop."""
-    settings = complete(replace(GanSettings(arch=Arch(arch), batch_size=batch_size), precision=precision))
-    spec = NetworkSpec(settings.arch, images.shape[-1], images.shape[1], settings.latent_dim)
-    networks = [
-        build(spec).to(device, memory_format=torch.channels_last) for build in (build_generator, build_discriminator)
-    ]
-    bf16 = precision == "bf16" or (precision == "auto" and has_fast_bf16(device))
-    step = GanStep(*networks, settings, device, bf16)
-    resident = images.to(device)
+def own_turn(arch: str, data: Path, batch_size: int, precision: str, device: torch.device) -> Callable[[], int]:
+    """At least twenty steps of dltool's training, going on where it was; no quality figure falls into them."""
+    settings = GanSettings(
+        arch=Arch(arch), batch_size=batch_size, epochs=10**6, figure_every=10**6, precision=precision
+    )
+    events = train_gan(DataSettings("fashion-mnist", root=data), settings, Surroundings(device))
+    steps = (event for event in events if isinstance(event, StepEnd))
+    last = 0
 
     def turn() -> int:
-        for _ in range(20):
-            chosen = torch.randint(len(resident), (batch_size,), device=device)
-            step(resident[chosen], torch.randn(batch_size, spec.latent_dim, device=device))
-        return 20 * batch_size
+        nonlocal last
+        done = 0
+        while done < 20:
+            number = (event := next(steps)).epoch * event.steps + event.step
+            done += number - last if last else 0
+            last = number
+        return done * batch_size
 
     return turn
 
@@ -92,12 +93,10 @@ def textbook_turn(
 
 def measure(arch: str, data: Path, options: argparse.Namespace, device: torch.device) -> list[Row]:
     """Both sides in turns, `--rounds` times."""
-    pixels = load_builtin("fashion-mnist", data, download=False).splits["train"].images
-    images = torch.from_numpy(pixels.copy())[:, None]
     with textbook_fashion(data) as textbook:
         turns = {"textbook": textbook_turn(arch, textbook, options.batch_size, device)}
         for precision in options.precisions.split(","):
-            turns[f"dltool {precision}"] = own_turn(arch, images, options.batch_size, precision, device)
+            turns[f"dltool {precision}"] = own_turn(arch, data, options.batch_size, precision, device)
         found: dict[str, list[tuple[float, float]]] = {name: [] for name in turns}
         for turn in turns.values():
             turn()  # compiles, captures, allocates
