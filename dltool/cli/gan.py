@@ -2,7 +2,7 @@
 
 import typer
 
-from dltool.cli import gan_evaluate
+from dltool.cli import gan_evaluate, gan_sample, gan_train
 
 app = typer.Typer(
     help="Train generators of pictures, draw from them, measure them.",
@@ -12,10 +12,6 @@ app = typer.Typer(
 )
 
 
-@app.callback()
-def _group() -> None:
-    """Keep this a group however many commands it has."""
-
-
-# Each command has a file of its own: app.command("train")(gan_train.command), and so on.
+app.command("train")(gan_train.command)
+app.command("sample")(gan_sample.command)
 app.command("evaluate")(gan_evaluate.command)

@@ -1,5 +1,6 @@
 """The training loop: epochs of steps, and after each a grid, sometimes a quality figure, always a checkpoint."""
 
+import copy
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
@@ -56,6 +57,7 @@ class EpochEnd:
     Attributes:
         d_real, d_fake: shares of real and generated pictures that the discriminator told right.
         figure, diversity: see `dltool.gan.quality.Quality`; None where nothing was measured.
+        figure_name: `frechet`, `kid`, or empty.
         best: whether this is the best snapshot by the figure so far.
     """
 
@@ -67,6 +69,7 @@ class EpochEnd:
     d_fake: float
     figure: float | None
     diversity: float | None
+    figure_name: str
     best: bool
     seconds: float
 
@@ -232,21 +235,21 @@ class GanLoop:
         if self._first and self.session.run is not None:
             page = grid_page(self._draw("grid", settings.grid))
             write_picture(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
-        seconds = time.monotonic() - started
-        figures = {"figure": quality.figure, "diversity": quality.diversity} if quality else {}
         end = EpochEnd(
-            self._epoch,
-            settings.epochs,
-            **({"figure": None, "diversity": None} | figures | means),
+            epoch=self._epoch,
+            epochs=settings.epochs,
+            **means,
+            figure=quality.figure if quality else None,
+            diversity=quality.diversity if quality else None,
+            figure_name=self.figure_name,
             best=best,
-            seconds=seconds,
+            seconds=time.monotonic() - started,
         )
-        row = {name: value for name, value in asdict(end).items() if name != "epochs"}
-        self.session.history.append({**row, "seconds": round(seconds, 3)})
+        row = {name: value for name, value in asdict(end).items() if name not in ("epochs", "figure_name")}
+        self.session.history.append({**row, "seconds": round(end.seconds, 3)})
         self._done = 0
         self._sums.zero_()
-        diversity = quality.diversity if quality else None
-        said = self._health.look(means["d_real"], means["d_fake"], diversity, self._epoch / settings.epochs)
+        said = self._health.look(end.d_real, end.d_fake, end.diversity, self._epoch / settings.epochs)
         self.session.save(self.state())
         if best and self._first and self.session.run is not None:
             save_model(self.session.run.model, self.best().to_file())
@@ -285,8 +288,6 @@ class GanLoop:
 
     def best(self) -> TrainedGenerator:
         """The best snapshot so far."""
-        import copy
-
         module = copy.deepcopy(self._average.module)
         if self._best_tensors:
             module.load_state_dict({name: tensor.to(self._device) for name, tensor in self._best_tensors.items()})

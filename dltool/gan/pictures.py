@@ -17,12 +17,13 @@ _FILM_SECONDS = 8.0
 _LAST_FRAMES = 8
 
 
-def grid_page(images: Tensor, columns: int | None = None, scale: int | None = None) -> np.ndarray:
+def grid_page(images: Tensor, columns: int | None = None, scale: int | None = None, gap: int = _GAP) -> np.ndarray:
     """Lay N × C × S × S uint8 pictures out row by row, small ones enlarged by a whole factor: pixels stay pixels.
 
     Args:
         columns: pictures in a row; None makes the grid about square.
         scale: the factor; None makes pictures about 64 pixels wide.
+        gap: white pixels around each picture.
 
     Returns:
         H × W × 3 uint8.
@@ -31,10 +32,10 @@ def grid_page(images: Tensor, columns: int | None = None, scale: int | None = No
     columns = min(columns or math.ceil(math.sqrt(count)), count)
     scale = scale or max(1, round(_TILE / size))
     rows = -(-count // columns)
-    step = size * scale + _GAP
-    page = np.full((rows * step + _GAP, columns * step + _GAP, 3), 255, np.uint8)
+    step = size * scale + gap
+    page = np.full((rows * step + gap, columns * step + gap, 3), 255, np.uint8)
     for index, pixels in enumerate(images.permute(0, 2, 3, 1).numpy()):
-        top, left = _GAP + index // columns * step, _GAP + index % columns * step
+        top, left = gap + index // columns * step, gap + index % columns * step
         enlarged = pixels.repeat(scale, 0).repeat(scale, 1)
         page[top : top + size * scale, left : left + size * scale] = enlarged
     return page

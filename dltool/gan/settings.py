@@ -107,7 +107,7 @@ class GanSettings:
     lr: float | None = None
     gamma: float | None = None
     ema: int | None = None
-    final_lr: float = 0.1
+    final_lr: float | None = None
     grid: int = 64
     figure_every: int = 0
     passes: int = 0
@@ -136,9 +136,33 @@ class GanSettings:
 
 # What an architecture takes for the settings that are None, and Adam's decay rates.
 _DEFAULTS: dict[Arch, dict[str, Any]] = {
-    Arch.MLP: {"loss": Loss.BCE, "latent_dim": 128, "batch_size": 64, "lr": 2e-4, "gamma": 0.0, "ema": 5000},
-    Arch.DCGAN: {"loss": Loss.BCE, "latent_dim": 128, "batch_size": 64, "lr": 2e-4, "gamma": 0.0, "ema": 5000},
-    Arch.MODERN: {"loss": Loss.RELATIVISTIC, "latent_dim": 64, "batch_size": 64, "lr": 5e-4, "gamma": 0.5, "ema": 5000},
+    Arch.MLP: {
+        "loss": Loss.BCE,
+        "latent_dim": 128,
+        "batch_size": 64,
+        "lr": 2e-4,
+        "gamma": 0.0,
+        "ema": 5000,
+        "final_lr": 1.0,
+    },
+    Arch.DCGAN: {
+        "loss": Loss.BCE,
+        "latent_dim": 128,
+        "batch_size": 64,
+        "lr": 2e-4,
+        "gamma": 0.0,
+        "ema": 5000,
+        "final_lr": 1.0,
+    },
+    Arch.MODERN: {
+        "loss": Loss.RELATIVISTIC,
+        "latent_dim": 64,
+        "batch_size": 64,
+        "lr": 5e-4,
+        "gamma": 0.5,
+        "ema": 5000,
+        "final_lr": 0.1,
+    },
 }
 BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.95)}
 
