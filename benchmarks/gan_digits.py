@@ -3,8 +3,8 @@
     python benchmarks/gan_digits.py [--epochs N] [--arch modern] [--samples 500] [--threads 2] [--seed 0]
                                     [--json FILE] [--sheet FILE.png]
 
-A generator is trained on scikit-learn's digits as `dltool gan train digits` does. A support vector machine, trained on
-the real digits and on nothing that the generator has to do with, says how sure it is of each sample. The bars: at
+A generator is trained on scikit-learn's digits as `dltool gan train digits` does. A fully connected classifier, trained
+on real digits and on nothing that the generator has to do with, says how sure it is of each sample. The bars: at
 least 90 % sure of at least 85 % of 500 samples, each digit at least 10 times, in under 5 minutes. Its accuracy and
 sureness on real digits that it has not seen (three quarters train it, a quarter tests it) are printed beside.
 """
@@ -20,9 +20,7 @@ from dltool.gan.pictures import grid_page
 from dltool.gan.train import GanResult, Surroundings, train_gan
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC
+from sklearn.neural_network import MLPClassifier
 
 from dltool.data.load import DataSettings
 from dltool.gan.sample import generate
@@ -49,7 +47,7 @@ def main() -> None:
     seen, unseen, seen_labels, unseen_labels = train_test_split(
         digits.data / 16, digits.target, test_size=0.25, random_state=0, stratify=digits.target
     )
-    judge = make_pipeline(StandardScaler(), SVC(probability=True, random_state=0)).fit(seen, seen_labels)
+    judge = MLPClassifier((128,), max_iter=500, random_state=0).fit(seen, seen_labels)
     held_out = judge.predict_proba(unseen)
     accuracy = float((held_out.argmax(1) == unseen_labels).mean())
 
