@@ -16,15 +16,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from dltool.gan.pictures import grid_page
-from dltool.gan.train import GanResult, Surroundings, train_gan
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from dltool.data.load import DataSettings
+from dltool.gan.pictures import grid_page
 from dltool.gan.sample import generate
 from dltool.gan.settings import Arch, GanSettings
+from dltool.gan.train import GanResult, Surroundings, train_gan
 from dltool.images.write import write_picture
 from dltool.training.seeds import new_generator
 
