@@ -122,11 +122,6 @@ class Extractor:
         return output.flatten(2).mean(2) if output.ndim == 4 else output.flatten(1, -2).mean(1)
 
 
-def to_uint8(images: Tensor) -> Tensor:
-    """Return pictures in [-1, 1] as they would be written: rounded uint8."""
-    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
-
-
 def _split_name(name: str) -> tuple[str, str]:
     """`BACKBONE:LAYER` in two; the colon of `timm:NAME` is not the layer's."""
     prefix = "timm:" if name.startswith("timm:") else ""
