@@ -118,6 +118,7 @@ def command(
     _report(console, evaluation, (source, data), sheet, settings, describe_device(chosen))
 
 
+_MOST_NAMED = 8
 _TASKS = {"Checked": "checking the data", "Drawn": "drawing samples", "Extracted": "computing features"}
 
 
@@ -169,6 +170,10 @@ def _report(
         console.warn(
             f"no Fréchet distance: {comparison.refusal}; KID takes fewer, and so does --extractor BACKBONE:LAYER"
         )
+    for text in evaluation.left_out[:_MOST_NAMED]:
+        console.warn(f"left out: {text}")
+    if len(evaluation.left_out) > _MOST_NAMED:
+        console.warn(f"left out: {len(evaluation.left_out) - _MOST_NAMED} more files that cannot be read")
     described = {"name": extractor.name, "dim": extractor.dim, "input_size": extractor.side}
     described |= {"resizing": extractor.resizing, "weights": settings["weights"]}
     console.document(
@@ -184,6 +189,7 @@ def _report(
             "size": evaluation.size,
             "channels": evaluation.channels,
         },
+        unreadable=evaluation.left_out,
         nearest=nearest,
         sheet=sheet,
     )

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dltool.data.builtin import BUILTIN
 from dltool.data.check import Checked
 from dltool.data.load import DataSettings
 from dltool.errors import DataError, SettingsError
@@ -102,6 +101,7 @@ class Evaluation:
             besides train.
         nearest, held_out: the nearest training picture of samples, and of pictures of `split` if it is not train.
         size, channels: of the pictures that were compared.
+        left_out: files that could not be read, with the reason.
     """
 
     comparison: Comparison
@@ -109,6 +109,7 @@ class Evaluation:
     split: str
     size: int
     channels: int
+    left_out: tuple[str, ...]
     extractor: Extractor = field(repr=False)
     nearest: Nearest | None = field(repr=False)
     held_out: Nearest | None = field(repr=False)
@@ -132,42 +133,55 @@ def evaluate(
     trained = None
     if is_model(source):
         trained = load_generator(source / "model.safetensors" if source.is_dir() else source, device)
-        size, channels = trained.spec.size, trained.spec.channels
-    else:
-        size, channels = settings.size or common_size(source, data.source), None
+    size = trained.spec.size if trained else settings.size or common_size(source, data.source)
     extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
-    wanted = ("train", settings.split) if settings.split else ("train", "val", "test")
+    channels = trained.spec.channels if trained else None
+    training, real = yield from _load_real(data, settings.split, size, channels, workers)
+    left_out = list(real.unreadable)
+    if trained is not None:
+        made = yield from _last(_draw(trained, training, settings), Tensor)
+    else:
+        own = yield from _last(load_pictures(replace(data, source=str(source), limit=0), size, workers), GanData)
+        left_out += own.unreadable
+        made = _some(own.images, settings.samples, settings.seed)
+    known = training.images if real.split != training.split else None
+    made, target, shown = _same_channels(made, real.images, training.images)
+    of_target = yield from _last(extractor.extract(target), Tensor)
+    of_made = yield from _last(extractor.extract(made), Tensor)
+    floor = None
+    if known is not None:
+        of_known = yield from _last(extractor.extract(_some(known, len(made), settings.seed)), Tensor)
+        floor = compare(of_target, of_known, settings.seed)
+    yield Evaluation(
+        comparison=compare(of_target, of_made, settings.seed),
+        floor=floor,
+        split=real.split,
+        size=size,
+        channels=made.shape[1],
+        left_out=tuple(left_out),
+        extractor=extractor,
+        nearest=find_nearest(made[:_MOST_NEAREST], shown) if settings.nearest else None,
+        held_out=find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
+        if settings.nearest and known is not None
+        else None,
+    )
+
+
+def _load_real(
+    data: DataSettings, split: str | None, size: int, channels: int | None, workers: int
+) -> Generator[Checked, None, tuple[GanData, GanData]]:
+    """The training pictures, and those to compare with: of `split`, or of test, else val, else train itself."""
     splits = {}
-    for event in load_pictures(data, size, workers, tuple(dict.fromkeys(wanted)), channels):
+    wanted = dict.fromkeys(("train", split) if split else ("train", "val", "test"))
+    for event in load_pictures(data, size, workers, tuple(wanted), channels):
         if isinstance(event, GanData):
             splits[event.split] = event
         else:
             yield event
     training, real = next(iter(splits.values())), next(reversed(splits.values()))
-    if settings.split not in (None, real.split):
-        raise SettingsError(f"--split {settings.split}: {data.source} has no such part, but {real.split}")
-    if trained is not None:
-        made = yield from _last(_draw(trained, training, settings), Tensor)
-    else:
-        other = replace(data, source=str(source), limit=0)
-        made = (yield from _last(load_pictures(other, size, workers), GanData)).images
-        made = _some(made, settings.samples, settings.seed)
-    held_out = real.split != training.split
-    real_features = yield from _last(extractor.extract(real.images), Tensor)
-    made_features = yield from _last(extractor.extract(made), Tensor)
-    comparison = compare(real_features, made_features, settings.seed)
-    floor = None
-    if held_out:
-        chosen = _some(training.images, len(made), settings.seed)
-        floor_features = yield from _last(extractor.extract(chosen), Tensor)
-        floor = compare(real_features, floor_features, settings.seed)
-    nearest = unseen = None
-    if settings.nearest:
-        # Grey against colour is compared in colour.
-        like = training.images if made.shape[1] <= training.channels else training.images.expand(-1, 3, -1, -1)
-        nearest = find_nearest(made[:_MOST_NEAREST].expand(-1, like.shape[1], -1, -1), like)
-        unseen = find_nearest(_some(real.images, _MOST_NEAREST, settings.seed), training.images) if held_out else None
-    yield Evaluation(comparison, floor, real.split, size, made.shape[1], extractor, nearest, unseen)
+    if split not in (None, real.split):
+        raise SettingsError(f"--split {split}: {data.source} has no such part, but {real.split}")
+    return training, real
 
 
 def is_model(source: Path) -> bool:
@@ -177,14 +191,12 @@ def is_model(source: Path) -> bool:
 
 def common_size(first: Path, second: str) -> int:
     """The side to which pictures of two folders are scaled: the larger of their median shorter sides, at most 224."""
-    sides = [_median_side(first)]
-    if second not in BUILTIN or Path(second).is_dir():
-        sides.append(_median_side(Path(second)))
+    sides = [_median_side(folder) for folder in (first, Path(second)) if folder.is_dir()]
     return min(_LARGEST, max(sides))
 
 
 def _median_side(folder: Path) -> int:
-    files = find_pictures(folder) if folder.is_dir() else []
+    files = find_pictures(folder)
     sides = []
     for file in files[:: max(1, len(files) // _LOOKED_AT)]:
         try:
@@ -193,7 +205,7 @@ def _median_side(folder: Path) -> int:
         except (OSError, Image.DecompressionBombError):  # the reader will name it
             continue
     if not sides:
-        raise DataError(f"{folder}: no pictures in this folder" if folder.is_dir() else f"{folder}: no such folder")
+        raise DataError(f"{folder}: no pictures in this folder")
     return int(median(sides))
 
 
@@ -240,6 +252,12 @@ def _some(rows: Tensor, count: int | None, seed: int) -> Tensor:
         return rows
     chosen = torch.randperm(len(rows), generator=new_generator(seed, "some"))[:count]
     return rows[chosen.to(rows.device)]
+
+
+def _same_channels(*pictures: Tensor) -> list[Tensor]:
+    """Grey pictures in three channels where others have colour."""
+    channels = max(images.shape[1] for images in pictures)
+    return [images.expand(-1, channels, -1, -1) for images in pictures]
 
 
 def _last(events: Iterator[Event | Result], kind: type[Result]) -> Generator[Event, None, Result]:

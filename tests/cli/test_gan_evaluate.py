@@ -115,6 +115,19 @@ def test_what_training_pictures_would_get_is_told_beside(digits: tuple[Path, Pat
     assert evaluate(noise, tmp_path / "data", "--split", "train")["pictures"]["split"] == "train"
 
 
+def test_unreadable_files_and_colour_beside_grey(digits: tuple[Path, Path, Path], tmp_path: Path):
+    first, _, _ = digits
+    colour = np.random.default_rng(1).integers(0, 256, (30, 12, 9, 3), np.uint8)
+    folder = write_pictures(tmp_path / "colour", colour)
+    (folder / "text.jpg").write_text("no picture")
+    document = evaluate(folder, first, "--sheet", tmp_path / "sheet.png")
+    assert document["pictures"] == {"generated": 30, "real": 80, "split": "train", "size": 9, "channels": 3}
+    assert len(document["unreadable"]) == 1
+    assert "text.jpg" in document["unreadable"][0]
+    failed = run_inside("gan", "evaluate", folder, first, "--on-bad", "fail", *QUICK)
+    assert (failed.exit_code, "text.jpg" in failed.stderr) == (3, True)
+
+
 def test_too_few_pictures_for_a_frechet_distance(digits: tuple[Path, Path, Path]):
     first, second, _ = digits
     result = run_inside("gan", "evaluate", first, second, "-n", 24, "--json", *QUICK)
