@@ -19,6 +19,7 @@ class Watcher:
         self.result: GanResult | None = None
         self._progress = progress
         self._quiet = quiet
+        self._seconds: float | None = None
 
     def show(self, event: Any) -> None:
         """Handle one event by its type's name, so that nothing of torch is imported for it."""
@@ -37,16 +38,20 @@ class Watcher:
         for line in describe_data(event.data):
             self._say(line)
         settings = event.settings
-        passes = f" of {settings.passes} passes" if settings.passes > 1 else ""
+        self._seconds = settings.time
+        length = f"{settings.epochs} epochs" if settings.time is None else f"{settings.time:g} s"
+        passes = f" of {settings.passes} passes each" if settings.passes > 1 else ""
         extras = [text for text, holds in (("augmented", event.augmented), ("bf16", event.bf16)) if holds]
         generator, discriminator = event.parameters
         self._say(
             f"{settings.arch}: generator {generator:,} and discriminator {discriminator:,} parameters, "
-            f"{settings.loss} loss, {settings.epochs} epochs{passes}" + "".join(f", {text}" for text in extras)
+            f"{settings.loss} loss, {length}{passes}" + "".join(f", {text}" for text in extras)
         )
 
     def _StepEnd(self, event: Any) -> None:  # noqa: N802
         done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+        if self._seconds is not None:
+            done, total = round(event.progress * self._seconds), round(self._seconds)
         self._progress.update("training", done, total, f"g {event.g_loss:.3f} d {event.d_loss:.3f}")
 
     def _EpochEnd(self, event: Any) -> None:  # noqa: N802
@@ -54,8 +59,9 @@ class Watcher:
         if not few and event.figure is None:
             return
         figure = "" if event.figure is None else f", {event.figure_name} {event.figure:.4g}{' *' if event.best else ''}"
+        of = "" if self._seconds is not None else f"/{event.epochs}"
         self._say(
-            f"epoch {event.epoch}/{event.epochs}: g_loss {event.g_loss:.3f}, d_loss {event.d_loss:.3f}, tells "
+            f"epoch {event.epoch}{of}: g_loss {event.g_loss:.3f}, d_loss {event.d_loss:.3f}, tells "
             f"{100 * event.d_real:.0f} % of real, {100 * event.d_fake:.0f} % of generated{figure}"
         )
 

@@ -18,7 +18,7 @@ from dltool.gan.health import Health
 from dltool.gan.pictures import grid_page, write_film
 from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
 from dltool.gan.sample import generate, latent
-from dltool.gan.settings import Augment, GanSettings, as_plain
+from dltool.gan.settings import FIGURES, Augment, GanSettings, as_plain
 from dltool.gan.step import PENALTY_EVERY, GanStep
 from dltool.images.write import write_picture
 from dltool.plots import plot_gan
@@ -40,7 +40,7 @@ _WARMUP_STEPS = 100
 
 @dataclass(frozen=True)
 class StepEnd:
-    """Step `step` of `steps` in an epoch is done; the losses are the epoch's means so far."""
+    """Step `step` of `steps` in an epoch is done; losses are the epoch's means so far, `progress` the run's share."""
 
     epoch: int
     epochs: int
@@ -48,6 +48,7 @@ class StepEnd:
     steps: int
     g_loss: float
     d_loss: float
+    progress: float
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,8 @@ class GanLoop:
         self._data = data
         self._settings = settings
         self._device = device
-        self._images, self._labels = _place(data.images, device), data.labels.to(device)
+        self._images = _place(data.images, device)
+        self._labels = data.labels.to(self._images.device)
         self._step = GanStep(
             *(generator, discriminator, settings, device, self.bf16),
             augment=differentiable_augment if self.augmented else lambda images: images,
@@ -106,6 +108,7 @@ class GanLoop:
         self._epoch = 0
         self._done = 0
         self._seen = 0
+        self._measured_at = 0.0
         self._sums = torch.zeros(5, device=device)
         self._best: dict[str, Any] = {"epoch": 0, "figure": None}
         self._best_tensors: dict[str, Tensor] = {}
@@ -162,10 +165,12 @@ class GanLoop:
 
     def _run_epoch(self) -> Iterator[StepEnd | Notice | Stopped]:
         slices = self._slices()
+        order = torch.from_numpy(np.concatenate(slices)).to(self._images.device)
+        chosen = order.split([len(part) for part in slices])
         look_every = 1 if self._device.type == "cpu" else _LOOK_EVERY
         for index in range(self._done, len(slices)):
             parts = self._step.parts
-            self._sums += self._train_step(slices[index], len(slices))
+            self._sums += self._train_step(chosen[index], len(slices))
             self._done += 1
             if self._step.parts != parts:
                 yield Notice(f"out of memory: every batch now goes in {self._step.parts} parts")
@@ -174,7 +179,8 @@ class GanLoop:
             means = self._means()
             place = f"step {self._done} of epoch {self._epoch + 1}"
             check_finite(means["d_loss"] + means["g_loss"], place, f"--lr {self._settings.lr}")
-            losses = means["g_loss"], means["d_loss"]
+            done = self.session.progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
+            losses = means["g_loss"], means["d_loss"], done
             yield StepEnd(self._epoch + 1, self._settings.epochs, self._done, len(slices), *losses)
             if self._should_stop():
                 self.session.save(self.state())
@@ -185,16 +191,16 @@ class GanLoop:
             if self._time_is_up():
                 return
 
-    def _train_step(self, chosen: np.ndarray, steps: int) -> Tensor:
+    def _train_step(self, chosen: Tensor, steps: int) -> Tensor:
         settings, world, rank = self._settings, distributed.world_size(), distributed.rank()
         total = settings.epochs * steps
         number = self._epoch * steps + self._done
         self._step.set_rate(min(1.0, (number + 1) / _WARMUP_STEPS) * self._rate(number / total))
         # Noise is drawn for the whole batch, so that any number of processes draws the same.
         noise = self._noise("noise", self._epoch, self._done, count=len(chosen))
-        own = torch.from_numpy(chosen[rank::world])
-        images = self._images[own.to(self._images.device)].to(self._device, non_blocking=True)
-        labels = self._labels[own.to(self._device)] if settings.conditional else None
+        own = chosen[rank::world]
+        images = self._images[own].to(self._device, non_blocking=True)
+        labels = self._labels[own].to(self._device) if settings.conditional else None
         seed_step(settings.seed, "step", self._epoch, self._done, rank)
         sums = self._step(
             images, noise[rank::world], labels, penalty=number % PENALTY_EVERY == 0, weight=1 / len(chosen)
@@ -249,7 +255,8 @@ class GanLoop:
         self.session.history.append({**row, "seconds": round(end.seconds, 3)})
         self._done = 0
         self._sums.zero_()
-        said = self._health.look(end.d_real, end.d_fake, end.diversity, self._epoch / settings.epochs)
+        done = self.session.progress(self._epoch / settings.epochs)
+        said = self._health.look(end.d_real, end.d_fake, end.diversity, done)
         self.session.save(self.state())
         if best and self._first and self.session.run is not None:
             save_model(self.session.run.model, self.best().to_file())
@@ -257,11 +264,20 @@ class GanLoop:
         yield from map(Notice, said)
 
     def _figure_due(self) -> bool:
-        last = self._epoch == self._settings.epochs or self._time_is_up()
-        return self._epoch % self._settings.figure_every == 0 or last
+        settings = self._settings
+        if self._epoch == settings.epochs or self._time_is_up():
+            return True
+        if settings.figure_every:
+            return self._epoch % settings.figure_every == 0
+        assert settings.time is not None
+        return self.session.elapsed - self._measured_at >= settings.time / FIGURES
 
     def _measure(self) -> Quality | None:
-        return self._meter(self._draw("figure", _MEASURED)) if self._meter is not None else None
+        if self._meter is None:
+            return None
+        quality = self._meter(self._draw("figure", _MEASURED))
+        self._measured_at = self.session.elapsed
+        return quality
 
     def _draw(self, purpose: str, count: int) -> Tensor:
         """Pictures of the average from the same noise, and the same classes in turn, at every epoch."""

@@ -57,7 +57,12 @@ class ResidualBlock(nn.Module):
 
 def stage_channels(spec: NetworkSpec) -> list[int]:
     """Channels of the stages from the smallest feature map to half the full resolution."""
-    return [min(_MOST_CHANNELS, spec.width * 2**power) for power in reversed(range(spec.doublings))]
+    return [min(_MOST_CHANNELS, spec.width * 2**power) for power in range(spec.doublings, 0, -1)]
+
+
+def blocks_per_stage(spec: NetworkSpec) -> int:
+    """One block at each resolution, but two where there is only one resolution."""
+    return 2 if spec.doublings == 1 else 1
 
 
 class ModernGenerator(nn.Module):
@@ -66,7 +71,8 @@ class ModernGenerator(nn.Module):
     def __init__(self, spec: NetworkSpec, inputs: int) -> None:
         super().__init__()
         channels = stage_channels(spec)
-        depth = len(channels)
+        blocks = blocks_per_stage(spec)
+        depth = len(channels) * blocks
         base = spec.base
         self.start = nn.Linear(inputs, channels[0] * base**2)
         nn.init.normal_(self.start.weight, 0.0, 1 / math.sqrt(spec.latent_dim))
@@ -75,8 +81,8 @@ class ModernGenerator(nn.Module):
         for index, width in enumerate(channels):
             if index:
                 layers += [convolution(channels[index - 1], width, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
-            layers.append(ResidualBlock(width, depth))
-        half = max(16, channels[-1] // 2)
+            layers += [ResidualBlock(width, depth) for _ in range(blocks)]
+        half = spec.width
         layers += [
             convolution(channels[-1], half, 1),
             nn.Upsample(scale_factor=2, mode="bilinear"),
@@ -96,7 +102,8 @@ class ModernDiscriminator(nn.Module):
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
         channels = stage_channels(spec)[::-1]
-        depth = len(channels)
+        blocks = blocks_per_stage(spec)
+        depth = len(channels) * blocks
         self.features = channels[-1]
         layers: list[nn.Module] = [
             nn.Conv2d(spec.channels, channels[0], 4, 2, 1),
@@ -105,7 +112,7 @@ class ModernDiscriminator(nn.Module):
         for index, width in enumerate(channels):
             if index:
                 layers += [nn.AvgPool2d(2), convolution(channels[index - 1], width, 1)]
-            layers.append(ResidualBlock(width, depth))
+            layers += [ResidualBlock(width, depth) for _ in range(blocks)]
         layers += [
             BiasedLeaky(channels[-1]),
             convolution(channels[-1], channels[-1], spec.base, groups=channels[-1]),

@@ -88,7 +88,7 @@ class GanSettings:
         ema: half-life, in images, of the average of the generator's weights that is kept; 0 keeps none.
         final_lr: factor on `lr` that the last steps are taken with.
         grid: pictures in the grid of every epoch.
-        figure_every: epochs between two quality figures; 0 chooses about ten over the run.
+        figure_every: epochs between two quality figures; 0 chooses about ten over the run, or over --time.
         passes: times that an epoch goes through the pictures; more than once for a few of them.
         precision: auto, fp32 or bf16.
         seed: of everything random.
@@ -173,6 +173,8 @@ FEW_PICTURES = 5000
 SHORTEST_EPOCH = 2000
 IMAGES_SEEN = 600_000
 FIGURES = 10
+# Of a run that ends by its time.
+MOST_EPOCHS = 1_000_000
 
 
 def complete(settings: GanSettings, count: int, size: int) -> GanSettings:
@@ -186,10 +188,11 @@ def complete(settings: GanSettings, count: int, size: int) -> GanSettings:
         values["passes"] = max(1, round(SHORTEST_EPOCH / count))
     passes = settings.passes or values["passes"]
     if settings.epochs is None:
-        values["epochs"] = max(1, -(-IMAGES_SEEN // (count * passes)))
-    if not settings.figure_every:
-        epochs = settings.epochs or values["epochs"]
-        values["figure_every"] = max(1, epochs // FIGURES)
+        values["epochs"] = MOST_EPOCHS if settings.time else max(1, -(-IMAGES_SEEN // (count * passes)))
+        if not settings.figure_every and not settings.time:
+            values["figure_every"] = max(1, values["epochs"] // FIGURES)
+    elif not settings.figure_every:
+        values["figure_every"] = max(1, settings.epochs // FIGURES)
     return replace(settings, **values, size=size)
 
 

@@ -92,6 +92,7 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
         else:
             yield event
     assert pictures is not None
+    settings = complete(settings, len(pictures), pictures.size)
     if around.run is not None:
         _open_run(around, data, settings, pictures)
     decided, loop = _build(pictures, settings, around)
@@ -139,7 +140,6 @@ def _open_run(around: Surroundings, data: DataSettings, settings: GanSettings, p
 
 
 def _build(pictures: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:
-    settings = complete(settings, len(pictures), pictures.size)
     if settings.conditional and len(pictures.class_names) < 2:
         raise DataError(f"--conditional: {pictures.name} has no classes; a folder of pictures for each is needed")
     world = distributed.world_size()

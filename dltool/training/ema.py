@@ -4,6 +4,7 @@ import copy
 
 import torch
 from torch import nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 class Ema:
@@ -26,10 +27,11 @@ class Ema:
     @torch.no_grad()
     def follow(self, module: nn.Module, decay: float) -> None:
         """Follow `module` by one step with a decay that the caller knows."""
-        for own, new in zip(self.module.state_dict().values(), module.state_dict().values(), strict=True):
-            if own.is_floating_point():
-                own.lerp_(new.to(own.dtype), 1 - decay)
-            else:
+        pairs = list(zip(self.module.state_dict().values(), module.state_dict().values(), strict=True))
+        floats = [(own, new.to(own.dtype)) for own, new in pairs if own.is_floating_point()]
+        get_ema_multi_avg_fn(decay)(*(list(side) for side in zip(*floats, strict=True)), 0)
+        for own, new in pairs:
+            if not own.is_floating_point():
                 own.copy_(new)
 
 
