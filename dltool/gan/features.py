@@ -87,14 +87,15 @@ class Extractor:
         return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
 
     def extract(self, pictures: Tensor) -> Iterator[Extracted | Tensor]:
-        """Yield progress and at the end the M × D float32 features, on the extractor's device, of M × C × S × S uint8.
+        """Yield progress and at the end the M × D float32 features of M × C × S × S uint8.
 
-        C is 1 or 3, and the pictures may be on any device.
+        C is 1 or 3. The pictures may be on any device; the features are on the extractor's.
 
         Raises:
             DeviceError: a batch does not fit into memory.
         """
-        features = torch.empty(len(pictures), self.dim, device=self.device)
+        # The figures are computed in float64, which Apple's MPS does not know.
+        features = torch.empty(len(pictures), self.dim, device="cpu" if self.device.type == "mps" else self.device)
         advice = "try a smaller --input-size, or --device cpu"
         with memory_errors(advice), self._taps or nullcontext():
             for start in range(0, len(pictures), _BATCH):
