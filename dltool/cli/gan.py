@@ -2,7 +2,7 @@
 
 import typer
 
-from dltool.cli import gan_sample, gan_train
+from dltool.cli import gan_evaluate, gan_sample, gan_train
 
 app = typer.Typer(
     help="Train generators of pictures, draw from them, measure them.",
@@ -14,3 +14,4 @@ app = typer.Typer(
 
 app.command("train")(gan_train.command)
 app.command("sample")(gan_sample.command)
+app.command("evaluate")(gan_evaluate.command)

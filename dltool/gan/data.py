@@ -1,7 +1,7 @@
 """Pictures of one size in memory, grey or colour as they are, with their classes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -13,7 +13,7 @@ from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import Checked
 from dltool.data.load import DataReport, DataSettings, load_data
 from dltool.data.pixels import PixelReader, resident_images
-from dltool.data.splits import ArraySplit, Dataset, Split
+from dltool.data.splits import ArraySplit, Split
 from dltool.data.store import ContentStore
 from dltool.errors import DataError
 from dltool.gan.settings import SIZES
@@ -26,6 +26,7 @@ class GanData:
     """The pictures of one split.
 
     Attributes:
+        split: its name.
         images: N × channels × size × size uint8 on the CPU.
         labels: N int64.
         class_names: in index order; one where no classes are known.
@@ -33,6 +34,7 @@ class GanData:
     """
 
     name: str
+    split: str
     images: Tensor = field(repr=False)
     labels: Tensor = field(repr=False)
     class_names: tuple[str, ...]
@@ -66,15 +68,18 @@ class GanData:
 
 
 def load_pictures(
-    data: DataSettings, size: int, workers: int, split: str = "train", channels: int | None = None
+    data: DataSettings, size: int, workers: int, splits: Sequence[str] = ("train",), channels: int | None = None
 ) -> Iterator[Checked | GanData]:
     """Decode the pictures, scale and crop each to a square from its centre; yield progress and at the end GanData.
+
+    There is one for each of `splits` that the data has; if it has none of them, one for train or the only split.
+
 
     Args:
         data: with `complete` and `labelled` False, so that a folder of pictures is enough.
         size: side of the pictures; 0 takes that of a set of small pictures, and for files 64 or what they have.
         workers: threads that decode.
-        split: which of the splits; where it is missing, `train` or the only one there is.
+        splits: names of those to decode.
         channels: 1 grey or 3 colour; None takes grey if all pictures are.
 
     Raises:
@@ -89,16 +94,18 @@ def load_pictures(
             yield event
     assert report is not None
     dataset = report.dataset
-    chosen = dataset.splits[_find_split(dataset, split)]
+    chosen = [name for name in splits if name in dataset.splits] or [next(iter(dataset.splits))]
     if not size:
-        size = natural_size(chosen)
+        size = natural_size(dataset.splits[chosen[0]])
         if size != _FILES_SIZE:
             reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
-    images = resident_images(chosen, reader, channels or _channels_of(chosen))
-    if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
-        images = images[:, :1].contiguous()
-    labels = torch.from_numpy(chosen.labels.astype(np.int64))
-    yield GanData(dataset.name, images, labels, dataset.class_names, report.notes, report.unreadable)
+    for name in chosen:
+        split = dataset.splits[name]
+        images = resident_images(split, reader, channels or _channels_of(split))
+        if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
+            images = images[:, :1].contiguous()
+        labels = torch.from_numpy(split.labels.astype(np.int64))
+        yield GanData(dataset.name, name, images, labels, dataset.class_names, report.notes, report.unreadable)
 
 
 def natural_size(split: Split) -> int:
@@ -108,10 +115,6 @@ def natural_size(split: Split) -> int:
     side = min(split.read(0).shape[:2])
     most = max(SIZES) if isinstance(split, ArraySplit) else _FILES_SIZE
     return max([known for known in SIZES if known <= min(side, most)], default=min(SIZES))
-
-
-def _find_split(dataset: Dataset, wanted: str) -> str:
-    return next(name for name in (wanted, "train", *dataset.splits) if name in dataset.splits)
 
 
 def _channels_of(split: Split) -> int:

@@ -87,14 +87,15 @@ class Extractor:
         return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
 
     def extract(self, pictures: Tensor) -> Iterator[Extracted | Tensor]:
-        """Yield progress and at the end the M × D float32 features, on the extractor's device, of M × C × S × S uint8.
+        """Yield progress and at the end the M × D float32 features of M × C × S × S uint8.
 
-        C is 1 or 3, and the pictures may be on any device.
+        C is 1 or 3. The pictures may be on any device; the features are on the extractor's.
 
         Raises:
             DeviceError: a batch does not fit into memory.
         """
-        features = torch.empty(len(pictures), self.dim, device=self.device)
+        # The figures are computed in float64, which Apple's MPS does not know.
+        features = torch.empty(len(pictures), self.dim, device="cpu" if self.device.type == "mps" else self.device)
         advice = "try a smaller --input-size, or --device cpu"
         with memory_errors(advice), self._taps or nullcontext():
             for start in range(0, len(pictures), _BATCH):
@@ -120,11 +121,6 @@ class Extractor:
             return self._network(inputs).float()
         output = self._taps(inputs)[self._layer].float()
         return output.flatten(2).mean(2) if output.ndim == 4 else output.flatten(1, -2).mean(1)
-
-
-def to_uint8(images: Tensor) -> Tensor:
-    """Return pictures in [-1, 1] as they would be written: rounded uint8."""
-    return images.float().clamp(-1, 1).add(1).mul(127.5).round().to(torch.uint8)
 
 
 def _split_name(name: str) -> tuple[str, str]:

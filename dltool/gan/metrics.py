@@ -198,17 +198,3 @@ def squared_distances(first: Tensor, second: Tensor) -> Tensor:
     """Squared Euclidean distances of N × D to M × D rows, N × M."""
     norms = first.square().sum(1)[:, None] + second.square().sum(1)
     return torch.addmm(norms, first, second.T, alpha=-2).clamp_min_(0)
-
-
-def nearest_rows(rows: Tensor, among: Tensor) -> tuple[Tensor, Tensor]:
-    """For each of N × D rows the index of the nearest of M × D rows, and its Euclidean distance."""
-    distances, indices = [], []
-    for part in rows.split(_ROWS):
-        best = [squared_distances(part, block).min(1) for block in among.split(8 * _ROWS)]
-        values = torch.stack([found.values for found in best])
-        places = torch.stack([found.indices + 8 * _ROWS * number for number, found in enumerate(best)])
-        which = values.argmin(0)
-        columns = torch.arange(len(part), device=rows.device)
-        distances.append(values[which, columns].sqrt())
-        indices.append(places[which, columns])
-    return torch.cat(indices), torch.cat(distances)

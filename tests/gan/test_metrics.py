@@ -13,7 +13,6 @@ from dltool.gan.metrics import (
     frechet_distance,
     kernel_distance,
     moments,
-    nearest_rows,
     precision_recall,
     too_few,
 )
@@ -137,11 +136,3 @@ def test_precision_and_recall_in_blocks_agree_with_the_whole_matrix():
         (distances <= radii[1]).any(1).double().mean().item(),
     )
     assert precision_recall(real, made) == pytest.approx(expected, abs=2e-3)
-
-
-def test_nearest_rows_in_blocks():
-    rows, among = draws(5, 3, 0), draws(40000, 3, 1)
-    indices, distances = nearest_rows(rows, among)
-    expected = torch.cdist(rows, among).min(1)
-    assert torch.equal(indices, expected.indices)
-    assert torch.allclose(distances, expected.values, atol=1e-3)
