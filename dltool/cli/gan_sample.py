@@ -46,7 +46,9 @@ def command(
     ],
     number: Annotated[
         int | None,
-        typer.Option("-n", "--number", min=1, help="How many pictures.", show_default="64", rich_help_panel="Pictures"),
+        typer.Option(
+            "-n", "--number", min=1, help="How many pictures.", show_default="about 64", rich_help_panel="Pictures"
+        ),
     ] = None,
     seeds: Annotated[
         str | None,
@@ -84,7 +86,10 @@ def command(
     ] = None,
     frames: Annotated[int, typer.Option(min=2, help="Frames of that walk.", rich_help_panel="Pictures")] = 60,
     columns: Annotated[
-        int | None, typer.Option(min=1, help="Pictures in a row.", show_default="about square", rich_help_panel="Grid")
+        int | None,
+        typer.Option(
+            min=1, help="Pictures in a row.", show_default="one for each class, else square", rich_help_panel="Grid"
+        ),
     ] = None,
     scale: Annotated[
         int | None,
@@ -113,26 +118,36 @@ def command(
         raise SettingsError("--seeds and -n: choose one")
     if interpolate is not None and (seeds is not None or number is not None):
         raise SettingsError("--interpolate: takes its pictures from --seed; leave --seeds and -n out")
-    count = interpolate or number or _GRID
-    chosen = tuple(range(seed, seed + count)) if seeds is None else parse_seeds(seeds)
-    names = options.split_names(classes, "--class") if classes else ()
-    wanted = _Wanted(chosen, names, truncation, interpolate, frames, columns, scale)
+    chosen = () if seeds is None else parse_seeds(seeds)
+    names = _class_names(classes)
 
     from dltool.device import describe_device, select_device, set_threads
     from dltool.gan.generator_file import load_generator
+    from dltool.gan.pictures import class_columns
     from dltool.gan.sample import class_labels
 
     set_threads(threads)
     place = select_device(device)
     generator = load_generator(model, place)
     class_labels(generator, names, 1)
-    jobs = _plan(model, output, kind, chosen, existing)
+    if not names and columns is None:
+        columns = class_columns(len(generator.class_names))
+    count = interpolate or number or -(-_GRID // (columns or 1)) * (columns or 1)
+    wanted = _Wanted(chosen or tuple(range(seed, seed + count)), names, truncation, interpolate, frames, columns, scale)
+    jobs = _plan(model, output, kind, wanted.seeds, existing)
     settings = asdict(wanted)
     if dry_run:
         report_items(console, [new_item(job, "skipped" if job.exists else "planned") for job in jobs], settings, None)
         return
     items = _draw(console, generator, wanted, kind, jobs)
     report_items(console, items, settings, describe_device(place), metrics=generator.metrics)
+
+
+def _class_names(text: str | None) -> tuple[str, ...]:
+    names = tuple(part.strip() for part in (text or "").split(",") if part.strip())
+    if text is not None and not names:
+        raise SettingsError(f"--class '{text}': names no class")
+    return names
 
 
 def parse_seeds(text: str) -> tuple[int, ...]:

@@ -15,7 +15,7 @@ from dltool.gan.augment import differentiable_augment
 from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.health import Health
-from dltool.gan.pictures import grid_page, write_film
+from dltool.gan.pictures import class_columns, grid_page, write_film
 from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
 from dltool.gan.sample import generate, latent
 from dltool.gan.settings import FIGURES, Augment, GanSettings, as_plain
@@ -246,7 +246,9 @@ class GanLoop:
         quality = self._measure() if self._figure_due() else None
         best = self._keep_best(quality)
         if self._first and self.session.run is not None:
-            page = grid_page(self._draw("grid", settings.grid))
+            columns = class_columns(len(self._data.class_names)) if settings.conditional else None
+            count = -(-settings.grid // columns) * columns if columns else settings.grid
+            page = grid_page(self._draw("grid", count), columns)
             write_picture(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
         end = EpochEnd(
             epoch=self._epoch,

@@ -66,8 +66,9 @@ class ResidualBlock(nn.Module):
 
 
 def stage_channels(spec: NetworkSpec) -> list[int]:
-    """Channels of the stages from the smallest feature map to half the full resolution."""
-    return [min(_MOST_CHANNELS, spec.width * 2**power) for power in range(spec.doublings, 0, -1)]
+    """Channels of the stages from the smallest feature map, which has at least four widths, to half the resolution."""
+    powers = [max(2, spec.doublings), *reversed(range(1, spec.doublings))]
+    return [min(_MOST_CHANNELS, spec.width * 2**power) for power in powers]
 
 
 def blocks_per_stage(spec: NetworkSpec) -> int:

@@ -12,9 +12,15 @@ from dltool.images.write import write_gif
 
 _TILE = 64
 _GAP = 2
+_MOST_COLUMNS = 16
 _FRAMES = 60
 _FILM_SECONDS = 8.0
 _LAST_FRAMES = 8
+
+
+def class_columns(num_classes: int) -> int | None:
+    """Columns of a grid whose pictures are of all classes in turn, one for each; None where that would be too wide."""
+    return num_classes if 2 <= num_classes <= _MOST_COLUMNS else None
 
 
 def grid_page(images: Tensor, columns: int | None = None, scale: int | None = None, gap: int = _GAP) -> np.ndarray:

@@ -45,7 +45,7 @@ class NetworkSpec:
     channels: int
     latent_dim: int = 128
     num_classes: int = 0
-    width: int = 32
+    width: int = 16
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arch", Arch(self.arch))
@@ -89,7 +89,7 @@ class GanSettings:
         gamma: strength of the R1 and R2 penalties; 0 for none.
         ema: half-life, in images, of the average of the generator's weights that is kept; 0 keeps none.
         final_lr: factor on `lr` that the last steps are taken with.
-        grid: pictures in the grid of every epoch.
+        grid: pictures in the grid of every epoch; with a column for each class, filled up to whole rows.
         figure_every: epochs between two quality figures; 0 chooses about ten over the run, or over --time.
         passes: times that an epoch goes through the pictures; more than once for a few of them.
         precision: auto, fp32 or bf16.
@@ -101,7 +101,7 @@ class GanSettings:
     augment: Augment = Augment.AUTO
     size: int = 0
     latent_dim: int | None = None
-    width: int = 32
+    width: int = 16
     conditional: bool | None = None
     epochs: int | None = None
     time: float | None = None

@@ -44,7 +44,7 @@ def model(run: Path) -> Path:
     return run / "model.safetensors"
 
 
-def test_an_unseen_class_is_learnt_by_name_only_where_asked(run: Path, tmp_path: Path) -> None:
+def test_a_dry_run_looks_and_writes_nothing(run: Path, tmp_path: Path) -> None:
     result = run_inside(
         "gan", "train", "digits", "-o", tmp_path / "run", *FAST, "--limit", 9, "--arch", "mlp", "--dry-run"
     )
@@ -80,6 +80,12 @@ def test_files_by_seed_are_the_grids_pictures(model: Path, tmp_path: Path) -> No
     assert json.loads(again.stdout)["counts"] == {"done": 1, "skipped": 3, "failed": 0}
 
 
+def test_grids_have_a_column_for_each_class(model: Path, tmp_path: Path) -> None:
+    assert run_inside("gan", "sample", model.parent, "-o", tmp_path / "grid.png", "--scale", 1).exit_code == 0
+    with Image.open(tmp_path / "grid.png") as grid:
+        assert grid.size == (10 * 10 + 2, 7 * 10 + 2)  # 70 pictures of 8 pixels with gaps of 2
+
+
 def test_a_walk_is_a_film(model: Path, tmp_path: Path) -> None:
     result = run_inside("gan", "sample", model, "-o", tmp_path / "walk.gif", "--interpolate", 3, "--frames", 12)
     assert result.exit_code == 0
@@ -92,6 +98,7 @@ def test_misuse_of_sample(model: Path, tmp_path: Path) -> None:
     refused(run_inside("gan", "sample", tmp_path / "none.safetensors", "-o", out), 4, "none.safetensors")
     refused(run_inside("gan", "sample", model, "-o", tmp_path / "out.xyz"), 2, "out.xyz")
     refused(run_inside("gan", "sample", model, "-o", out, "--class", "ten"), 2, "--class ten", "the model knows")
+    refused(run_inside("gan", "sample", model, "-o", out, "--class", ""), 2, "names no class")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "0-3", "-n", 2), 2, "--seeds")
     refused(run_inside("gan", "sample", model, "-o", out, "--interpolate", 4), 2, ".gif")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "x"), 2, "--seeds x")

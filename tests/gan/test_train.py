@@ -231,3 +231,33 @@ def test_a_discriminator_that_wins_is_noticed(monkeypatch: pytest.MonkeyPatch):
     events = events_of("digits", quick(epochs=6, gamma=0.01, passes=40), limit=9)
     said = [event.text for event in events if isinstance(event, Notice)]
     assert len(said) == 1 and "has won" in said[0]
+
+
+@pytest.mark.parametrize(
+    ("arch", "loss"), [("mlp", "hinge"), ("dcgan", "hinge"), ("modern", "bce"), ("modern", "hinge")]
+)
+def test_every_loss_that_fits_trains(arch: str, loss: str):
+    result = result_of(events_of("digits", quick(arch=arch, loss=loss, epochs=1, width=4), limit=8))
+    assert result.decided.settings.loss == loss
+    assert np.isfinite([result.history[0]["g_loss"], result.history[0]["d_loss"]]).all()
+
+
+def test_a_run_may_end_by_its_time():
+    result = result_of(events_of("digits", quick(epochs=None, time=0.3, width=4), limit=8))
+    assert 1 <= result.epochs < result.decided.settings.epochs
+
+
+def test_the_rate_falls_to_its_share():
+    rates = []
+    original = GanStep.set_rate
+
+    def remember(self: GanStep, factor: float) -> None:
+        rates.append(factor)
+        original(self, factor)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GanStep, "set_rate", remember)
+        events_of("digits", quick(epochs=8, batch_size=4, passes=8, final_lr=0.25, width=4), limit=8)
+    assert rates[0] == pytest.approx(0.01, abs=1e-3)  # warm-up
+    assert rates[-1] == pytest.approx(0.25, abs=2e-3)
+    assert max(rates) < 1
