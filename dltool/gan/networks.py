@@ -12,6 +12,7 @@ from dltool.gan.modern import ModernDiscriminator, ModernGenerator
 from dltool.gan.settings import Arch, NetworkSpec
 
 _SLOPE = 0.2
+_CLASS_STD = 0.02
 _HIDDEN = (256, 512, 1024)
 
 
@@ -42,6 +43,8 @@ class Discriminator(nn.Module):
         self.body = body
         self.output = nn.Linear(features, 1)
         self.classes = nn.Embedding(spec.num_classes, features) if spec.num_classes else None
+        if self.classes is not None:  # small, or the class alone decides at first
+            nn.init.normal_(self.classes.weight, 0.0, _CLASS_STD)
 
     def forward(self, images: Tensor, labels: Tensor | None = None) -> Tensor:
         features = self.body(images)
