@@ -82,6 +82,39 @@ def plot_restoration(path: Path, history: Sequence[Mapping[str, Any]], loss: str
             axes.legend()
 
 
+def plot_gan(path: Path, history: Sequence[Mapping[str, Any]], figure_name: str) -> None:
+    """A GAN's losses, what its discriminator tells right, and the quality figure, by epoch; the best one is marked."""
+    epochs = np.arange(1, len(history) + 1)
+    names = {"frechet": "Fréchet distance (quick features)", "kid": "KID (quick features)"}
+    with chart(path, 14 if figure_name else 10, 4, columns=3 if figure_name else 2) as panels:
+        marker = "." if len(epochs) < 40 else ""
+        for name, label in (("g_loss", "generator"), ("d_loss", "discriminator")):
+            panels[0].plot(epochs, [row[name] for row in history], label=label, marker=marker)
+        panels[0].set(xlabel="epoch", ylabel="loss (nats)", title="Losses")
+        for name, label in (("d_real", "real pictures"), ("d_fake", "generated pictures")):
+            panels[1].plot(epochs, [100 * row[name] for row in history], label=label, marker=marker)
+        panels[1].axhline(50, color="grey", linestyle=":", label="guessing")
+        panels[1].set(xlabel="epoch", ylabel="told right (%)", title="Discriminator", ylim=(0, 102))
+        if figure_name:
+            measured = [row for row in history if row["figure"] is not None]
+            panels[2].plot([row["epoch"] for row in measured], [row["figure"] for row in measured], marker=".")
+            best = min(measured, key=lambda row: row["figure"])
+            panels[2].plot(
+                [best["epoch"]],
+                [best["figure"]],
+                "o",
+                color="C3",
+                label=f"best: {best['figure']:.4g}, epoch {best['epoch']}",
+            )
+            panels[2].set(xlabel="epoch", ylabel=names[figure_name], title="Quality")
+            if best["figure"] > 0:
+                panels[2].set_yscale("log")
+        for axes in panels:
+            axes.xaxis.get_major_locator().set_params(integer=True)
+            axes.grid(alpha=0.3)
+            axes.legend()
+
+
 def plot_confusion(
     path: Path,
     confusion: Sequence[Sequence[int]],

@@ -26,11 +26,13 @@ class MultiScale(nn.Module):
         return torch.cat([self.network(images), self.network(reduced)], dim=1)
 
 
-def remove_classifier(backbone: Backbone) -> tuple[nn.Module, int, nn.Linear | None]:
+def remove_classifier(backbone: Backbone, option: str = "--backbone") -> tuple[nn.Module, int, nn.Linear | None]:
     """Take the last layer off a network, in place: it then returns N × D features.
 
     The layer is found by a forward pass: it is the linear one whose output is the network's. In SqueezeNet, which
     classifies by convolution, it is what comes after `features`.
+
+    `option` is what the network was chosen by, for the message.
 
     Returns:
         The network, D, and the removed layer (None for SqueezeNet).
@@ -48,7 +50,7 @@ def remove_classifier(backbone: Backbone) -> tuple[nn.Module, int, nn.Linear | N
     last = _last_linear(network, torch.zeros(1, 3, side, side))
     if last is None:
         if not isinstance(getattr(network, "classifier", None), nn.Sequential) or not hasattr(network, "features"):
-            raise ModelError(f"--backbone {backbone.name}: its classification layer was not found")
+            raise ModelError(f"{option} {backbone.name}: its classification layer was not found")
         network.classifier = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         with torch.no_grad():
             return network, network(torch.zeros(1, 3, side, side)).shape[1], None

@@ -42,7 +42,7 @@ def list_backbones() -> list[str]:
     return [DEFAULT_BACKBONE, *models.list_models(module=models)]
 
 
-def create_backbone(name: str, weights: str = "default", seed: int = 0) -> Backbone:
+def create_backbone(name: str, weights: str = "default", seed: int = 0, option: str = "--backbone") -> Backbone:
     """Build a network on the CPU.
 
     Args:
@@ -50,6 +50,8 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0) -> Backb
         weights: `default` (the library's own, downloaded once; the default backbone's are installed already),
             `none` (random, drawn from `seed`) or a .safetensors, .pth or .pt file. A file with a part of the tensors
             is accepted: what it lacks is listed in `missing`.
+        seed: of random weights.
+        option: what the network is chosen by, for messages.
 
     Raises:
         SettingsError: no such network; the message suggests near names.
@@ -58,11 +60,11 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0) -> Backb
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == DEFAULT_BACKBONE:
-            module, preprocessing = _build_timm(lite0.TIMM_NAME, pretrained=False)
+            module, preprocessing = _build_timm(lite0.TIMM_NAME, False, option)
         elif name.startswith(TIMM_PREFIX):
-            module, preprocessing = _build_timm(name.removeprefix(TIMM_PREFIX), pretrained=weights == "default")
+            module, preprocessing = _build_timm(name.removeprefix(TIMM_PREFIX), weights == "default", option)
         else:
-            module, preprocessing = _build_torchvision(name, weights)
+            module, preprocessing = _build_torchvision(name, weights, option)
     match = Match((), ())
     if weights not in ("default", "none"):
         match = load_matching(module, read_tensors(weights), weights)
@@ -71,11 +73,11 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0) -> Backb
     return Backbone(name, module.eval(), preprocessing, weights, match.missing, match.unexpected)
 
 
-def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessing]:
+def _build_torchvision(name: str, weights: str, option: str) -> tuple[nn.Module, Preprocessing]:
     from torchvision import models
 
     if name not in models.list_models(module=models):
-        raise SettingsError(f"--backbone {name}: no such network{_suggest(name)}")
+        raise SettingsError(f"{option} {name}: no such network{_suggest(name)}")
     own = models.get_model_weights(name).DEFAULT
     options: dict[str, bool] = {}
     if name in ("googlenet", "inception_v3"):
@@ -92,7 +94,7 @@ def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessin
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(own.url).name
         raise ModelError(
             f"--weights default: {name}'s weights cannot be fetched ({_reason(error)}); put {own.url} at {file}, "
-            f"or give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"
+            f"or give --weights FILE, or use {option} {DEFAULT_BACKBONE}, which needs no download"
         ) from error
     preset = own.transforms()
     # Built without its weights, a transformer may be made for another size than they are (vit_h_14: 224, not 518).
@@ -107,23 +109,23 @@ def _build_torchvision(name: str, weights: str) -> tuple[nn.Module, Preprocessin
     return module, preprocessing
 
 
-def _build_timm(name: str, pretrained: bool) -> tuple[nn.Module, Preprocessing]:
+def _build_timm(name: str, pretrained: bool, option: str) -> tuple[nn.Module, Preprocessing]:
     import timm
     from timm.data import resolve_model_data_config
 
     base_name = name.partition(".")[0]
     if base_name not in timm.list_models():
         hint = did_you_mean(TIMM_PREFIX + name, [TIMM_PREFIX + known for known in timm.list_models()])
-        raise SettingsError(f"--backbone {TIMM_PREFIX}{name}: no such network{hint}")
+        raise SettingsError(f"{option} {TIMM_PREFIX}{name}: no such network{hint}")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are told once, by the error below
     try:
         module = timm.create_model(name, pretrained=pretrained)
     except Exception as error:  # the hub's client raises its own, requests' and httpx's types
         if not pretrained or "tag" in str(error):
-            raise SettingsError(f"--backbone {TIMM_PREFIX}{name}: timm cannot build it ({_reason(error)})") from error
+            raise SettingsError(f"{option} {TIMM_PREFIX}{name}: timm cannot build it ({_reason(error)})") from error
         raise ModelError(
             f"--weights default: the weights of {TIMM_PREFIX}{name} cannot be fetched ({_reason(error)}); "
-            f"give --weights FILE, or use --backbone {DEFAULT_BACKBONE}, which needs no download"
+            f"give --weights FILE, or use {option} {DEFAULT_BACKBONE}, which needs no download"
         ) from error
     config = resolve_model_data_config(module)
     crop = config["input_size"][-1]

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import ae, cluster, evaluate, export, featmap, finetune, info, predict, stylize
+from dltool.cli import ae, cluster, evaluate, export, featmap, finetune, gan, info, predict, stylize
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -106,5 +106,6 @@ app.command("evaluate")(evaluate.command)
 app.command("export")(export.command)
 app.command("cluster")(cluster.command)
 app.command("featmap")(featmap.command)
+app.add_typer(gan.app, name="gan")
 app.add_typer(ae.app)
 app.command("info")(info.command)

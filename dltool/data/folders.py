@@ -69,6 +69,24 @@ def _has_folders(folder: Path) -> bool:
     return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
+def read_unlabelled(root: Path, findings: Findings) -> Dataset:
+    """List a folder whose classes need not be known: class folders as `read_folder` does, else all as one class.
+
+    Raises:
+        DataError: no such folder, or no pictures anywhere below it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    pictures = find_pictures(root)
+    if not pictures:
+        raise DataError(f"{root}: no pictures in this folder")
+    if all(path.parent != root for path in pictures):
+        return read_folder(root, findings, for_training=False)
+    return Dataset(
+        root.resolve().name, (root.resolve().name,), {"train": FileSplit(tuple(pictures), np.zeros(len(pictures), int))}
+    )
+
+
 def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
     """The folders of splits by the split's name."""
     found: dict[str, Path] = {}

@@ -9,7 +9,7 @@ import numpy as np
 
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
-from dltool.data.folders import Findings, read_folder
+from dltool.data.folders import Findings, read_folder, read_unlabelled
 from dltool.data.splits import Dataset, apply_splits_csv, check_fractions, join_splits, split_off
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
@@ -32,6 +32,7 @@ class DataSettings:
         limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
         seed: of the division.
         complete: whether a validation split is needed; for measuring a model on new pictures it is not.
+        labelled: whether classes matter; if not, a folder of pictures is enough, and nothing is said about classes.
     """
 
     source: str
@@ -44,6 +45,7 @@ class DataSettings:
     limit: int = 0
     seed: int = 0
     complete: bool = True
+    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,10 @@ def load_data(
     else:
         if not Path(settings.source).exists():
             raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
-        listed = read_folder(Path(settings.source), findings, settings.complete)
+        if settings.labelled:
+            listed = read_folder(Path(settings.source), findings, settings.complete)
+        else:
+            listed = read_unlabelled(Path(settings.source), findings)
         for event in check_files(listed, findings, store, read, settings.on_bad == "skip", workers):
             if isinstance(event, Dataset):
                 dataset = event
@@ -84,8 +89,9 @@ def load_data(
         if share and name in dataset.splits and settings.splits_file is None:
             findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
     dataset = limit_samples(divide(dataset, settings), settings.limit)
-    notes = [*findings.notes, *find_duplicates(dataset, None if dataset.in_memory else store)]
-    notes += describe_balance(dataset)
+    notes = findings.notes
+    if settings.labelled:
+        notes = [*notes, *find_duplicates(dataset, None if dataset.in_memory else store), *describe_balance(dataset)]
     facts = {
         "name": dataset.name,
         "classes": dataset.class_names,

@@ -5,9 +5,12 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.data.splits import Split
+from dltool.data.splits import ArraySplit, Split
 from dltool.images.read import read_picture
 
 _SHARE_OF_MEMORY = 0.2
@@ -61,3 +64,28 @@ def memory_bytes() -> int:
 def default_budget() -> int:
     """Bytes of decoded pictures to keep: a fifth of the machine's memory, at most 4 GiB."""
     return min(_MOST_BYTES, int(memory_bytes() * _SHARE_OF_MEMORY))
+
+
+def resident_images(split: Split, reader: PixelReader, in_channels: int) -> Tensor:
+    """All pictures of a split as N × C × H × W uint8 on the CPU.
+
+    Raises:
+        DataError: a picture cannot be read.
+    """
+    side = reader.preprocessing.crop
+    if isinstance(split, ArraySplit) and split.images.shape[1:3] == (side, side):
+        images = split.images if split.images.ndim == 4 else split.images[..., None]
+        if images.shape[-1] == in_channels:
+            return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
+    pictures = [
+        input_pixels(reader.read(split, index), reader.preprocessing, in_channels) for index in range(len(split))
+    ]
+    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
+
+
+def input_pixels(pixels: np.ndarray, preprocessing: Preprocessing, in_channels: int) -> np.ndarray:
+    """H × W × 3 pixels as the crop × crop × `in_channels` ones that a network sees."""
+    cropped = preprocessing.crop_pixels(pixels)
+    if in_channels == 3:
+        return cropped
+    return np.asarray(Image.fromarray(cropped).convert("L"))[..., None]

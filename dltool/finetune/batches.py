@@ -5,12 +5,11 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.pixels import PixelReader
-from dltool.data.splits import ArraySplit, Split
+from dltool.data.splits import Split
 from dltool.errors import DltoolError
 from dltool.finetune.augment import augment_pixels
 from dltool.finetune.settings import Augment
@@ -108,31 +107,6 @@ def to_device(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.de
     """N × H × W × 3 uint8 pixels as normalised N × 3 × H × W floats; what crosses to the device is uint8."""
     images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
     return preprocessing.normalize(images.float() / 255).contiguous(memory_format=torch.channels_last)
-
-
-def resident_images(split: Split, reader: PixelReader, in_channels: int) -> Tensor:
-    """All pictures of a split as N × C × H × W uint8 on the CPU.
-
-    Raises:
-        DataError: a picture cannot be read.
-    """
-    side = reader.preprocessing.crop
-    if isinstance(split, ArraySplit) and split.images.shape[1:3] == (side, side):
-        images = split.images if split.images.ndim == 4 else split.images[..., None]
-        if images.shape[-1] == in_channels:
-            return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    pictures = [
-        input_pixels(reader.read(split, index), reader.preprocessing, in_channels) for index in range(len(split))
-    ]
-    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
-
-
-def input_pixels(pixels: np.ndarray, preprocessing: Preprocessing, in_channels: int) -> np.ndarray:
-    """H × W × 3 pixels as the crop × crop × `in_channels` ones that a network sees."""
-    cropped = preprocessing.crop_pixels(pixels)
-    if in_channels == 3:
-        return cropped
-    return np.asarray(Image.fromarray(cropped).convert("L"))[..., None]
 
 
 def normalize_small(images: Tensor, preprocessing: Preprocessing) -> Tensor:

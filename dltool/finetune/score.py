@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from dltool.data.features import Extracted, FeatureExtractor
-from dltool.data.pixels import PixelReader
+from dltool.data.pixels import PixelReader, input_pixels, resident_images
 from dltool.data.splits import Split
-from dltool.finetune.batches import input_pixels, normalize_small, resident_images
+from dltool.finetune.batches import normalize_small
 from dltool.finetune.classifier_file import TrainedClassifier
 
 _CHUNK = 1000

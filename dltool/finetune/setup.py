@@ -14,10 +14,10 @@ from dltool.backbones.pooled import MultiScale, input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone, create_backbone
 from dltool.data.features import Extracted, FeatureExtractor
-from dltool.data.pixels import PixelReader
+from dltool.data.pixels import PixelReader, resident_images
 from dltool.data.splits import Dataset
 from dltool.errors import SettingsError
-from dltool.finetune.batches import FeatureSource, PictureSource, ResidentSource, normalize_small, resident_images
+from dltool.finetune.batches import FeatureSource, PictureSource, ResidentSource, normalize_small
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.name_match import start_from_names
 from dltool.finetune.network import (

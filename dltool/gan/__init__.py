@@ -1,1 +1,16 @@
-"""Generative adversarial networks: the room of `dltool gan`, which is not built yet."""
+"""`dltool gan`: generators that train without collapsing, pictures drawn from them, figures of how good they are."""
+
+from dltool.lazy import lazy_names
+
+__all__ = ["GanSettings", "GanStep", "generate", "load_generator", "train_gan"]
+
+__getattr__ = lazy_names(
+    __name__,
+    {
+        "GanSettings": "dltool.gan.settings",
+        "GanStep": "dltool.gan.step",
+        "generate": "dltool.gan.sample",
+        "load_generator": "dltool.gan.generator_file",
+        "train_gan": "dltool.gan.train",
+    },
+)

@@ -1,0 +1,121 @@
+"""Pictures of one size in memory, grey or colour as they are, with their classes."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.data.check import Checked
+from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.pixels import PixelReader, resident_images
+from dltool.data.splits import ArraySplit, Split
+from dltool.data.store import ContentStore
+from dltool.errors import DataError
+from dltool.gan.settings import SIZES
+
+_FILES_SIZE = 64
+
+
+@dataclass(frozen=True)
+class GanData:
+    """The pictures of one split.
+
+    Attributes:
+        split: its name.
+        images: N × channels × size × size uint8 on the CPU.
+        labels: N int64.
+        class_names: in index order; one where no classes are known.
+        notes, unreadable: what the data check found.
+    """
+
+    name: str
+    split: str
+    images: Tensor = field(repr=False)
+    labels: Tensor = field(repr=False)
+    class_names: tuple[str, ...]
+    notes: tuple[str, ...]
+    unreadable: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def size(self) -> int:
+        """Side of the pictures."""
+        return self.images.shape[-1]
+
+    @property
+    def channels(self) -> int:
+        """1 grey, 3 colour."""
+        return self.images.shape[1]
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Pictures of each class."""
+        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
+    @cached_property
+    def digest(self) -> str:
+        """One text that depends on every picture, its class and the order."""
+        digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
+        digest.update(np.ascontiguousarray(self.images.numpy()))
+        return digest.hexdigest()
+
+
+def load_pictures(
+    data: DataSettings, size: int, workers: int, splits: Sequence[str] = ("train",), channels: int | None = None
+) -> Iterator[Checked | GanData]:
+    """Decode the pictures, scale and crop each to a square from its centre; yield progress and at the end GanData.
+
+    There is one for each of `splits` that the data has; if it has none of them, one for train or the only split.
+
+
+    Args:
+        data: with `complete` and `labelled` False, so that a folder of pictures is enough.
+        size: side of the pictures; 0 takes that of a set of small pictures, and for files 64 or what they have.
+        workers: threads that decode.
+        splits: names of those to decode.
+        channels: 1 grey or 3 colour; None takes grey if all pictures are.
+
+    Raises:
+        DataError: nothing that can be read.
+    """
+    reader = PixelReader(Preprocessing(resize=size or _FILES_SIZE, crop=size or _FILES_SIZE, interpolation="bicubic"))
+    report: DataReport | None = None
+    for event in load_data(data, ContentStore(None), reader.read_file, workers):
+        if isinstance(event, DataReport):
+            report = event
+        else:
+            yield event
+    assert report is not None
+    dataset = report.dataset
+    chosen = [name for name in splits if name in dataset.splits] or [next(iter(dataset.splits))]
+    if not size:
+        size = natural_size(dataset.splits[chosen[0]])
+        if size != _FILES_SIZE:
+            reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
+    for name in chosen:
+        split = dataset.splits[name]
+        images = resident_images(split, reader, channels or _channels_of(split))
+        if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
+            images = images[:, :1].contiguous()
+        labels = torch.from_numpy(split.labels.astype(np.int64))
+        yield GanData(dataset.name, name, images, labels, dataset.class_names, report.notes, report.unreadable)
+
+
+def natural_size(split: Split) -> int:
+    """The largest of `SIZES` that the first picture fills: for pictures in memory theirs, for files at most 64."""
+    if len(split) == 0:
+        raise DataError("no pictures")
+    side = min(split.read(0).shape[:2])
+    most = max(SIZES) if isinstance(split, ArraySplit) else _FILES_SIZE
+    return max([known for known in SIZES if known <= min(side, most)], default=min(SIZES))
+
+
+def _channels_of(split: Split) -> int:
+    return 1 if isinstance(split, ArraySplit) and split.images.ndim == 3 else 3

@@ -1,0 +1,272 @@
+"""How good a generator is, or how near two sets of pictures are: figures with everything they depend on."""
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from statistics import median
+from typing import TypeVar
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from dltool.data.check import Checked
+from dltool.data.load import DataSettings
+from dltool.errors import DataError, SettingsError
+from dltool.gan.data import GanData, load_pictures
+from dltool.gan.features import Extracted, Extractor
+from dltool.gan.generator_file import TrainedGenerator, load_generator
+from dltool.gan.metrics import (
+    KernelDistance,
+    frechet_distance,
+    kernel_distance,
+    moments,
+    precision_recall,
+    too_few,
+)
+from dltool.gan.nearest import Nearest, find_nearest
+from dltool.gan.sample import generate
+from dltool.images.folder import find_pictures
+from dltool.training.seeds import new_generator
+
+# Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
+_MOST_PAIRED = 10_000
+_MOST_NEAREST = 1000
+_DRAWN_AT_ONCE = 1000
+_LARGEST = 224
+_LOOKED_AT = 100
+
+Event = TypeVar("Event")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """What is measured.
+
+    Attributes:
+        samples: pictures that a generator draws; of a folder, at most so many are taken. None draws 10,000, and takes
+            all of a folder.
+        extractor, weights, input_size: see `Extractor`.
+        split: of the data; None takes test, else val, else train.
+        size: side of the pictures where two folders are compared; 0 finds it.
+        nearest: whether to look for the nearest training picture of each sample.
+        seed: of the samples, and of what is chosen at random.
+    """
+
+    samples: int | None = None
+    extractor: str = "efficientnet_lite0"
+    weights: str = "default"
+    input_size: int | None = None
+    split: str | None = None
+    size: int = 0
+    nearest: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Samples that the generator has drawn: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two sets of pictures in one extractor's features.
+
+    Attributes:
+        frechet: None where there are too few pictures; `refusal` says how many it takes.
+        kid: None below 10 pictures of a side. precision, recall: None below 4.
+        real, generated: pictures of either side.
+    """
+
+    frechet: float | None
+    refusal: str | None
+    kid: KernelDistance | None
+    precision: float | None
+    recall: float | None
+    real: int
+    generated: int
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured, of what.
+
+    Attributes:
+        comparison: the samples against the data's `split`.
+        floor: as many training pictures against the same, what a perfect generator would get; None without a split
+            besides train.
+        nearest, held_out: the nearest training picture of samples, and of pictures of `split` if it is not train.
+        size, channels: of the pictures that were compared.
+        left_out: files that could not be read, with the reason.
+    """
+
+    comparison: Comparison
+    floor: Comparison | None
+    split: str
+    size: int
+    channels: int
+    left_out: tuple[str, ...]
+    extractor: Extractor = field(repr=False)
+    nearest: Nearest | None = field(repr=False)
+    held_out: Nearest | None = field(repr=False)
+
+
+def evaluate(
+    source: Path, data: DataSettings, settings: EvaluateSettings, device: torch.device, workers: int
+) -> Iterator[Checked | Drawn | Extracted | Evaluation]:
+    """Compare a generator's samples, or a folder of pictures, with data; yield progress and at the end the Evaluation.
+
+    Args:
+        source: a model file, the folder of a run, or a folder of pictures.
+        data: what to compare with, `complete` and `labelled` False.
+        settings: see there.
+        device: for generator and extractor.
+        workers: threads that decode.
+
+    Raises:
+        DataError, ModelError, SettingsError, DeviceError: by what cannot be used.
+    """
+    trained = None
+    if is_model(source):
+        trained = load_generator(source / "model.safetensors" if source.is_dir() else source, device)
+    size = trained.spec.size if trained else settings.size or common_size(source, data.source)
+    extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
+    channels = trained.spec.channels if trained else None
+    training, real = yield from _load_real(data, settings.split, size, channels, workers)
+    left_out = list(real.unreadable)
+    if trained is not None:
+        made = yield from _last(_draw(trained, training, settings), Tensor)
+    else:
+        own = yield from _last(load_pictures(replace(data, source=str(source), limit=0), size, workers), GanData)
+        left_out += own.unreadable
+        made = _some(own.images, settings.samples, settings.seed)
+    known = training.images if real.split != training.split else None
+    made, target, shown = _same_channels(made, real.images, training.images)
+    of_target = yield from _last(extractor.extract(target), Tensor)
+    of_made = yield from _last(extractor.extract(made), Tensor)
+    floor = None
+    if known is not None:
+        of_known = yield from _last(extractor.extract(_some(known, len(made), settings.seed)), Tensor)
+        floor = compare(of_target, of_known, settings.seed)
+    yield Evaluation(
+        comparison=compare(of_target, of_made, settings.seed),
+        floor=floor,
+        split=real.split,
+        size=size,
+        channels=made.shape[1],
+        left_out=tuple(left_out),
+        extractor=extractor,
+        nearest=find_nearest(made[:_MOST_NEAREST], shown) if settings.nearest else None,
+        held_out=find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
+        if settings.nearest and known is not None
+        else None,
+    )
+
+
+def _load_real(
+    data: DataSettings, split: str | None, size: int, channels: int | None, workers: int
+) -> Generator[Checked, None, tuple[GanData, GanData]]:
+    """The training pictures, and those to compare with: of `split`, or of test, else val, else train itself."""
+    splits = {}
+    wanted = dict.fromkeys(("train", split) if split else ("train", "val", "test"))
+    for event in load_pictures(data, size, workers, tuple(wanted), channels):
+        if isinstance(event, GanData):
+            splits[event.split] = event
+        else:
+            yield event
+    training, real = next(iter(splits.values())), next(reversed(splits.values()))
+    if split not in (None, real.split):
+        raise SettingsError(f"--split {split}: {data.source} has no such part, but {real.split}")
+    return training, real
+
+
+def is_model(source: Path) -> bool:
+    """Whether this is a generator's file or run rather than a folder of pictures."""
+    return source.is_file() or not source.exists() or (source / "model.safetensors").is_file()
+
+
+def common_size(first: Path, second: str) -> int:
+    """The side to which pictures of two folders are scaled: the larger of their median shorter sides, at most 224."""
+    sides = [_median_side(folder) for folder in (first, Path(second)) if folder.is_dir()]
+    return min(_LARGEST, max(sides))
+
+
+def _median_side(folder: Path) -> int:
+    files = find_pictures(folder)
+    sides = []
+    for file in files[:: max(1, len(files) // _LOOKED_AT)]:
+        try:
+            with Image.open(file) as picture:
+                sides.append(min(picture.size))
+        except (OSError, Image.DecompressionBombError):  # the reader will name it
+            continue
+    if not sides:
+        raise DataError(f"{folder}: no pictures in this folder")
+    return int(median(sides))
+
+
+def compare(real: Tensor, made: Tensor, seed: int = 0) -> Comparison:
+    """Every figure of M × D features of generated pictures against N × D of real ones."""
+    first, second = moments(real), moments(made)
+    refusal = too_few(first, second)
+    fewest = min(len(real), len(made))
+    paired = [_some(side, _MOST_PAIRED, seed) for side in (real, made)]
+    precision, recall = precision_recall(*paired) if fewest > 3 else (None, None)
+    return Comparison(
+        frechet=None if refusal else frechet_distance(first, second),
+        refusal=refusal,
+        kid=kernel_distance(real, made, seed) if fewest >= 10 else None,
+        precision=precision,
+        recall=recall,
+        real=len(real),
+        generated=len(made),
+    )
+
+
+def _draw(trained: TrainedGenerator, training: GanData, settings: EvaluateSettings) -> Iterator[Drawn | Tensor]:
+    """Samples of a generator; one that knows classes draws them as often as the training data has them."""
+    count = settings.samples or 10_000
+    noise = torch.randn(count, trained.spec.latent_dim, generator=new_generator(settings.seed, "evaluate"))
+    labels = None
+    if trained.spec.num_classes:
+        random = new_generator(settings.seed, "evaluate", "classes")
+        if trained.class_names == training.class_names:
+            labels = training.labels[torch.randint(len(training), (count,), generator=random)]
+        else:
+            labels = torch.randint(trained.spec.num_classes, (count,), generator=random)
+    parts = []
+    for start in range(0, count, _DRAWN_AT_ONCE):
+        part = slice(start, start + _DRAWN_AT_ONCE)
+        parts.append(generate(trained.module, noise[part], None if labels is None else labels[part]))
+        yield Drawn(min(start + _DRAWN_AT_ONCE, count), count)
+    yield torch.cat(parts)
+
+
+def _some(rows: Tensor, count: int | None, seed: int) -> Tensor:
+    """At most `count` rows, chosen by the seed."""
+    if count is None or len(rows) <= count:
+        return rows
+    chosen = torch.randperm(len(rows), generator=new_generator(seed, "some"))[:count]
+    return rows[chosen.to(rows.device)]
+
+
+def _same_channels(*pictures: Tensor) -> list[Tensor]:
+    """Grey pictures in three channels where others have colour."""
+    channels = max(images.shape[1] for images in pictures)
+    return [images.expand(-1, channels, -1, -1) for images in pictures]
+
+
+def _last(events: Iterator[Event | Result], kind: type[Result]) -> Generator[Event, None, Result]:
+    """Pass events on but for the last, which is of this kind, and return that."""
+    result = None
+    for event in events:
+        if isinstance(event, kind):
+            result = event
+        else:
+            yield event
+    assert result is not None
+    return result

@@ -1,0 +1,137 @@
+"""Pictures to the features in which generated and real ones are compared: a named extractor with stated resizing."""
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.fold import fold_batchnorm
+from dltool.backbones.layers import resolve_layers
+from dltool.backbones.pooled import remove_classifier
+from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.registry import create_backbone
+from dltool.backbones.taps import Taps, require_tensors
+from dltool.device import memory_errors
+from dltool.errors import SettingsError
+
+# Pooled features of this layer say what a generator is worth from a few hundred pictures on: 112 of them, not 1280.
+QUICK_EXTRACTOR = f"{DEFAULT_BACKBONE}:blocks.4"
+_BATCH = 128
+_STRIDE = 32
+_SMALLEST_INPUT = 64
+
+
+@dataclass(frozen=True)
+class Extracted:
+    """Pictures that went through the extractor: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+class Extractor:
+    """A frozen network as a function from pictures to features; batch norms are folded into convolutions.
+
+    Attributes:
+        name: a backbone, or `BACKBONE:LAYER` for a layer's output averaged over the picture.
+        dim: D, the number of features.
+        side: side in pixels of the square that pictures are resized to before they enter the network.
+    """
+
+    def __init__(
+        self, name: str, picture_size: int, device: torch.device, weights: str = "default", side: int | None = None
+    ) -> None:
+        """Build the network for pictures of `picture_size` pixels.
+
+        Args:
+            name: as in the attribute.
+            picture_size: side of the pictures that will be compared; the bundled backbone looks at small pictures at
+                twice their size (at least 64 pixels, at most what it was trained on), other networks always at what
+                they were trained on.
+            device: where to compute.
+            weights: `default`, `none` or a file, as `create_backbone` takes them.
+            side: of the network's input instead.
+
+        Raises:
+            SettingsError: no such network or layer, or it cannot take inputs of `side`.
+            ModelError: its weights cannot be had.
+        """
+        backbone_name, layer = _split_name(name)
+        backbone = create_backbone(backbone_name, weights, option="--extractor")
+        self.name = name
+        self.device = device
+        self.side = side or _input_side(backbone_name, picture_size, backbone.preprocessing.crop)
+        self._preprocessing: Preprocessing = backbone.preprocessing
+        sample = torch.zeros(1, 3, self.side, self.side)
+        self._layer = resolve_layers(backbone.module, [layer], "--extractor")[layer] if layer else None
+        try:
+            network = backbone.module if self._layer else remove_classifier(backbone, "--extractor")[0]
+            missing = [tensor for tensor in backbone.missing if tensor in network.state_dict()]
+            require_tensors(network, missing, [self._layer or ""], sample, weights)
+            folded = fold_batchnorm(network.eval(), sample, set())
+        except (RuntimeError, ValueError, AssertionError) as error:
+            reason = " ".join(str(error).split())[:100]
+            raise SettingsError(f"--input-size {self.side}: {backbone_name} cannot take it ({reason})") from error
+        self._network: nn.Module = folded.requires_grad_(False).to(device, memory_format=torch.channels_last)
+        self._taps = Taps(self._network, [self._layer]) if self._layer else None
+        with self._taps or nullcontext():
+            self.dim = self._forward(torch.zeros(1, 3, self.side, self.side, dtype=torch.uint8)).shape[1]
+
+    @property
+    def resizing(self) -> str:
+        """What is done to a picture before it enters the network, in words."""
+        return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
+
+    def extract(self, pictures: Tensor) -> Iterator[Extracted | Tensor]:
+        """Yield progress and at the end the M × D float32 features of M × C × S × S uint8.
+
+        C is 1 or 3. The pictures may be on any device; the features are on the extractor's.
+
+        Raises:
+            DeviceError: a batch does not fit into memory.
+        """
+        # The figures are computed in float64, which Apple's MPS does not know.
+        features = torch.empty(len(pictures), self.dim, device="cpu" if self.device.type == "mps" else self.device)
+        advice = "try a smaller --input-size, or --device cpu"
+        with memory_errors(advice), self._taps or nullcontext():
+            for start in range(0, len(pictures), _BATCH):
+                features[start : start + _BATCH] = self._forward(pictures[start : start + _BATCH])
+                yield Extracted(min(start + _BATCH, len(pictures)), len(pictures))
+        yield features
+
+    def __call__(self, pictures: Tensor) -> Tensor:
+        """`extract` without the progress."""
+        *_, features = self.extract(pictures)
+        return features
+
+    @torch.no_grad()
+    def _forward(self, pictures: Tensor) -> Tensor:
+        images = pictures.to(self.device).float()
+        if images.shape[-2:] != (self.side, self.side):
+            size = (self.side, self.side)
+            images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
+        if images.shape[1] == 1:
+            images = images.expand(-1, 3, -1, -1)
+        inputs = self._preprocessing.normalize(images / 255).contiguous(memory_format=torch.channels_last)
+        if self._taps is None:
+            return self._network(inputs).float()
+        output = self._taps(inputs)[self._layer].float()
+        return output.flatten(2).mean(2) if output.ndim == 4 else output.flatten(1, -2).mean(1)
+
+
+def _split_name(name: str) -> tuple[str, str]:
+    """`BACKBONE:LAYER` in two; the colon of `timm:NAME` is not the layer's."""
+    prefix = "timm:" if name.startswith("timm:") else ""
+    backbone, _, layer = name.removeprefix(prefix).partition(":")
+    return prefix + backbone, layer
+
+
+def _input_side(backbone_name: str, picture_size: int, trained_on: int) -> int:
+    if backbone_name != DEFAULT_BACKBONE:
+        return trained_on
+    doubled = -(-2 * picture_size // _STRIDE) * _STRIDE
+    return min(max(doubled, _SMALLEST_INPUT), trained_on)

@@ -1,0 +1,49 @@
+"""What goes wrong with GANs, told from the figures of an epoch and said in words, once each time it begins."""
+
+from dataclasses import dataclass
+
+_WON = 0.98
+_EPOCHS_WON = 2
+_FEW = 0.5
+_DROP = 0.6
+
+
+@dataclass
+class Health:
+    """Watches the epochs of one run; everything in it can be saved as it is."""
+
+    epochs_won: int = 0
+    most_diverse: float = 0.0
+    few: bool = False
+
+    def look(self, real_accuracy: float, fake_accuracy: float, diversity: float | None, progress: float) -> list[str]:
+        """Return what there is to say after an epoch.
+
+        Args:
+            real_accuracy, fake_accuracy: shares of real and generated pictures that the discriminator told right.
+            diversity: the samples' variance over the real pictures', if it was measured.
+            progress: share of the training that is done.
+        """
+        said = []
+        self.epochs_won = self.epochs_won + 1 if min(real_accuracy, fake_accuracy) >= _WON else 0
+        if self.epochs_won == _EPOCHS_WON:
+            said.append(
+                f"the discriminator has won: it tells {100 * real_accuracy:.0f} % of the real and "
+                f"{100 * fake_accuracy:.0f} % of the generated pictures, so the generator learns little from it; "
+                "try --augment on, a larger --gamma, or more pictures"
+            )
+        if diversity is not None:
+            said += self._look_at_diversity(diversity, progress)
+        return said
+
+    def _look_at_diversity(self, diversity: float, progress: float) -> list[str]:
+        self.most_diverse = max(self.most_diverse, diversity)
+        # The first samples are all alike: only what was reached, or is still missing later, says something.
+        few = diversity < _DROP * min(self.most_diverse, 1.0) or (progress > 1 / 3 and diversity < _FEW)
+        began, self.few = few and not self.few, few
+        if not began:
+            return []
+        return [
+            f"the samples lose diversity: {100 * diversity:.0f} % of the real pictures' variance; the best snapshot "
+            "so far is kept; try a larger --gamma or --batch-size"
+        ]

@@ -1,0 +1,352 @@
+"""The training loop: epochs of steps, and after each a grid, sometimes a quality figure, always a checkpoint."""
+
+import copy
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dltool.device import has_fast_bf16
+from dltool.gan.augment import differentiable_augment
+from dltool.gan.data import GanData
+from dltool.gan.generator_file import TrainedGenerator
+from dltool.gan.health import Health
+from dltool.gan.pictures import class_columns, grid_page, write_film
+from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
+from dltool.gan.sample import generate, latent
+from dltool.gan.settings import FIGURES, Augment, GanSettings, as_plain
+from dltool.gan.step import PENALTY_EVERY, GanStep
+from dltool.images.write import write_picture
+from dltool.plots import plot_gan
+from dltool.training import distributed
+from dltool.training.ema import Ema, half_life_decay
+from dltool.training.events import Notice, Stopped
+from dltool.training.model_file import save_model
+from dltool.training.schedule import cosine
+from dltool.training.seeds import derive_seed, epoch_order, seed_step
+from dltool.training.session import Session, check_finite
+
+_MEASURED = 1000
+# Of the device's free memory, for the pictures; the rest is for the networks.
+_SHARE_OF_MEMORY = 0.5
+# On a GPU the host looks at the losses only now and then: each look waits for all steps before it.
+_LOOK_EVERY = 25
+_WARMUP_STEPS = 100
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """Step `step` of `steps` in an epoch is done; losses are the epoch's means so far, `progress` the run's share."""
+
+    epoch: int
+    epochs: int
+    step: int
+    steps: int
+    g_loss: float
+    d_loss: float
+    progress: float
+
+
+@dataclass(frozen=True)
+class EpochEnd:
+    """An epoch is done.
+
+    Attributes:
+        d_real, d_fake: shares of real and generated pictures that the discriminator told right.
+        figure, diversity: see `dltool.gan.quality.Quality`; None where nothing was measured.
+        figure_name: `frechet`, `kid`, or empty.
+        best: whether this is the best snapshot by the figure so far.
+    """
+
+    epoch: int
+    epochs: int
+    g_loss: float
+    d_loss: float
+    d_real: float
+    d_fake: float
+    figure: float | None
+    diversity: float | None
+    figure_name: str
+    best: bool
+    seconds: float
+
+
+class GanLoop:
+    """One run's networks, data and average; its state can be saved after any step and taken up again."""
+
+    def __init__(
+        self,
+        generator: nn.Module,
+        discriminator: nn.Module,
+        data: GanData,
+        settings: GanSettings,
+        session: Session,
+        device: torch.device,
+    ) -> None:
+        """Prepare everything but the quality meter; `settings` must be complete."""
+        self.session = session
+        self.augmented = settings.augment is Augment.ON
+        self.bf16 = _wants_bf16(settings.precision, device)
+        self.figure_name = ""
+        self.best_epoch = 0
+        self._data = data
+        self._settings = settings
+        self._device = device
+        self._images = _place(data.images, device)
+        self._labels = data.labels.to(self._images.device)
+        self._step = GanStep(
+            *(generator, discriminator, settings, device, self.bf16),
+            augment=differentiable_augment if self.augmented else lambda images: images,
+        )
+        self._average = Ema(generator)
+        self._meter: QualityMeter | None = None
+        self._health = Health()
+        self._epoch = 0
+        self._done = 0
+        self._seen = 0
+        self._measured_at = 0.0
+        self._sums = torch.zeros(5, device=device)
+        self._best: dict[str, Any] = {"epoch": 0, "figure": None}
+        self._best_tensors: dict[str, Tensor] = {}
+
+    @property
+    def _first(self) -> bool:
+        return distributed.rank() == 0
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Take over the state that `state()` returned in an earlier process."""
+        self.session.resume(state)
+        self._step.load(state["step"])
+        self._average.module.load_state_dict(state["average"])
+        self._epoch, self._done, self._seen = state["epoch"], state["done"], state["seen"]
+        self._sums = state["sums"].to(self._device)
+        self._health = Health(**state["health"])
+        self._best, self._best_tensors = dict(state["best"]), dict(state["best_tensors"])
+
+    def state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on: tensors, numbers and texts."""
+        return {
+            "step": self._step.state(),
+            "average": self._average.module.state_dict(),
+            "epoch": self._epoch,
+            "done": self._done,
+            "seen": self._seen,
+            "sums": self._sums,
+            "health": asdict(self._health),
+            "best": self._best,
+            "best_tensors": self._best_tensors,
+        }
+
+    def run(self) -> Iterator[StepEnd | EpochEnd | Notice | Stopped]:
+        """Train to the end; after Stopped nothing more comes.
+
+        Raises:
+            DltoolError: a loss is not finite.
+            DeviceError: not even one picture fits into memory.
+        """
+        if self._first and len(self._data) >= FEWEST_REAL:
+            self._meter = QualityMeter(self._data.images, self._device, self._settings.seed)
+            self.figure_name = self._meter.name
+        while self._epoch < self._settings.epochs and not (self._epoch and self._time_is_up()):
+            started = time.monotonic()
+            for event in self._run_epoch():
+                yield event
+                if isinstance(event, Stopped):
+                    return
+            self._epoch += 1
+            yield from self._end_epoch(started)
+            if self._should_stop() and self._epoch < self._settings.epochs:
+                yield Stopped()
+                return
+
+    def _run_epoch(self) -> Iterator[StepEnd | Notice | Stopped]:
+        slices = self._slices()
+        order = torch.from_numpy(np.concatenate(slices)).to(self._images.device)
+        chosen = order.split([len(part) for part in slices])
+        look_every = 1 if self._device.type == "cpu" else _LOOK_EVERY
+        for index in range(self._done, len(slices)):
+            parts = self._step.parts
+            self._sums += self._train_step(chosen[index], len(slices))
+            self._done += 1
+            if self._step.parts != parts:
+                yield Notice(f"out of memory: every batch now goes in {self._step.parts} parts")
+            if self._done % look_every and self._done < len(slices):
+                continue
+            means = self._means()
+            place = f"step {self._done} of epoch {self._epoch + 1}"
+            check_finite(means["d_loss"] + means["g_loss"], place, f"--lr {self._settings.lr}")
+            done = self._progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
+            losses = means["g_loss"], means["d_loss"], done
+            yield StepEnd(self._epoch + 1, self._settings.epochs, self._done, len(slices), *losses)
+            if self._should_stop():
+                self.session.save(self.state())
+                yield Stopped()
+                return
+            if self._done < len(slices) and self.session.checkpoint_due:
+                self.session.save(self.state())
+            if self._time_is_up():
+                return
+
+    def _train_step(self, chosen: Tensor, steps: int) -> Tensor:
+        settings, world, rank = self._settings, distributed.world_size(), distributed.rank()
+        total = settings.epochs * steps
+        number = self._epoch * steps + self._done
+        self._step.set_rate(min(1.0, (number + 1) / _WARMUP_STEPS) * self._rate(number / total))
+        # Noise is drawn for the whole batch, so that any number of processes draws the same.
+        noise = self._noise("noise", self._epoch, self._done, count=len(chosen))
+        own = chosen[rank::world]
+        images = self._images[own].to(self._device, non_blocking=True)
+        labels = self._labels[own].to(self._device) if settings.conditional else None
+        seed_step(settings.seed, "step", self._epoch, self._done, rank)
+        sums = self._step(
+            images, noise[rank::world], labels, penalty=number % PENALTY_EVERY == 0, weight=1 / len(chosen)
+        )
+        self._seen += len(chosen)
+        self._average.follow(self._step.generator, half_life_decay(len(chosen), settings.ema, self._seen))
+        return sums
+
+    def _rate(self, done: float) -> float:
+        """Factor on the learning rate: half a cosine from 1 down to `final_lr`."""
+        least = self._settings.final_lr
+        return least + (1 - least) * cosine(self._progress(done), warmup=0.0)
+
+    def _progress(self, done: float) -> float:
+        """Share of the run that is done, the same in every process although their clocks differ."""
+        share = self.session.progress(done)
+        if self._settings.time is None:
+            return share
+        return float(distributed.max_over_ranks(torch.tensor(share, device=self._device)))
+
+    def _noise(self, *parts: int | str, count: int) -> Tensor:
+        generator = torch.Generator(self._device).manual_seed(derive_seed(self._settings.seed, *parts))
+        return torch.randn(count, self._settings.latent_dim, generator=generator, device=self._device)
+
+    def _slices(self) -> list[np.ndarray]:
+        """The epoch's batches, of nearly equal sizes; a small set is gone through several times in an epoch."""
+        settings, count = self._settings, len(self._data)
+        passes = [
+            epoch_order(count, settings.seed, self._epoch * settings.passes + number)
+            for number in range(settings.passes)
+        ]
+        order = np.concatenate(passes)
+        return np.array_split(order, -(-len(order) // min(settings.batch_size, len(order))))
+
+    def _means(self) -> dict[str, float]:
+        sums = distributed.sum_over_ranks(self._sums.clone()).tolist()
+        names = ("d_loss", "g_loss", "d_real", "d_fake")
+        return {name: value / sums[-1] for name, value in zip(names, sums, strict=False)}
+
+    def _end_epoch(self, started: float) -> Iterator[EpochEnd | Notice]:
+        settings = self._settings
+        means = self._means()
+        quality = self._measure() if self._figure_due() else None
+        best = self._keep_best(quality)
+        if self._first and self.session.run is not None:
+            columns = class_columns(len(self._data.class_names)) if settings.conditional else None
+            count = -(-settings.grid // columns) * columns if columns else settings.grid
+            page = grid_page(self._draw("grid", count), columns)
+            write_picture(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
+        end = EpochEnd(
+            epoch=self._epoch,
+            epochs=settings.epochs,
+            **means,
+            figure=quality.figure if quality else None,
+            diversity=quality.diversity if quality else None,
+            figure_name=self.figure_name,
+            best=best,
+            seconds=time.monotonic() - started,
+        )
+        row = {name: value for name, value in asdict(end).items() if name not in ("epochs", "figure_name")}
+        self.session.history.append({**row, "seconds": round(end.seconds, 3)})
+        self._done = 0
+        self._sums.zero_()
+        done = self._progress(self._epoch / settings.epochs)
+        said = self._health.look(end.d_real, end.d_fake, end.diversity, done)
+        self.session.save(self.state())
+        if best and self._first and self.session.run is not None:
+            save_model(self.session.run.model, self.best().to_file())
+        yield end
+        yield from map(Notice, said)
+
+    def _figure_due(self) -> bool:
+        settings = self._settings
+        if self._epoch == settings.epochs or self._time_is_up():
+            return True
+        if settings.figure_every:
+            return self._epoch % settings.figure_every == 0
+        assert settings.time is not None
+        return self.session.elapsed - self._measured_at >= settings.time / FIGURES
+
+    def _measure(self) -> Quality | None:
+        if self._meter is None:
+            return None
+        quality = self._meter(self._draw("figure", _MEASURED))
+        self._measured_at = self.session.elapsed
+        return quality
+
+    def _draw(self, purpose: str, count: int) -> Tensor:
+        """Pictures of the average from the same noise, and the same classes in turn, at every epoch."""
+        noise = latent(
+            [derive_seed(self._settings.seed, purpose, index) for index in range(count)], self._settings.latent_dim
+        )
+        labels = torch.arange(count) % len(self._data.class_names) if self._settings.conditional else None
+        return generate(self._average.module, noise, labels)
+
+    def _keep_best(self, quality: Quality | None) -> bool:
+        """Keep the average if its figure is the best; without a meter, the latest is."""
+        if self._meter is not None and quality is None:
+            return False
+        before = self._best["figure"]
+        if quality is not None and before is not None and not quality.figure < before:
+            return False
+        self._best = {"epoch": self._epoch, "figure": quality.figure if quality else None}
+        if quality is not None:
+            self._best["diversity"] = quality.diversity
+        self._best_tensors = {
+            name: tensor.detach().cpu().clone() for name, tensor in self._average.module.state_dict().items()
+        }
+        return True
+
+    def best(self) -> TrainedGenerator:
+        """The best snapshot so far."""
+        module = copy.deepcopy(self._average.module)
+        if self._best_tensors:
+            module.load_state_dict({name: tensor.to(self._device) for name, tensor in self._best_tensors.items()})
+        names = self._data.class_names if self._settings.conditional else ()
+        metrics = {"epoch": self._best["epoch"]}
+        if self._meter is not None:
+            metrics |= {self.figure_name: self._best["figure"], "diversity": self._best.get("diversity")}
+        self.best_epoch = self._best["epoch"]
+        return TrainedGenerator(module, names, metrics, as_plain(self._settings))
+
+    def finish(self) -> None:
+        """Write the film of the grids, the charts and the best snapshot."""
+        assert self.session.run is not None
+        folder = self.session.run.path
+        grids = [folder / "samples" / f"epoch-{row['epoch']:03d}.png" for row in self.session.history]
+        write_film(folder / "training.gif", [grid for grid in grids if grid.is_file()])
+        plot_gan(folder / "losses.png", self.session.history, self.figure_name)
+        save_model(self.session.run.model, self.best().to_file())
+
+    def _should_stop(self) -> bool:
+        return distributed.any_rank(self.session.should_stop(), self._device)
+
+    def _time_is_up(self) -> bool:
+        return distributed.any_rank(self.session.time_is_up, self._device)
+
+
+def _place(images: Tensor, device: torch.device) -> Tensor:
+    """The pictures on the device if they fit beside the networks, else where they are."""
+    if device.type == "cuda":
+        free, _ = torch.cuda.mem_get_info(device)
+        if images.numel() > _SHARE_OF_MEMORY * free:
+            return images.pin_memory()
+    return images.to(device)
+
+
+def _wants_bf16(precision: str, device: torch.device) -> bool:
+    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))

@@ -1,0 +1,85 @@
+"""The training picture nearest to each sample, so that a generator that copies is found out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from dltool.gan.metrics import squared_distances
+from dltool.images.sheet import Tile, contact_sheet, stack_pages
+
+_SIDE = 32
+_ROWS = 4096
+_COLUMNS = 8
+_TILE = 96
+_GAP = 2
+
+
+@dataclass(frozen=True)
+class Nearest:
+    """For each of N pictures the training picture that is nearest in pixels.
+
+    Attributes:
+        pictures: N × C × S × S uint8.
+        neighbours: N × C × S × S uint8, the nearest training pictures.
+        distances: N, root of the mean squared difference of pixels in [0, 1]; 0 for a copy, up to 1.
+    """
+
+    pictures: Tensor
+    neighbours: Tensor
+    distances: Tensor
+
+
+def find_nearest(pictures: Tensor, training: Tensor) -> Nearest:
+    """Compare N × C × S × S with M × C × S × S uint8 pictures, larger ones reduced to 32 pixels by area."""
+    rows = _flat(pictures)
+    best = torch.full((len(rows),), torch.inf)
+    indices = torch.zeros(len(rows), dtype=torch.long)
+    for start in range(0, len(training), _ROWS):
+        found = squared_distances(rows, _flat(training[start : start + _ROWS])).min(1)
+        closer = found.values < best
+        best = torch.where(closer, found.values, best)
+        indices = torch.where(closer, found.indices + start, indices)
+    neighbours = training[indices]
+    # Once more as plain differences: norms and products cancel where the pictures are equal.
+    exact = (rows - _flat(neighbours)).square().mean(1).sqrt()
+    return Nearest(pictures, neighbours, exact)
+
+
+def _flat(pictures: Tensor) -> Tensor:
+    images = pictures.float() / 255
+    if images.shape[-1] > _SIDE:
+        images = F.interpolate(images, (_SIDE, _SIDE), mode="area")
+    return images.flatten(1)
+
+
+def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
+    """A page of samples, each beside its nearest training picture: those nearest of all, then the first ones.
+
+    Returns:
+        H × W × 3 uint8.
+    """
+    count = rows * _COLUMNS
+    order = nearest.distances.argsort()[:count]
+    first = torch.arange(min(count, len(nearest.distances)))
+    pages = []
+    for title, chosen in (("nearest of all", order), ("the first", first)):
+        tiles = [
+            Tile(_pair(nearest.pictures[i], nearest.neighbours[i]), f"#{i} {nearest.distances[i]:.3f}")
+            for i in chosen.tolist()
+        ]
+        text = f"sample | its nearest training picture, {title} of {len(nearest.distances)}"
+        pages.append(contact_sheet(tiles, _COLUMNS, 2 * _TILE, text))
+    return stack_pages(pages)
+
+
+def _pair(left: Tensor, right: Tensor) -> np.ndarray:
+    """Two C × S × S pictures side by side, enlarged so that the gap is thin beside them."""
+    scale = max(1, -(-_TILE // left.shape[-1]))
+    sides = [
+        side.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1) for side in (left, right)
+    ]
+    gap = np.full((len(sides[0]), _GAP, 3), 250, np.uint8)
+    return np.concatenate([sides[0], gap, sides[1]], axis=1)

@@ -1,0 +1,219 @@
+"""Everything that decides what a trained generator is; free of torch, so that the help page is quick."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+from dltool.errors import SettingsError
+
+SIZES = (8, 28, 32, 64, 128)
+
+
+class Arch(StrEnum):
+    """The pair of networks: fully connected, DCGAN's convolutions, or residual without norms after R3GAN."""
+
+    MLP = "mlp"
+    DCGAN = "dcgan"
+    MODERN = "modern"
+
+
+class Loss(StrEnum):
+    """What the discriminator's logits are trained for; see `dltool.gan.losses`."""
+
+    AUTO = "auto"
+    BCE = "bce"
+    HINGE = "hinge"
+    RELATIVISTIC = "relativistic"
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """Everything that the two networks are built from; what a model file keeps as the generator's arguments.
+
+    Attributes:
+        arch: see `Arch`.
+        size: side of the square pictures, one of `SIZES`.
+        channels: 1 grey, 3 colour.
+        latent_dim: length of the noise vector.
+        num_classes: 0 for unconditional networks.
+        width: factor on the channels of the convolutions at full resolution; doubled at every halving.
+    """
+
+    arch: Arch
+    size: int
+    channels: int
+    latent_dim: int = 128
+    num_classes: int = 0
+    width: int = 16
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "arch", Arch(self.arch))
+        if self.size not in SIZES:
+            raise SettingsError(f"--size {self.size}: one of {', '.join(map(str, SIZES))} is needed")
+        if self.channels not in (1, 3):
+            raise SettingsError(f"{self.channels} channels: 1 or 3 are needed")
+
+    @property
+    def base(self) -> int:
+        """Side of the smallest feature map, from which `size` is reached by doubling."""
+        return 7 if self.size == 28 else 4
+
+    @property
+    def doublings(self) -> int:
+        """How often `base` is doubled to reach `size`."""
+        return (self.size // self.base).bit_length() - 1
+
+
+class Augment(StrEnum):
+    """Whether the discriminator sees real and generated pictures moved, cut out and recoloured; auto: small sets."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
+@dataclass(frozen=True)
+class GanSettings:
+    """Settings of one training run. A None or auto is filled in by `complete`, once the data is known.
+
+    Attributes:
+        arch, loss, augment: see `Arch`, `Loss`, `Augment`.
+        size: side of the pictures; 0 takes that of a set of small pictures, and 64 for files.
+        latent_dim, width: see `NetworkSpec`.
+        conditional: learn the classes, to be asked for one by one later; None does so with modern where every class
+            has enough pictures.
+        epochs: times that every picture is seen. time: seconds that training may take; the schedule ends with it.
+        batch_size: pictures per step.
+        lr: Adam's rate for both networks.
+        gamma: strength of the R1 and R2 penalties; 0 for none.
+        ema: half-life, in images, of the average of the generator's weights that is kept; 0 keeps none.
+        final_lr: factor on `lr` that the last steps are taken with.
+        grid: pictures in the grid of every epoch; with a column for each class, filled up to whole rows.
+        figure_every: epochs between two quality figures; 0 chooses about ten over the run, or over --time.
+        passes: times that an epoch goes through the pictures; more than once for a few of them.
+        precision: auto, fp32 or bf16.
+        seed: of everything random.
+    """
+
+    arch: Arch = Arch.MODERN
+    loss: Loss = Loss.AUTO
+    augment: Augment = Augment.AUTO
+    size: int = 0
+    latent_dim: int | None = None
+    width: int = 16
+    conditional: bool | None = None
+    epochs: int | None = None
+    time: float | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    gamma: float | None = None
+    ema: int | None = None
+    final_lr: float | None = None
+    grid: int = 64
+    figure_every: int = 0
+    passes: int = 0
+    precision: str = "auto"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name, kind in (("arch", Arch), ("loss", Loss), ("augment", Augment)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
+        for name in ("epochs", "batch_size", "latent_dim", "width", "grid"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{option(name)} {value}: at least 1 is needed")
+        for name in ("lr", "gamma", "ema", "figure_every", "final_lr", "passes"):
+            value = getattr(self, name)
+            if value is not None and not 0 <= value < float("inf"):
+                raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
+        if self.size and self.size not in SIZES:
+            raise SettingsError(f"--size {self.size}: one of {', '.join(map(str, SIZES))} is needed")
+        if self.loss is Loss.RELATIVISTIC and self.arch is not Arch.MODERN:
+            # Its pairs have no attractive equilibrium without the penalties, which the dropout of these two spoils.
+            raise SettingsError(f"--loss relativistic: --arch {self.arch} takes bce or hinge")
+        if self.gamma and self.arch is not Arch.MODERN:
+            raise SettingsError(f"--gamma {self.gamma}: the penalties are for --arch modern only")
+
+
+# What an architecture takes for the settings that are None, and Adam's decay rates.
+_DEFAULTS: dict[Arch, dict[str, Any]] = {
+    Arch.MLP: {
+        "loss": Loss.BCE,
+        "latent_dim": 128,
+        "batch_size": 64,
+        "lr": 2e-4,
+        "gamma": 0.0,
+        "ema": 5000,
+        "final_lr": 1.0,
+    },
+    Arch.DCGAN: {
+        "loss": Loss.BCE,
+        "latent_dim": 128,
+        "batch_size": 64,
+        "lr": 2e-4,
+        "gamma": 0.0,
+        "ema": 5000,
+        "final_lr": 1.0,
+    },
+    Arch.MODERN: {
+        "loss": Loss.RELATIVISTIC,
+        "latent_dim": 64,
+        "batch_size": 64,
+        "lr": 5e-4,
+        "gamma": 0.5,
+        "ema": 5000,
+        "final_lr": 0.1,
+    },
+}
+BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.95)}
+
+
+# Fewer pictures than this a discriminator learns by heart, unless it never sees the same one twice.
+FEW_PICTURES = 1000
+# Classes with fewer pictures are learnt better together, unless each is asked for.
+ENOUGH_OF_A_CLASS = 50
+# An epoch sees at least about so many pictures, so that a grid and a checkpoint after each cost little.
+SHORTEST_EPOCH = 2000
+IMAGES_SEEN = 400_000
+FIGURES = 10
+# Of a run that ends by its time.
+MOST_EPOCHS = 1_000_000
+
+
+def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> GanSettings:
+    """Fill in what the architecture, the number of pictures of each class and their size decide."""
+    count = sum(class_counts)
+    values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
+    if settings.loss is Loss.AUTO:
+        values["loss"] = _DEFAULTS[settings.arch]["loss"]
+    if settings.conditional is None:
+        enough = len(class_counts) > 1 and min(class_counts) >= ENOUGH_OF_A_CLASS
+        values["conditional"] = settings.arch is Arch.MODERN and enough
+    if settings.augment is Augment.AUTO:
+        values["augment"] = Augment.ON if count < FEW_PICTURES else Augment.OFF
+    if not settings.passes:
+        values["passes"] = max(1, round(SHORTEST_EPOCH / count))
+    passes = settings.passes or values["passes"]
+    if settings.epochs is None:
+        values["epochs"] = MOST_EPOCHS if settings.time else max(1, -(-IMAGES_SEEN // (count * passes)))
+        if not settings.figure_every and not settings.time:
+            values["figure_every"] = max(1, values["epochs"] // FIGURES)
+    elif not settings.figure_every:
+        values["figure_every"] = max(1, settings.epochs // FIGURES)
+    return replace(settings, **values, size=size)
+
+
+def option(name: str) -> str:
+    """The command line's spelling of a setting."""
+    return "--" + name.replace("_", "-")
+
+
+def as_plain(settings: GanSettings) -> dict[str, Any]:
+    """The settings as JSON knows them."""
+    return {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
+
+
+def from_plain(values: dict[str, Any]) -> GanSettings:
+    """The settings that `as_plain` wrote down."""
+    return GanSettings(**values)

@@ -1,0 +1,158 @@
+"""One training run from data to a generator, as a generator of what happens."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dltool import __version__
+from dltool.data.check import Checked
+from dltool.data.load import DataSettings
+from dltool.errors import DataError, SettingsError
+from dltool.gan.data import GanData, load_pictures
+from dltool.gan.generator_file import TrainedGenerator
+from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
+from dltool.gan.networks import build_discriminator, build_generator
+from dltool.gan.settings import GanSettings, NetworkSpec, as_plain, complete
+from dltool.training import distributed
+from dltool.training.events import Notice, Stopped
+from dltool.training.run_folder import RunFolder, refuse_changes
+from dltool.training.seeds import seeded
+from dltool.training.session import Session
+
+_MAY_CHANGE = ("time",)
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
+
+    Attributes:
+        run: its folder, made once the data is known to be usable; None writes nothing.
+        should_stop: asked between steps.
+        resume: go on from the folder's checkpoint.
+        overwrite: let an older run in the folder give way.
+    """
+
+    device: torch.device
+    run: RunFolder | None = None
+    workers: int = 2
+    should_stop: Callable[[], bool] = lambda: False
+    resume: bool = False
+    overwrite: bool = False
+    checkpoint_seconds: float = 120.0
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Data and every setting are known; `parameters` of generator and discriminator."""
+
+    settings: GanSettings
+    spec: NetworkSpec
+    data: GanData
+    parameters: tuple[int, int]
+    augmented: bool
+    bf16: bool
+
+
+@dataclass(frozen=True)
+class GanResult:
+    """The best snapshot of the generator's average, by the quality figure.
+
+    Attributes:
+        figure: `frechet`, `kid`, or empty where the pictures were too few to measure anything.
+        best_epoch: the snapshot's; the last where there is no figure.
+    """
+
+    generator: TrainedGenerator
+    decided: Decided
+    figure: str
+    best_epoch: int
+    epochs: int
+    history: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+Event = Checked | Decided | StepEnd | EpochEnd | Notice | Stopped | GanResult
+
+
+def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -> Iterator[Event]:
+    """Load the pictures, train, measure, keep the best; the last event is GanResult or Stopped.
+
+    Raises:
+        DataError, DeviceError, SettingsError: each with one line that says what to do.
+        DltoolError: the loss is not finite; the last good checkpoint is kept.
+    """
+    pictures: GanData | None = None
+    for event in load_pictures(replace(data, complete=False, labelled=False), settings.size, around.workers):
+        if isinstance(event, GanData):
+            pictures = event
+        else:
+            yield event
+    assert pictures is not None
+    settings = complete(settings, pictures.class_counts, pictures.size)
+    if around.run is not None:
+        _open_run(around, data, settings, pictures)
+    decided, loop = _build(pictures, settings, around)
+    yield decided
+    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+    if state is not None:
+        loop.resume(state)
+    for event in loop.run():
+        yield event
+        if isinstance(event, Stopped):
+            return
+    if around.run is not None and distributed.rank() == 0:
+        loop.finish()
+    yield GanResult(
+        generator=loop.best(),
+        decided=decided,
+        figure=loop.figure_name,
+        best_epoch=loop.best_epoch,
+        epochs=len(loop.session.history),
+        history=tuple(loop.session.history),
+        seconds=loop.session.elapsed,
+    )
+
+
+def _open_run(around: Surroundings, data: DataSettings, settings: GanSettings, pictures: GanData) -> None:
+    """Write `config.json`, or hold a resumed run's against what is asked for now.
+
+    Raises:
+        SettingsError: settings or data differ from the run's.
+    """
+    assert around.run is not None
+    if around.resume:
+        config = around.run.read_config()
+        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
+        if config["data"]["digest"] != pictures.digest:
+            raise SettingsError(f"--resume: {data.source} is not what the run was started with")
+    if distributed.rank() == 0:
+        if not around.resume:
+            around.run.create(around.overwrite)
+        described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
+        if Path(data.source).is_dir():
+            described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
+        config = {"command": "gan train", "version": __version__, "data": {**described, "digest": pictures.digest}}
+        around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
+
+
+def _build(pictures: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:
+    if settings.conditional and len(pictures.class_names) < 2:
+        raise DataError(f"--conditional: {pictures.name} has no classes; a folder of pictures for each is needed")
+    world = distributed.world_size()
+    if min(settings.batch_size, len(pictures)) < world:
+        raise SettingsError(f"--batch-size {settings.batch_size}: less than a picture for each of {world} processes")
+    num_classes = len(pictures.class_names) if settings.conditional else 0
+    spec = NetworkSpec(
+        settings.arch, pictures.size, pictures.channels, settings.latent_dim, num_classes, settings.width
+    )
+    with seeded(settings.seed, "networks"):
+        networks = build_generator(spec), build_discriminator(spec)
+    generator, discriminator = (n.to(around.device, memory_format=torch.channels_last) for n in networks)
+    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
+    loop = GanLoop(generator, discriminator, pictures, settings, session, around.device)
+    counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
+    return Decided(settings, spec, pictures, counts, loop.augmented, loop.bf16), loop
