@@ -2,9 +2,6 @@
 
 import math
 
-# Share of a run after which one_cycle's learning rate falls.
-_PEAK = 0.15
-
 
 def cosine(progress: float, warmup: float = 0.1) -> float:
     """Factor in [0, 1]: linear warm-up over the share `warmup`, then half a cosine down to 0 (Loshchilov, 2017).
@@ -17,8 +14,8 @@ def cosine(progress: float, warmup: float = 0.1) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - warmup) / (1 - warmup))))
 
 
-def one_cycle(progress: float) -> float:
-    """Factor in (0, 1]: half a cosine up from 1/25 until `_PEAK`, another down to 0 (L. Smith, 2018)."""
-    if progress < _PEAK:
-        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * progress / _PEAK))
-    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - _PEAK) / (1 - _PEAK))))
+def one_cycle(progress: float, peak: float = 0.15) -> float:
+    """Factor in (0, 1]: half a cosine up from 1/25 until `peak`, another down to 0 (L. Smith, 2018)."""
+    if progress < peak:
+        return 1 / 25 + (1 - 1 / 25) * 0.5 * (1 - math.cos(math.pi * progress / peak))
+    return 0.5 * (1 + math.cos(math.pi * min(1.0, (progress - peak) / (1 - peak))))
