@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 _WON = 0.98
 _EPOCHS_WON = 2
+_START = 0.25
 _FEW = 0.5
 _DROP = 0.6
 
@@ -13,6 +14,7 @@ class Health:
     """Watches the epochs of one run; everything in it can be saved as it is."""
 
     epochs_won: int = 0
+    won: bool = False
     most_diverse: float = 0.0
     few: bool = False
 
@@ -26,7 +28,10 @@ class Health:
         """
         said = []
         self.epochs_won = self.epochs_won + 1 if min(real_accuracy, fake_accuracy) >= _WON else 0
-        if self.epochs_won == _EPOCHS_WON:
+        # At the start it always wins for a while: the generator makes nothing yet.
+        won = self.epochs_won >= _EPOCHS_WON and progress >= _START
+        began, self.won = won and not self.won, won
+        if began:
             said.append(
                 f"the discriminator has won: it tells {100 * real_accuracy:.0f} % of the real and "
                 f"{100 * fake_accuracy:.0f} % of the generated pictures, so the generator learns little from it; "
