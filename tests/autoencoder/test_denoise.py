@@ -16,7 +16,7 @@ from dltool.autoencoder.denoise import (
     restore_coarse,
     shares_noise,
 )
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither
+from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, compare_path
 from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
 from dltool.autoencoder.measure import measure_quality
 from dltool.autoencoder.networks import create_autoencoder
@@ -234,3 +234,11 @@ def test_the_shipped_denoiser_is_blind_to_the_level(clean: np.ndarray, sigma: fl
     assert restored > measure_quality(noisy, clean).psnr + gain
     assert SHIPPED_DENOISER.stat().st_size <= 4 * 2**20
     assert measure_quality(_run(clean, denoiser).pixels, clean).psnr > 36
+
+
+def test_the_page_of_before_and_after_is_a_jpeg_beside_a_jpeg():
+    assert [compare_path(Path(name)) for name in ("a/b.jpg", "a/b.png", "b.tif")] == [
+        Path("a/b__compare.jpg"),
+        Path("a/b__compare.png"),
+        Path("b__compare.png"),
+    ]
