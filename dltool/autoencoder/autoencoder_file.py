@@ -20,7 +20,8 @@ class TrainedAutoencoder:
 
     Attributes:
         arch, arguments: as `create_autoencoder` takes them.
-        settings: of the run that made it (`as_plain`); `noise` says what it learnt to take away.
+        settings: of the run that made it (`as_plain`); `noise` says what it learnt to take away, `data` from which
+            pictures and how many.
         metrics: on held-out pictures.
     """
 

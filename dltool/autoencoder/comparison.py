@@ -26,7 +26,7 @@ def compare_page(before: np.ndarray, after: np.ndarray, labels: tuple[str, str],
     ]
     for picture, name in ((before, "before"), (after, "after")):
         magnified = np.kron(picture[here], np.ones((times, times, 1), np.uint8))
-        tiles.append(Tile(magnified, f"{name}, the framed detail, {times} times as large"))
+        tiles.append(Tile(magnified, f"{name}, framed detail, {times}:1"))
     return contact_sheet(tiles, columns=2, tile_size=_SIDE, title=title)
 
 

@@ -13,7 +13,7 @@ import torch
 
 from dltool.autoencoder.comparison import compare_page
 from dltool.autoencoder.denoise import Denoised, denoise
-from dltool.autoencoder.denoise_settings import DenoiseSettings
+from dltool.autoencoder.denoise_settings import DenoiseSettings, compare_path
 from dltool.autoencoder.denoiser import Denoiser
 from dltool.autoencoder.measure import Quality, measure_quality
 from dltool.autoencoder.self_supervised import LearnStep
@@ -25,8 +25,6 @@ from dltool.images.folder import Job
 from dltool.images.read import Picture
 from dltool.images.stream import WriteBehind, read_ahead, write_error
 from dltool.images.write import keeps_16_bits, to_eight_bits, write_picture
-
-COMPARE_SUFFIX = "__compare.png"
 
 
 @dataclass(frozen=True)
@@ -57,11 +55,6 @@ class FileDone:
     result: Denoised | None = None
     before: Quality | None = None
     after: Quality | None = None
-
-
-def compare_path(output: Path) -> Path:
-    """Where the page of before and after goes that belongs to `output`."""
-    return output.with_name(output.stem + COMPARE_SUFFIX)
 
 
 def find_reference(reference: Path, picture: Path) -> Path:

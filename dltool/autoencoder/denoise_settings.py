@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 
 from dltool.errors import SettingsError
 
@@ -57,3 +58,9 @@ class DenoiseSettings:
             raise SettingsError(f"--tile {self.tile}: at least {MIN_TILE} pixels are needed")
         if self.steps < 1:
             raise SettingsError(f"--steps {self.steps}: at least 1 is needed")
+
+
+def compare_path(output: Path) -> Path:
+    """Where the page of before and after goes that belongs to `output`: a JPEG beside a JPEG, else a PNG."""
+    suffix = output.suffix if output.suffix.lower() in (".jpg", ".jpeg") else ".png"
+    return output.with_name(f"{output.stem}__compare{suffix}")

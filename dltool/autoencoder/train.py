@@ -110,7 +110,9 @@ def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundi
     session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
     task = _Task(settings, loaded, around)
     held_out = HeldOut(task.held_out("val"), noise, settings.seed)
-    trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, as_plain(task.settings))
+    counts = {name: len(split) for name, split in loaded.splits.items()}
+    origin = as_plain(task.settings) | {"data": {"source": str(data.source), **counts}}
+    trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, origin)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
     bf16 = settings.precision == "bf16" or (settings.precision == "auto" and around.device.type == "cuda")

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Dither, Method
+from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Dither, Method, compare_path
 from dltool.cli import options
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _NETWORK, _SELF, _CHECK = "Trained network", "Method self", "Looking at the result"
 _DEFAULTS = DenoiseSettings()
-_COMPARE_SUFFIX = "__compare.png"
 
 
 def command(
@@ -162,7 +161,7 @@ def _check_pages(jobs: list[Job], on_existing: OnExisting) -> None:
     """The pages of before and after must not be there either, nor be somebody else's."""
     taken = {job.output for job in jobs} | {job.input for job in jobs}
     for job in jobs:
-        page = job.output.with_name(job.output.stem + _COMPARE_SUFFIX)
+        page = compare_path(job.output)
         if page in taken:
             raise SettingsError(f"{page}: would be written twice; choose another -o")
         taken.add(page)

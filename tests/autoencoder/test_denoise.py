@@ -18,7 +18,7 @@ from dltool.autoencoder.denoise import (
     shares_noise,
     with_color_noise,
 )
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither
+from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, compare_path
 from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
 from dltool.autoencoder.measure import measure_quality
 from dltool.autoencoder.networks import create_autoencoder
@@ -271,3 +271,11 @@ def test_the_shipped_denoiser_cleans_grey_pictures(clean: np.ndarray, sigma: flo
     assert restored.shape[2] == 1
     assert measure_quality(restored.repeat(3, 2), grey).psnr > measure_quality(noisy, grey).psnr + gain
     assert measure_quality(_run(grey, denoiser).pixels.repeat(3, 2), grey).psnr > 36
+
+
+def test_the_page_of_before_and_after_is_a_jpeg_beside_a_jpeg():
+    assert [compare_path(Path(name)) for name in ("a/b.jpg", "a/b.png", "b.tif")] == [
+        Path("a/b__compare.jpg"),
+        Path("a/b__compare.png"),
+        Path("b__compare.png"),
+    ]

@@ -154,6 +154,8 @@ def test_a_model_file_gives_the_same_network_back(tmp_path: Path) -> None:
         events_of("digits", AeSettings(arch="conv", latent_dim=3, epochs=1), tmp_path / "run", limit=100)
     )
     loaded = load_autoencoder(tmp_path / "run")
+    counts = {name: len(split) for name, split in result.data.splits.items()}
+    assert loaded.settings["data"] == {"source": "digits", **counts}
     images = torch.rand(2, 1, 8, 8)
     assert torch.allclose(loaded.module(images), result.autoencoder.module(images), atol=1e-6)
     assert (loaded.channels, loaded.size, loaded.arch) == (1, (8, 8), "conv")
