@@ -53,7 +53,6 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
     Raises:
         ModelError: missing, damaged, or no network that denoises pictures of any size.
     """
-    path = path / "model.safetensors" if path.is_dir() else path
     trained = load_autoencoder(path)
     if trained.size is not None:
         height, width = trained.size
