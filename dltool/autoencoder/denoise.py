@@ -26,6 +26,7 @@ _KEPT_LEVEL = 0.3  # of a told level: less is not worth the detail that ditherin
 _COLOR_NOISE = 4 / 255  # in the colour differences at half the size; photos without visible noise stay below
 _DITHER = 2.0, 1.5  # times the noise that was left; times the level that was told
 _DITHER_DRAWS = 2
+_FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor that it shows
 
 
 @dataclass(frozen=True)
@@ -71,13 +72,15 @@ def denoise(
                 else:
                     restore = event
         else:
-            restore = denoiser
+            assert denoiser is not None
+            restore = _for_pixels(denoiser, pixels, settings)
         assert restore is not None
         result = yield from _apply(pixels, restore, settings)
         if settings.method is Method.NETWORK and settings.dither is Dither.AUTO:
             dither = choose_dither(pixels, result, settings)
         if dither > 0:
-            result = yield from _apply(pixels, dithered(restore, dither, settings.seed), settings)
+            restore = dithered(_for_pixels(denoiser, pixels, settings, dither), dither, settings.seed)
+            result = yield from _apply(pixels, restore, settings)
     yield Denoised(result, noise, dither, time.perf_counter() - started)
 
 
@@ -86,6 +89,43 @@ def drop_equal_channels(pixels: np.ndarray) -> np.ndarray:
     first = pixels[..., 0]
     is_grey = all(np.array_equal(first, pixels[..., channel]) for channel in range(1, pixels.shape[2]))
     return np.ascontiguousarray(pixels[..., :1] if is_grey else pixels)
+
+
+def _for_pixels(
+    denoiser: Denoiser, pixels: np.ndarray, settings: DenoiseSettings, added: float = 0.0
+) -> Callable[[Tensor], Tensor]:
+    """The network as it is to be used on H × W × C pixels to which white noise of level `added` will be added."""
+    if pixels.shape[2] == 3 or denoiser.in_channels == 1:
+        return denoiser
+    level = max(grey_sigma(pixels), (settings.sigma or 0) / 255)
+    return with_color_noise(denoiser, float(np.hypot(level, added)), settings.seed)
+
+
+def grey_sigma(pixels: np.ndarray) -> float:
+    """Standard deviation of the noise in H × W × 1 pixels, in units of their range, not misled by texture.
+
+    The noise floor, 6 % up for being the quietest blocks', but no more than the median of all; pictures too small for
+    a floor have the median alone.
+    """
+    fine, floor = noise_level(pixels).fine, noise_floor(pixels)
+    return min(fine, _FLOOR_RATIO * floor) if floor > 0 else fine
+
+
+def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
+    """Make a network for colour restore 1 × 1 × H × W grey pictures with noise of level `sigma`.
+
+    It was taught noise that differs between channels: what all three share, as a grey picture's noise would, is texture
+    to it and stays. So the picture gets noise in the colours as strong as its own, √3 σ along each axis of RGB that is
+    not grey, which makes the whole white noise of √3 σ; it sums to zero over the channels, and so does what is left.
+    """
+    random = new_generator(seed, "color noise")
+
+    def grey(image: Tensor) -> Tensor:
+        noise = torch.randn((1, 3, *image.shape[2:]), generator=random)
+        noise -= noise.mean(1, keepdim=True)
+        return restore(image + 3**0.5 * sigma * noise).mean(1, keepdim=True)
+
+    return grey
 
 
 def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSettings) -> float:

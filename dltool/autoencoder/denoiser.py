@@ -17,7 +17,7 @@ class Denoiser:
     """Restores 1 × C × H × W pictures in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
 
     A network for colour sees a grey picture three times, and its answers are averaged; one for grey sees the channels
-    of a colour picture one by one.
+    of a colour picture one by one. (See `denoise.with_color_noise` for why the former needs more.)
     """
 
     def __init__(
@@ -26,7 +26,7 @@ class Denoiser:
         """`ensemble` averages over the picture's eight flips and turns, at eight times the time."""
         self.device = device
         self._network = network.eval().to(device, memory_format=torch.channels_last)
-        self._in_channels = in_channels
+        self.in_channels = in_channels
         self._bf16 = bf16
         self._symmetries = SYMMETRIES if ensemble else SYMMETRIES[:1]
 
@@ -38,11 +38,11 @@ class Denoiser:
 
     def _restore(self, image: Tensor) -> Tensor:
         channels = image.shape[1]
-        seen = image.transpose(0, 1) if self._in_channels == 1 else image.expand(-1, self._in_channels, -1, -1)
+        seen = image.transpose(0, 1) if self.in_channels == 1 else image.expand(-1, self.in_channels, -1, -1)
         seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             restored = self._network(seen).float()
-        if self._in_channels == 1:
+        if self.in_channels == 1:
             return restored.transpose(0, 1)
         return restored if channels == 3 else restored.mean(1, keepdim=True)
 
@@ -53,7 +53,6 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
     Raises:
         ModelError: missing, damaged, or no network that denoises pictures of any size.
     """
-    path = path / "model.safetensors" if path.is_dir() else path
     trained = load_autoencoder(path)
     if trained.size is not None:
         height, width = trained.size

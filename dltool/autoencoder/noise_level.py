@@ -8,7 +8,6 @@ import numpy as np
 _HIGH_PASS = np.array([-0.12940952255092145, -0.22414386804185735, 0.836516303737469, -0.48296291314469025], np.float32)
 _MEDIAN_OF_NORMAL = 0.6744897501960817  # median of |x| for a standard normal x
 _ROUNDING = 1e-6  # of float32 sums, of the largest value
-_MIN_SIDE = 8
 _BLOCK = 16  # coefficients, one for every second pixel
 _QUIET_PERCENT = 15
 
@@ -33,11 +32,11 @@ def estimate_sigma(image: np.ndarray) -> float:
     The median of the finest diagonal wavelet coefficients' magnitudes over that of a normal variable: edges are few
     and move it little, noise is everywhere. Blocks of one value (clipped whites and blacks, flat paint) tell nothing
     about noise that was added before clipping, and are left out unless they are nearly all of the picture. A picture
-    with a side below 8 gives 0.
+    with a side below 4, the filter's length, gives 0.
 
     Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994.
     """
-    if min(image.shape[:2]) < _MIN_SIDE:
+    if min(image.shape[:2]) < len(_HIGH_PASS):
         return 0.0
     return float(np.mean([_sigma_of_channel(image[..., channel]) for channel in range(image.shape[2])]))
 

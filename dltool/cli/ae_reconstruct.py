@@ -18,7 +18,7 @@ from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 from dltool.files import write_atomically
 from dltool.images.folder import list_pictures
-from dltool.images.formats import WRITABLE
+from dltool.images.formats import WRITABLE, picture_format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,14 +74,17 @@ def command(
     gif = None if interpolate is None else (output.with_suffix(".gif") if is_file else output / "interpolation.gif")
     if latents is not None and latents.suffix != ".npy":
         raise SettingsError(f"--latents {latents}: a .npy file is needed")
-    _check_targets({"-o": sheet, "--csv": csv_file, "--latents": latents, "--interpolate": gif}, overwrite)
+    if not is_file and output.suffix and not output.exists() and len(images) == 1 and not images[0].is_dir():
+        picture_format(output)  # "-o sheet.xyz" is a mistyped file name rather than a folder
     named = _named_set(images, data_root, limit)
     pictures = list(named) or [path for path, _ in list_pictures(images, exclude=None if is_file else output)]
     pictures = pictures[:limit] if limit else pictures
+    read = [*pictures, model, model / "model.safetensors", *(interpolate or ())]
+    _check_targets({"-o": sheet, "--csv": csv_file, "--latents": latents, "--interpolate": gif}, read, overwrite)
     settings: dict[str, Any] = {"model": model, "noise": noise, "seed": seed, "csv": csv_file, "latents": latents}
     settings["interpolate"] = interpolate
     if dry_run:
-        for path in pictures:
+        for path in [f"{len(pictures)} pictures of {images[0]}"] if named else pictures:
             console.result(f"{path} (planned)")
         console.result(f"would write {', '.join(str(p) for p in (sheet, csv_file, latents, gif) if p is not None)}")
         items = [{"input": path, "output": sheet, "status": "planned", "error": None} for path in pictures]
@@ -118,7 +121,8 @@ def command(
     outputs = {"sheet": sheet if done else None, "csv": csv_file, "latents": latents, "interpolation": gif}
     if means is not None and len(done) > 1:
         console.result(f"mean of {len(done)}: mse {means['mse']:.5f}, {means['psnr']:.2f} dB, SSIM {means['ssim']:.4f}")
-    report_items(console, items, settings, describe_device(chosen), line=_line, mean=means, outputs=outputs)
+    more = {"line": _line, "list_items": not named, "mean": means, "outputs": outputs}
+    report_items(console, items, settings, describe_device(chosen), **more)
 
 
 def _named_set(images: list[Path], root: Path, limit: int) -> "dict[Path, np.ndarray]":
@@ -138,14 +142,17 @@ def _read(named: "dict[Path, np.ndarray]", path: Path) -> "np.ndarray":
     return named[path] if path in named else read_picture(path).pixels
 
 
-def _check_targets(targets: dict[str, Path | None], overwrite: bool) -> None:
-    """Raise SettingsError if a target exists and may not be overwritten, is a folder, or is named twice."""
+def _check_targets(targets: dict[str, Path | None], read: list[Path], overwrite: bool) -> None:
+    """Raise SettingsError if a target is read, too, exists and may not be overwritten, is a folder, or named twice."""
     seen: dict[Path, str] = {}
+    inputs = {path.resolve() for path in read}
     for name, path in targets.items():
         if path is None:
             continue
         if path.is_dir():
             raise SettingsError(f"{name} {path}: a folder, but a file is needed")
+        if path.resolve() in inputs:
+            raise SettingsError(f"{name} {path}: the output would overwrite an input; choose another name")
         if path.exists() and not overwrite:
             raise SettingsError(f"{name} {path}: output exists; give --overwrite")
         if path in seen:

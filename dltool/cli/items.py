@@ -29,11 +29,13 @@ def report_items(
     settings: dict[str, Any],
     device: str | None,
     line: Callable[[dict[str, Any]], str] | None = None,
+    list_items: bool = True,
     **fields: Any,
 ) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
 
-    `line` says an item in words; `fields` go into the document beside `items` and `counts`.
+    `line` says an item in words; without `list_items` those that failed alone are told, and the document has them
+    all; `fields` go into it beside `items` and `counts`.
 
     Raises:
         typer.Exit: with the code, unless it is 0.
@@ -41,7 +43,8 @@ def report_items(
     counts = Counter(item["status"] for item in items)
     codes = {item.pop("exit_code") for item in items}
     for item in items:
-        console.result((line or _line)(item))
+        if list_items:
+            console.result((line or _line)(item))
         if item["status"] == "failed":
             console.warn(f"failed: {item['error']}")
     rank, processes = process_rank()

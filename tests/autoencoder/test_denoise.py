@@ -12,15 +12,17 @@ from dltool.autoencoder.denoise import (
     choose_dither,
     denoise,
     drop_equal_channels,
+    grey_sigma,
     limit_energy,
     restore_coarse,
     shares_noise,
+    with_color_noise,
 )
 from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, compare_path
 from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
 from dltool.autoencoder.measure import measure_quality
 from dltool.autoencoder.networks import create_autoencoder
-from dltool.autoencoder.noise_level import NoiseLevel
+from dltool.autoencoder.noise_level import NoiseLevel, noise_level
 from dltool.errors import ModelError, SettingsError
 from dltool.images.quality import psnr, ssim
 from dltool.training.model_file import ModelFile, save_model
@@ -119,7 +121,7 @@ def test_noise_that_a_network_leaves_is_drowned_in_white_noise():
 
 
 def test_grey_grain_may_be_texture_and_is_left_unless_a_level_is_told():
-    denoiser = Denoiser(_WhiteOnly(), 3, CPU)
+    denoiser = Denoiser(_WhiteOnly(), 1, CPU)
     assert _run(_grainy(False), denoiser).dither == 0
     assert 255 * _run(_grainy(False), denoiser, sigma=20).dither == pytest.approx(30)
     assert _run(_grainy(False), denoiser, sigma=200).dither == 0
@@ -234,6 +236,41 @@ def test_the_shipped_denoiser_is_blind_to_the_level(clean: np.ndarray, sigma: fl
     assert restored > measure_quality(noisy, clean).psnr + gain
     assert SHIPPED_DENOISER.stat().st_size <= 4 * 2**20
     assert measure_quality(_run(clean, denoiser).pixels, clean).psnr > 36
+
+
+def test_color_noise_makes_grey_noise_white_and_leaves_with_the_mean():
+    grey = 0.5 + 0.1 * torch.randn(1, 1, 200, 200, generator=torch.Generator().manual_seed(0))
+    seen = []
+
+    def restore(image: Tensor) -> Tensor:
+        seen.append(image)
+        return image
+
+    torch.testing.assert_close(with_color_noise(restore, 0.1, 0)(grey), grey)
+    covariance = torch.cov(seen[0].reshape(3, -1))
+    torch.testing.assert_close(covariance, 0.03 * torch.eye(3), atol=1e-3, rtol=0)
+
+
+def test_grey_noise_is_measured_beside_texture(clean: np.ndarray):
+    grey = clean[..., :1]
+    for sigma in (15, 25, 50):
+        assert 255 * grey_sigma(noisy_pixels(grey, sigma)) == pytest.approx(sigma, rel=0.12)
+    texture = np.random.default_rng(0).integers(0, 256, (128, 128, 1)).astype(np.uint8)
+    texture[:, :50] = noisy_pixels(np.full((128, 50, 1), 128), 2)
+    assert 255 * grey_sigma(texture) < 4 < 20 < 255 * noise_level(texture).fine
+    assert 255 * grey_sigma(noisy_pixels(np.full((5, 4000, 1), 128), 25)) == pytest.approx(25, rel=0.1)
+
+
+@pytest.mark.skipif(not SHIPPED_DENOISER.exists(), reason="the trained denoiser is not in this checkout")
+@pytest.mark.parametrize(("sigma", "gain"), [(15, 4.5), (50, 8.0)])
+def test_the_shipped_denoiser_cleans_grey_pictures(clean: np.ndarray, sigma: float, gain: float):
+    grey = clean[..., 1:2].repeat(3, 2)
+    noisy = noisy_pixels(clean[..., 1:2], sigma).repeat(3, 2)
+    denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
+    restored = _run(noisy, denoiser).pixels
+    assert restored.shape[2] == 1
+    assert measure_quality(restored.repeat(3, 2), grey).psnr > measure_quality(noisy, grey).psnr + gain
+    assert measure_quality(_run(grey, denoiser).pixels.repeat(3, 2), grey).psnr > 36
 
 
 def test_the_page_of_before_and_after_is_a_jpeg_beside_a_jpeg():

@@ -26,13 +26,13 @@ TINY_UNET = {"arch": "unet", "channels": (4, 8), "patch_size": 16, "crops_per_im
 
 
 def test_digits_through_ten_numbers_as_well_as_by_pca(tmp_path: Path) -> None:
-    result = result_of(events_of("digits", AeSettings(arch="stacked", epochs=60), tmp_path / "run"))
+    result = result_of(events_of("digits", AeSettings(arch="stacked", epochs=40), tmp_path / "run"))
     pixels = np.rint(load_digits().images * (255 / 16)).reshape(-1, 64) / 255
     pca = PCA(10).fit(pixels)
     of_pca = float(np.square(pca.inverse_transform(pca.transform(pixels)) - pixels).mean())
     assert result.metrics["mse"] < of_pca  # ten numbers, but not linear ones
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert len(rows) == result.epochs == 60
+    assert len(rows) == result.epochs == 40
     assert rows[-1]["train_loss"] < 0.4 * rows[0]["train_loss"]
     assert min(rows, key=lambda row: row["loss"])["epoch"] == result.best_epoch
     assert result.metrics["loss"] == pytest.approx(min(row["loss"] for row in rows))
@@ -93,22 +93,22 @@ def start(*words: object) -> str:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its processes")
-def test_five_times_killed_and_still_bit_equal(photos: Path, tmp_path: Path) -> None:
-    assert json.loads(start("kill", photos, tmp_path)) == {"kills": 5}
+def test_killed_twice_and_still_bit_equal(photos: Path, tmp_path: Path) -> None:
+    assert json.loads(start("kill", photos, tmp_path)) == {"kills": 2}
     whole, killed = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(killed.tensors[name], tensor) for name, tensor in whole.tensors.items())
     rows = [
         [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in path.read_text().splitlines()]
         for path in (tmp_path / "whole" / "metrics.jsonl", tmp_path / "killed" / "metrics.jsonl")
     ]
-    assert rows[0] == rows[1] and len(rows[0]) == 4
+    assert rows[0] == rows[1] and len(rows[0]) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its processes")
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     start("together", tmp_path)
     one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two"))
-    assert one["epoch"] == two["epoch"] == 3
+    assert one["epoch"] == two["epoch"] == 2
     for name, tensor in one["model"].items():
         assert torch.allclose(two["model"][name], tensor, rtol=1e-3, atol=1e-4), name
     losses = [[row["train_loss"] for row in state["history"]] for state in (one, two)]

@@ -110,3 +110,24 @@ def test_a_set_by_name_and_the_way_between_two_of_its_pictures(model: Path, tmp_
     pixels = torch.from_numpy(np.rint(load_digits().images[:12] * (255 / 16))).float().unsqueeze(1) / 255
     assert np.allclose(np.load(tmp_path / "codes.npy"), load_autoencoder(model).module.encode(pixels), atol=1e-4)
     assert len(read_frames(tmp_path / "digits.gif")[0]) == 46
+
+
+def test_nothing_that_is_read_is_overwritten(model: Path, digits: Path, tmp_path: Path) -> None:
+    first, second = digits / "0.png", digits / "1.png"
+    before = {path: path.read_bytes() for path in (first, second, model / "model.safetensors")}
+    for words in (
+        (first, "-o", first),
+        (first, "-o", second, "--interpolate", first, second),
+        (first, "-o", tmp_path / "sheet.png", "--csv", model / "model.safetensors"),
+    ):
+        refused(run_inside("ae", "reconstruct", model, *words, "--overwrite", *PLACE), 2, "overwrite an input")
+    assert all(path.read_bytes() == content for path, content in before.items())
+    refused(run_inside("ae", "reconstruct", model, first, "-o", tmp_path / "sheet.txt", *PLACE), 2, "sheet.txt")
+
+
+def test_a_set_by_name_is_told_in_one_line(model: Path, tmp_path: Path) -> None:
+    words = ("ae", "reconstruct", model, "digits", "--limit", 30, "-o", tmp_path / "sheet.png", *PLACE)
+    assert run_inside(*words, "--dry-run").stdout.count("digits") == 1
+    result = run_inside(*words)
+    assert result.stdout.startswith("mean of 30: mse ")
+    assert result.stdout.count("mse") == 1

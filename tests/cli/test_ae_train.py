@@ -125,7 +125,7 @@ def test_overwriting_gives_way_only_to_a_run_that_trains(tmp_path: Path) -> None
 
 
 def test_ctrl_c_saves_and_resume_ends_as_if_never_stopped(tmp_path: Path) -> None:
-    words = ("--arch", "stacked", "--noise", "gaussian:0.3", "--batch-size", 8, "--epochs", 12, "--threads", 1, *PLACE)
+    words = ("--arch", "stacked", "--noise", "gaussian:0.3", "--batch-size", 8, "--epochs", 5, "--threads", 1, *PLACE)
     process = start_process("ae", "train", "digits", "-o", tmp_path / "run", *words)
     deadline = time.monotonic() + 100
     while not (tmp_path / "run" / "samples" / "epoch-001.png").is_file() and time.monotonic() < deadline:
