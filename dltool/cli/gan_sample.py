@@ -118,6 +118,8 @@ def command(
         raise SettingsError("--seeds and -n: choose one")
     if interpolate is not None and (seeds is not None or number is not None):
         raise SettingsError("--interpolate: takes its pictures from --seed; leave --seeds and -n out")
+    if interpolate is not None and frames < interpolate:
+        raise SettingsError(f"--frames {frames}: fewer than the {interpolate} pictures of the walk")
     chosen = () if seeds is None else parse_seeds(seeds)
     names = _class_names(classes)
 

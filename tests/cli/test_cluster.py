@@ -158,6 +158,8 @@ def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -
         assert refused.exit_code == code and said in refused.stderr, refused.output
         assert "Errno" not in refused.stderr
     assert files_in(out) == before
+    refused = run_inside(*words, "2", "-o", "/proc/no/such")  # root may try, others are stopped before
+    assert refused.exit_code in (1, 2) and "/proc/no/such: " in refused.stderr and "Error:" not in refused.stderr
     refused = run_inside(
         "cluster", tmp_path / "missing", "--model", tmp_path / "none.safetensors", "-o", tmp_path / "m"
     )
