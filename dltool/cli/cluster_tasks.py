@@ -173,7 +173,8 @@ def _write(
 
 def _plan_only(console: Console, where: Where, settings: ClusterSettings, source: "Source") -> None:
     """Say what would be read and written."""
-    console.result(f"would group {len(source)} {source.kind.value} of {where.data} and write to {where.output}")
+    verb = "group" if where.model is None else "assign"
+    console.result(f"would {verb} {len(source)} {source.kind.value} of {where.data} and write to {where.output}")
     console.document(settings, None, output=where.output, status="planned", count=len(source))
 
 

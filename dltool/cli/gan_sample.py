@@ -120,6 +120,8 @@ def command(
         raise SettingsError("--interpolate: takes its pictures from --seed; leave --seeds and -n out")
     if interpolate is not None and frames < interpolate:
         raise SettingsError(f"--frames {frames}: fewer than the {interpolate} pictures of the walk")
+    if columns is not None and kind != "grid":
+        raise SettingsError("--columns: for a grid; give -o the name of one picture")
     chosen = () if seeds is None else parse_seeds(seeds)
     names = _class_names(classes)
 

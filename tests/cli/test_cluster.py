@@ -164,6 +164,8 @@ def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -
         "cluster", tmp_path / "missing", "--model", tmp_path / "none.safetensors", "-o", tmp_path / "m"
     )
     assert refused.exit_code == 4 and "none.safetensors" in refused.stderr
+    refused = run_inside("cluster", "digits", "--limit", 9, "--features", "resnet19", "-o", tmp_path / "f")
+    assert refused.exit_code == 2 and "--features resnet19: no such network" in refused.stderr
 
 
 def test_k_that_another_method_groups_by_is_said_to_come_from_k_means(tmp_path: Path) -> None:

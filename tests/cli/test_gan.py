@@ -108,6 +108,7 @@ def test_misuse_of_sample(model: Path, tmp_path: Path) -> None:
     refused(run_inside("gan", "sample", model, "-o", out, "--class", ""), 2, "names no class")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "0-3", "-n", 2), 2, "--seeds")
     refused(run_inside("gan", "sample", model, "-o", out, "--interpolate", 4), 2, ".gif")
+    refused(run_inside("gan", "sample", model, "-o", tmp_path / "files", "--columns", 3), 2, "--columns")
     walk = ("-o", tmp_path / "walk.gif", "--interpolate", 9, "--frames", 8)
     refused(run_inside("gan", "sample", model, *walk), 2, "--frames 8", "9 pictures")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "x"), 2, "--seeds x")
