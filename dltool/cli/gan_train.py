@@ -85,7 +85,7 @@ def command(
     ] = _D.batch_size,
     lr: Annotated[
         float | None,
-        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 2e-3", rich_help_panel=_TRAINING),
+        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 5e-4", rich_help_panel=_TRAINING),
     ] = _D.lr,
     final_lr: Annotated[
         float | None,
