@@ -8,8 +8,8 @@ by which it keeps its best snapshot) and sees the 60,000 training pictures only.
 compared with the 10,000 test pictures as `dltool gan evaluate` does, in features of the bundled backbone; `training
 set` is what 10,000 training pictures get. `textbook` is the network of `mlp` in the loop of `textbook_gan.py`: default
 DataLoader, ToTensor, binary cross-entropy after a sigmoid, Adam 2e-4. On a machine that does other work, the CPU
-seconds tell how much of it a contestant had. `modern` learns the classes where the data has them, and then draws as many
-samples of each; `modern-unconditional` is not told them, like the others. DATA holds FashionMNIST/raw.
+seconds tell how much of it a contestant had. `modern` learns the classes where the data has them, and then draws as
+many samples of each; `modern-unconditional` is not told them, like the others. DATA holds FashionMNIST/raw.
 """
 
 import argparse
