@@ -167,9 +167,9 @@ def _report(
             text += f" (of held-out pictures {nearest['held_out']['median']:.3f})"
         console.result(f"{text}, least {nearest['samples']['least']:.3f}; {sheet}")
     if comparison.refusal:
-        console.warn(
-            f"no Fréchet distance: {comparison.refusal}; KID takes fewer, and so does --extractor BACKBONE:LAYER"
-        )
+        console.warn(f"no Fréchet distance: {comparison.refusal}; layers, --extractor BACKBONE:LAYER, have fewer")
+    if comparison.kid is None:
+        console.warn("no KID: at least 10 pictures of either side are needed")
     for text in evaluation.left_out[:_MOST_NAMED]:
         console.warn(f"left out: {text}")
     if len(evaluation.left_out) > _MOST_NAMED:
