@@ -60,7 +60,12 @@ def command(
         ),
     ] = _D.size,
     conditional: Annotated[
-        bool, typer.Option("--conditional", help="Learn the classes, to ask for one by one later.")
+        bool | None,
+        typer.Option(
+            "--conditional/--unconditional",
+            help="Learn the classes, to ask for one by one later.",
+            show_default="conditional for modern, with 50 pictures of each",
+        ),
     ] = _D.conditional,
     latent_dim: Annotated[
         int | None,
@@ -92,7 +97,7 @@ def command(
     ] = _D.batch_size,
     lr: Annotated[
         float | None,
-        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 1e-3", rich_help_panel=_TRAINING),
+        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 2e-3", rich_help_panel=_TRAINING),
     ] = _D.lr,
     final_lr: Annotated[
         float | None,
@@ -102,9 +107,7 @@ def command(
     ] = _D.final_lr,
     gamma: Annotated[
         float | None,
-        typer.Option(
-            help="Strength of modern's R1 and R2 penalties.", show_default="by size", rich_help_panel=_TRAINING
-        ),
+        typer.Option(help="Strength of modern's R1 and R2 penalties.", show_default="0.5", rich_help_panel=_TRAINING),
     ] = _D.gamma,
     ema: Annotated[
         int | None,
@@ -263,7 +266,7 @@ def _show_dry_run(console: Console, where: _Where, settings: GanSettings, data_v
             if isinstance(event, GanData):
                 break
             progress.update("checking the data", event.done, event.total)
-    settings = complete(settings, len(event), event.size)
+    settings = complete(settings, event.class_counts, event.size)
     for line in describe_data(event):
         console.result(line)
     console.result(f"would train {settings.arch} for {settings.epochs} epochs")

@@ -54,6 +54,11 @@ class GanData:
         """1 grey, 3 colour."""
         return self.images.shape[1]
 
+    @property
+    def class_counts(self) -> list[int]:
+        """Pictures of each class."""
+        return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
+
     @cached_property
     def digest(self) -> str:
         """One text that depends on every picture, its class and the order."""

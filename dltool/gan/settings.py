@@ -1,5 +1,6 @@
 """Everything that decides what a trained generator is; free of torch, so that the help page is quick."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -80,7 +81,8 @@ class GanSettings:
         arch, loss, augment: see `Arch`, `Loss`, `Augment`.
         size: side of the pictures; 0 takes that of a set of small pictures, and 64 for files.
         latent_dim, width: see `NetworkSpec`.
-        conditional: learn the classes, to be asked for one by one later.
+        conditional: learn the classes, to be asked for one by one later; None does so with modern where every class
+            has enough pictures.
         epochs: times that every picture is seen. time: seconds that training may take; the schedule ends with it.
         batch_size: pictures per step.
         lr: Adam's rate for both networks.
@@ -100,7 +102,7 @@ class GanSettings:
     size: int = 0
     latent_dim: int | None = None
     width: int = 32
-    conditional: bool = False
+    conditional: bool | None = None
     epochs: int | None = None
     time: float | None = None
     batch_size: int | None = None
@@ -168,7 +170,9 @@ BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.
 
 
 # Fewer pictures than this a discriminator learns by heart, unless it never sees the same one twice.
-FEW_PICTURES = 5000
+FEW_PICTURES = 1000
+# Classes with fewer pictures are learnt better together, unless each is asked for.
+ENOUGH_OF_A_CLASS = 50
 # An epoch sees at least about so many pictures, so that a grid and a checkpoint after each cost little.
 SHORTEST_EPOCH = 2000
 IMAGES_SEEN = 600_000
@@ -177,11 +181,15 @@ FIGURES = 10
 MOST_EPOCHS = 1_000_000
 
 
-def complete(settings: GanSettings, count: int, size: int) -> GanSettings:
-    """Fill in what the architecture, the number of pictures and their size decide."""
+def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> GanSettings:
+    """Fill in what the architecture, the number of pictures of each class and their size decide."""
+    count = sum(class_counts)
     values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
     if settings.loss is Loss.AUTO:
         values["loss"] = _DEFAULTS[settings.arch]["loss"]
+    if settings.conditional is None:
+        enough = len(class_counts) > 1 and min(class_counts) >= ENOUGH_OF_A_CLASS
+        values["conditional"] = settings.arch is Arch.MODERN and enough
     if settings.augment is Augment.AUTO:
         values["augment"] = Augment.ON if count < FEW_PICTURES else Augment.OFF
     if not settings.passes:

@@ -199,7 +199,8 @@ def _chunks(parts: int, *tensors: Tensor | None) -> list[tuple[bool, *tuple[Tens
 def _count_told(real: Tensor, fake: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
     """Real and generated pictures on their side of the logits' border.
 
-    It lies at 0, but for pairs, which fix only differences: there midway between the means of the two halves.
+    It lies at 0, but for pairs, which fix only differences: there each is held against the others' mean.
     """
-    border = (real.mean() + fake.mean()) / 2 if loss is Loss.RELATIVISTIC else 0.0
-    return (real > border).float().sum(), (fake < border).float().sum()
+    if loss is Loss.RELATIVISTIC:
+        return (real > fake.mean()).float().sum(), (fake < real.mean()).float().sum()
+    return (real > 0).float().sum(), (fake < 0).float().sum()

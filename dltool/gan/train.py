@@ -92,7 +92,7 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
         else:
             yield event
     assert pictures is not None
-    settings = complete(settings, len(pictures), pictures.size)
+    settings = complete(settings, pictures.class_counts, pictures.size)
     if around.run is not None:
         _open_run(around, data, settings, pictures)
     decided, loop = _build(pictures, settings, around)
