@@ -79,7 +79,7 @@ def command(
         typer.Option(
             min=1,
             help="Times that every picture is seen; several times each in small sets.",
-            show_default="enough for 600000 pictures",
+            show_default="enough to see 400000 pictures",
             rich_help_panel=_TRAINING,
         ),
     ] = _D.epochs,

@@ -2,7 +2,8 @@
 
 Every block is 1 × 1, grouped 3 × 3, 1 × 1 convolution with biases in the activations only and a last convolution that
 starts at zero (Fixup: Zhang et al., 2019), so that no norm is needed. Scaled down for a CPU: one block at each
-resolution, and none at the full one, where a convolution alone costs as much as a block two levels below.
+resolution, and none at the full one, where a convolution alone costs as much as a block two levels below. With so few
+blocks no unit sees the whole picture; dense layers, which cost a CPU little, do so at the smallest feature map.
 """
 
 import math
@@ -17,6 +18,7 @@ _SLOPE = 0.2
 _GAIN = math.sqrt(2 / (1 + _SLOPE**2))
 _GROUP_WIDTH = 16
 _MOST_CHANNELS = 512
+_DENSE = 256
 
 
 class BiasedLeaky(nn.Module):
@@ -34,6 +36,14 @@ def convolution(inputs: int, outputs: int, kernel: int, gain: float = 1.0, group
     """A convolution without bias that keeps the variance times `gain`²; with `gain` 0 it starts at zero."""
     layer = nn.Conv2d(inputs, outputs, kernel, padding=(kernel - 1) // 2, groups=groups, bias=False)
     nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(inputs // groups * kernel**2))
+    return layer
+
+
+def linear(inputs: int, outputs: int, gain: float = _GAIN) -> nn.Linear:
+    """A linear layer that keeps the variance times `gain`², its biases zero."""
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, 0.0, gain / math.sqrt(inputs))
+    nn.init.zeros_(layer.bias)
     return layer
 
 
@@ -74,8 +84,13 @@ class ModernGenerator(nn.Module):
         blocks = blocks_per_stage(spec)
         depth = len(channels) * blocks
         base = spec.base
-        self.start = nn.Linear(inputs, channels[0] * base**2)
-        nn.init.normal_(self.start.weight, 0.0, 1 / math.sqrt(spec.latent_dim))
+        self.start = nn.Sequential(
+            linear(inputs, _DENSE, 1.0),
+            nn.LeakyReLU(_SLOPE),
+            linear(_DENSE, _DENSE),
+            nn.LeakyReLU(_SLOPE),
+            linear(_DENSE, channels[0] * base**2),
+        )
         self.shape = (channels[0], base, base)
         layers: list[nn.Module] = []
         for index, width in enumerate(channels):
@@ -104,7 +119,7 @@ class ModernDiscriminator(nn.Module):
         channels = stage_channels(spec)[::-1]
         blocks = blocks_per_stage(spec)
         depth = len(channels) * blocks
-        self.features = channels[-1]
+        self.features = _DENSE
         layers: list[nn.Module] = [
             nn.Conv2d(spec.channels, channels[0], 4, 2, 1),
             BiasedLeaky(channels[0]),
@@ -113,12 +128,9 @@ class ModernDiscriminator(nn.Module):
             if index:
                 layers += [nn.AvgPool2d(2), convolution(channels[index - 1], width, 1)]
             layers += [ResidualBlock(width, depth) for _ in range(blocks)]
-        layers += [
-            BiasedLeaky(channels[-1]),
-            convolution(channels[-1], channels[-1], spec.base, groups=channels[-1]),
-        ]
-        layers[-1].padding = (0, 0)
-        self.layers = nn.Sequential(*layers, nn.Flatten())
+        dense = linear(channels[-1] * spec.base**2, _DENSE)
+        layers += [BiasedLeaky(channels[-1]), nn.Flatten(), dense, nn.LeakyReLU(_SLOPE)]
+        self.layers = nn.Sequential(*layers)
 
     def forward(self, images: Tensor) -> Tensor:
         return self.layers(images.contiguous(memory_format=torch.channels_last))

@@ -175,7 +175,7 @@ FEW_PICTURES = 1000
 ENOUGH_OF_A_CLASS = 50
 # An epoch sees at least about so many pictures, so that a grid and a checkpoint after each cost little.
 SHORTEST_EPOCH = 2000
-IMAGES_SEEN = 600_000
+IMAGES_SEEN = 400_000
 FIGURES = 10
 # Of a run that ends by its time.
 MOST_EPOCHS = 1_000_000
