@@ -79,9 +79,9 @@ def plot_gan(path: Path, history: Sequence[Mapping[str, Any]], figure_name: str)
                 color="C3",
                 label=f"best: {best['figure']:.4g}, epoch {best['epoch']}",
             )
-            panels[2].set(
-                xlabel="epoch", ylabel=names[figure_name], title="Quality", ylim=(min(0, best["figure"]), None)
-            )
+            panels[2].set(xlabel="epoch", ylabel=names[figure_name], title="Quality")
+            if best["figure"] > 0:
+                panels[2].set_yscale("log")
         for axes in panels:
             axes.xaxis.get_major_locator().set_params(integer=True)
             axes.grid(alpha=0.3)

@@ -35,7 +35,9 @@ class _Wanted:
 
 
 def command(
-    model: Annotated[Path, typer.Argument(help="A generator that gan train wrote.", show_default=False)],
+    model: Annotated[
+        Path, typer.Argument(help="A generator that gan train wrote, or its run's folder.", show_default=False)
+    ],
     output: Annotated[
         Path,
         typer.Option(

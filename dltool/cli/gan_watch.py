@@ -41,7 +41,8 @@ class Watcher:
         self._seconds = settings.time
         length = f"{settings.epochs} epochs" if settings.time is None else f"{settings.time:g} s"
         passes = f" of {settings.passes} passes each" if settings.passes > 1 else ""
-        extras = [text for text, holds in (("augmented", event.augmented), ("bf16", event.bf16)) if holds]
+        marks = {"conditional": settings.conditional, "augmented": event.augmented, "bf16": event.bf16}
+        extras = [text for text, holds in marks.items() if holds]
         generator, discriminator = event.parameters
         self._say(
             f"{settings.arch}: generator {generator:,} and discriminator {discriminator:,} parameters, "

@@ -44,11 +44,14 @@ class TrainedGenerator:
 
 
 def load_generator(path: Path | str, device: torch.device | str = "cpu") -> TrainedGenerator:
-    """Read a generator that `dltool gan train` wrote; nothing but the file is needed.
+    """Read a generator that `dltool gan train` wrote; a run folder stands for its best snapshot.
 
     Raises:
         ModelError: missing, damaged, or no generator.
     """
+    path = Path(path)
+    if path.is_dir():
+        path = path / "model.safetensors"
     file = load_model(path, "gan")
     try:
         spec = NetworkSpec(**file.arguments)

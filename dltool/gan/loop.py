@@ -179,7 +179,7 @@ class GanLoop:
             means = self._means()
             place = f"step {self._done} of epoch {self._epoch + 1}"
             check_finite(means["d_loss"] + means["g_loss"], place, f"--lr {self._settings.lr}")
-            done = self.session.progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
+            done = self._progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
             losses = means["g_loss"], means["d_loss"], done
             yield StepEnd(self._epoch + 1, self._settings.epochs, self._done, len(slices), *losses)
             if self._should_stop():
@@ -212,7 +212,14 @@ class GanLoop:
     def _rate(self, done: float) -> float:
         """Factor on the learning rate: half a cosine from 1 down to `final_lr`."""
         least = self._settings.final_lr
-        return least + (1 - least) * cosine(self.session.progress(done), warmup=0.0)
+        return least + (1 - least) * cosine(self._progress(done), warmup=0.0)
+
+    def _progress(self, done: float) -> float:
+        """Share of the run that is done, the same in every process although their clocks differ."""
+        share = self.session.progress(done)
+        if self._settings.time is None:
+            return share
+        return float(distributed.max_over_ranks(torch.tensor(share, device=self._device)))
 
     def _noise(self, *parts: int | str, count: int) -> Tensor:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._settings.seed, *parts))
@@ -255,7 +262,7 @@ class GanLoop:
         self.session.history.append({**row, "seconds": round(end.seconds, 3)})
         self._done = 0
         self._sums.zero_()
-        done = self.session.progress(self._epoch / settings.epochs)
+        done = self._progress(self._epoch / settings.epochs)
         said = self._health.look(end.d_real, end.d_fake, end.diversity, done)
         self.session.save(self.state())
         if best and self._first and self.session.run is not None:
