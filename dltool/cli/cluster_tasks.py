@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dltool.cli.cluster_watch import Watcher, describe_result
 from dltool.cli.console import Console
 from dltool.cli.signals import StopRequest, stop_requests
-from dltool.cluster.settings import ClusterSettings, SortBy
+from dltool.cluster.settings import ClusterSettings, SortBy, count_of
 from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
 
@@ -174,7 +174,9 @@ def _write(
 def _plan_only(console: Console, where: Where, settings: ClusterSettings, source: "Source") -> None:
     """Say what would be read and written."""
     verb = "group" if where.model is None else "assign"
-    console.result(f"would {verb} {len(source)} {source.kind.value} of {where.data} and write to {where.output}")
+    console.result(
+        f"would {verb} {count_of(len(source), source.kind.value)} of {where.data} and write to {where.output}"
+    )
     console.document(settings, None, output=where.output, status="planned", count=len(source))
 
 

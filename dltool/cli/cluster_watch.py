@@ -3,6 +3,7 @@
 from typing import Any
 
 from dltool.cli.console import Progress
+from dltool.cluster.settings import count_of
 
 _MOST_LISTED = 8
 
@@ -37,11 +38,11 @@ class Watcher:
         self._say(event.text)
 
     def _Choice(self, event: Any) -> None:  # noqa: N802
-        self._say(f"{event.k} cluster{'' if event.k == 1 else 's'}: {event.reason}")
+        self._say(f"{count_of(event.k, 'clusters')}: {event.reason}")
 
     def _Source(self, event: Any) -> None:  # noqa: N802
         classes = f" (scored against {len(event.class_names)} classes)" if event.labels is not None else ""
-        self._say(f"data: {len(event)} {event.kind.value}{classes}")
+        self._say(f"data: {count_of(len(event), event.kind.value)}{classes}")
         for note in event.notes:
             self._say(f"  note: {note}")
         for text in event.unreadable[:_MOST_LISTED]:
@@ -54,7 +55,7 @@ def describe_result(summary: dict[str, Any]) -> list[str]:
     """Lines for people about a result, as `clusters.json` holds it."""
     lines = []
     for row in summary["clusters"]:
-        text = f"cluster {row['cluster']}: {row['size']} {summary['kind']}"
+        text = f"cluster {row['cluster']}: {count_of(row['size'], summary['kind'])}"
         if row.get("counts"):
             counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
             text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
@@ -71,5 +72,6 @@ def describe_result(summary: dict[str, Any]) -> list[str]:
         lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
     copies = summary["copies"]
     if copies:
-        lines.append(f"copies: {sum(len(group) - 1 for group in copies)} pictures stand twice, such as {copies[0][0]}")
+        more = count_of(sum(len(group) - 1 for group in copies), "pictures")
+        lines.append(f"copies: {more} more than once in a cluster, such as {copies[0][0]}")
     return lines

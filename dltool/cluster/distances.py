@@ -104,7 +104,7 @@ def find_nearest(
 def cluster_sums(rows: Rows, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """Return k × D float64 sums of each cluster's rows and k int64 counts."""
     device = labels.device
-    sums = torch.zeros(k, rows.shape[1], dtype=_sum_type(device), device=device)
+    sums = torch.zeros(k, rows.shape[1], dtype=sum_type(device), device=device)
     if device.type == "cpu":
         partial = torch.zeros(k, rows.shape[1])
         for number, (start, piece) in enumerate(pieces(rows, _BLOCK, device), start=1):
@@ -125,8 +125,8 @@ def exact_distances(rows: Rows, labels: Tensor, centers: Tensor) -> tuple[Tensor
     """Return N float32 squared distances to the rows' own centres by differences in float64, and their float64 sum."""
     device = labels.device
     squared = torch.empty(len(rows), device=device)
-    total = torch.zeros((), dtype=_sum_type(device), device=device)
-    wide = centers.to(_sum_type(device))
+    total = torch.zeros((), dtype=sum_type(device), device=device)
+    wide = centers.to(sum_type(device))
     for start, piece in pieces(rows, _BLOCK if device.type == "cpu" else chunk_rows(device, rows.shape[1]), device):
         own = (piece.to(wide.dtype) - wide[labels[start : start + len(piece)]]).square().sum(1)
         squared[start : start + len(piece)] = own.float()
@@ -134,8 +134,9 @@ def exact_distances(rows: Rows, labels: Tensor, centers: Tensor) -> tuple[Tensor
     return squared, float(total)
 
 
-def _sum_type(device: torch.device) -> torch.dtype:
-    return torch.float32 if device.type == "mps" else torch.float64  # MPS knows no float64
+def sum_type(device: torch.device) -> torch.dtype:
+    """What sums are made in: float64, which MPS does not know."""
+    return torch.float32 if device.type == "mps" else torch.float64
 
 
 def _sum_device(device: torch.device) -> torch.device:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.cluster.distances import Nearest, Rows, cluster_sums, exact_distances, find_nearest, mean_row
+from dltool.cluster.distances import Nearest, Rows, cluster_sums, exact_distances, find_nearest, mean_row, sum_type
 from dltool.cluster.method import Clustering, Step, Task
 from dltool.cluster.seeding import random_centers, spread_centers, take_rows
 from dltool.cluster.settings import Init
@@ -121,7 +121,7 @@ def lloyd_torch(
         sums, counts = cluster_sums(rows, labels, k)
         _fill_empty(rows, sums, counts, nearest.labels, nearest.squared)
         moved = (sums / counts[:, None].clamp_min(1)).float()
-        shift = float((moved - centers).double().square().sum()) if centers.device.type != "mps" else 0.0
+        shift = float((moved - centers).to(sum_type(centers.device)).square().sum())
         centers = moved
         if shift <= tolerance and tolerance > 0:
             break

@@ -171,7 +171,7 @@ class Pictures:
     def means(self) -> list[float]:
         """Mean of each channel, in [0, 1]."""
         return [
-            float(self.pixels[:, c].sum(dtype=torch.float64)) / self.pixels[:, c].numel() / 255
+            int(self.pixels[:, c].sum(dtype=torch.int64)) / self.pixels[:, c].numel() / 255
             for c in range(self.channels)
         ]
 

@@ -14,6 +14,7 @@ from dltool.cluster.group import Grouped
 from dltool.cluster.method import Clustering
 from dltool.cluster.results import agreement
 from dltool.cluster.scores import Agreement, sample_indices, take
+from dltool.cluster.settings import count_of
 from dltool.cluster.sheets import read_tile
 from dltool.cluster.source import Source
 from dltool.images.sheet import BACKGROUND, INK, stack_pages, title_page
@@ -74,7 +75,9 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
             notes.append("stars: centres")
             stars = clustering.centers.numpy()
             axes.scatter(*stars.T, marker="*", s=320, color="white", edgecolor="black", zorder=3)
-        axes.set(title=f"{source.name}: {len(names)} clusters" + (f" ({', '.join(notes)})" if notes else ""))
+        axes.set(
+            title=f"{source.name}: {count_of(len(names), 'clusters')}" + (f" ({', '.join(notes)})" if notes else "")
+        )
         if classes is not None:
             colors = _class_colors(clustering, source, colors)
             _scatter(drawn[1], places, classes, list(source.class_names), colors)

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row
+from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row, sum_type
 from dltool.cluster.kmeans import finish
 from dltool.cluster.method import Clustering, Notice, Step, Task
 from dltool.cluster.scores import sample_indices, take
@@ -39,7 +39,7 @@ def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
     per_batch = max(1, settings.batch_size // _BLOCK)
     steps = -(-blocks // per_batch)
     epochs = max(1, min(_MOST_EPOCHS, settings.max_iter))
-    seen = torch.zeros(task.k, dtype=torch.float64, device=device)
+    seen = torch.zeros(task.k, dtype=sum_type(device), device=device)
     previous = float("inf")
     epoch = 0
     for epoch in range(1, epochs + 1):

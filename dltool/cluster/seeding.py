@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from dltool.cluster.distances import Rows, as_tensor, chunk_rows, pieces
+from dltool.cluster.distances import Rows, as_tensor, chunk_rows, pieces, sum_type
 from dltool.training.seeds import numpy_generator
 
 
@@ -32,7 +32,7 @@ def spread_centers(rows: Rows, k: int, origin: Tensor, device: torch.device, *se
     closest = torch.full((len(rows),), torch.inf, device=device)
     _lower(closest, rows, chosen[-1], origin)
     while len(chosen) < k:
-        cumulative = closest.double().cpu().cumsum(0)
+        cumulative = closest.cpu().double().cumsum(0)
         draws = torch.from_numpy(random.random(trials)) * cumulative[-1]
         candidates = torch.searchsorted(cumulative, draws, right=True).clamp_max(len(rows) - 1).tolist()
         best = _best_candidate(closest, rows, candidates, origin)
@@ -51,8 +51,7 @@ def _best_candidate(closest: Tensor, rows: Rows, candidates: list[int], origin: 
     device = closest.device
     moved = take_rows(rows, candidates, device) - origin
     norms = moved.square().sum(1)
-    kind = torch.float32 if device.type == "mps" else torch.float64
-    potential = torch.zeros(len(candidates), dtype=kind, device=device)
+    potential = torch.zeros(len(candidates), dtype=sum_type(device), device=device)
     for start, piece in pieces(rows, chunk_rows(device, len(candidates)), device):
         relative = piece - origin
         squared = torch.addmm(norms, relative, moved.T, alpha=-2) + relative.square().sum(1, keepdim=True)

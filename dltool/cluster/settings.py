@@ -98,6 +98,11 @@ class ClusterSettings:
             raise SettingsError(f"--ramp-start {self.ramp_start} --ramp-end {self.ramp_end}: the end comes first")
 
 
+def count_of(number: int, items: str) -> str:
+    """`3 pictures`, but `1 picture`; `items` is a plural."""
+    return f"{number} {items.removesuffix('s') if number == 1 else items}"
+
+
 def parse_k(text: str) -> int | None:
     """Read `-k`: a number, or None for `auto`.
 

@@ -11,7 +11,7 @@ from dltool.cluster.embed import PIXELS, Embedder
 from dltool.cluster.group import Grouped
 from dltool.cluster.method import Clustering
 from dltool.cluster.results import from_center
-from dltool.cluster.settings import AUTOENCODER
+from dltool.cluster.settings import AUTOENCODER, count_of
 from dltool.cluster.source import Source
 from dltool.cluster.transform import Transform
 from dltool.data.splits import FileSplit
@@ -43,7 +43,7 @@ def write_sheets(folder: Path, source: Source, clustering: Clustering, most: int
         tiles = [Tile(read_tile(source, index, _TILE), _label(source, index)) for index in shown.tolist()]
         side = _TILE if isinstance(source.split, FileSplit) else _SMALL_TILE
         columns = 10 if len(tiles) > 30 else max(6, math.ceil(math.sqrt(2 * len(tiles))))
-        title = f"cluster {number}: {len(members)} pictures{some}, from the centre out"
+        title = f"cluster {number}: {count_of(len(members), 'pictures')}{some}, from the centre out"
         path = folder / sheet_name(number)
         write_picture(path, contact_sheet(tiles, columns, side, title))
         yield path

@@ -75,6 +75,8 @@ def load_data(
     else:
         if not Path(settings.source).exists():
             raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
+        if Path(settings.source).is_file():
+            raise DataError(f"{settings.source}: a file, but a folder of pictures is needed")
         if settings.labelled:
             listed = read_folder(Path(settings.source), findings, settings.complete)
         else:

@@ -121,6 +121,7 @@ def test_misuse_of_train(run: Path, tmp_path: Path) -> None:
     before = files_in(run)
     refused(run_inside("gan", "train", "digits", "-o", run), 2, "--resume", "--overwrite")
     refused(run_inside("gan", "train", "digit", "-o", tmp_path / "run"), 3, "did you mean 'digits'")
+    refused(run_inside("gan", "train", run / "losses.png", "-o", tmp_path / "run"), 3, "a file, but a folder")
     refused(run_inside("gan", "train", "digits", "-o", tmp_path / "run", "--arch", "mlp", "--loss", "relativistic"), 2)
     refused(run_inside("gan", "train", "digits", "-o", tmp_path / "run", "--size", 31), 2, "--size 31")
     refused(run_inside("gan", "train", "digits", "-o", run, "--resume", "--lr", 0.5), 2, "--lr")
