@@ -2,14 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dltool.cli.training import RunWatcher
+from dltool.cli.watch import EventWatcher
 
 if TYPE_CHECKING:
     from dltool.autoencoder.data import Loaded
     from dltool.autoencoder.train import AeResult
 
 
-class Watcher(RunWatcher):
+class Watcher(EventWatcher):
     """Turns the events of a run into progress and lines for people."""
 
     leave_after = ("Checked", "Loaded", "Prepared", "Stopped")

@@ -2,40 +2,17 @@
 
 from typing import Any
 
-from dltool.cli.console import Progress
+from dltool.cli.watch import EventWatcher
 from dltool.cluster.settings import count_of
 
 _MOST_LISTED = 8
 
 
-class Watcher:
+class Watcher(EventWatcher):
     """Turns the events of a run into progress and lines for people."""
-
-    def __init__(self, progress: Progress, quiet: bool) -> None:
-        self._progress = progress
-        self._quiet = quiet
-
-    def show(self, event: Any) -> None:
-        """Handle one event by its type's name, so that nothing of torch is imported for it."""
-        handler = getattr(self, f"_{type(event).__name__}", None)
-        if handler is not None:
-            handler(event)
-
-    def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._progress.say(text)
-
-    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
-        self._progress.update("checking the data", event.done, event.total)
-
-    def _Extracted(self, event: Any) -> None:  # noqa: N802
-        self._progress.update("computing features", event.done, event.total)
 
     def _Step(self, event: Any) -> None:  # noqa: N802
         self._progress.update(event.task, event.done, event.total, event.figure)
-
-    def _Notice(self, event: Any) -> None:  # noqa: N802
-        self._say(event.text)
 
     def _Choice(self, event: Any) -> None:  # noqa: N802
         self._say(f"{count_of(event.k, 'clusters')}: {event.reason}")

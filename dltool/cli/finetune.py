@@ -19,9 +19,9 @@ from dltool.cli.data_options import (
     ValShare,
 )
 from dltool.cli.finetune_tasks import preview, report, run_compare, show_dry_run
+from dltool.cli.finetune_watch import Watcher
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace, run_training, stored_settings
-from dltool.cli.watch import Watcher
 from dltool.finetune.settings import (
     Augment,
     Balance,

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import describe_data
+from dltool.cli.finetune_watch import Watcher, result_fields
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace
-from dltool.cli.watch import Watcher, result_fields
 from dltool.errors import SettingsError
 from dltool.finetune.settings import FinetuneSettings, as_plain
 

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Progress
-from dltool.cli.training import RunWatcher
+from dltool.cli.watch import EventWatcher
 
 if TYPE_CHECKING:
     from dltool.gan.data import GanData
@@ -13,7 +13,7 @@ _MOST_NAMED = 8
 _FIGURES = {"frechet": "Fréchet distance", "kid": "KID"}
 
 
-class Watcher(RunWatcher):
+class Watcher(EventWatcher):
     """Turns the events of a run into progress and lines for people."""
 
     def __init__(self, progress: Progress, quiet: bool) -> None:

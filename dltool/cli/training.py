@@ -1,10 +1,9 @@
 """What `finetune`, `ae train` and `gan train` share on the command line: a run from its start to its end."""
 
-from collections.abc import Callable, Iterator
-from contextlib import closing
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.signals import StopRequest, stop_requests
@@ -30,46 +29,6 @@ class RunPlace:
     threads: int | None
     workers: int
     given: frozenset[str]
-
-
-class RunWatcher:
-    """Turns the events of a run into progress and lines for people: a method `_Name` for each event `Name`.
-
-    By the type's name, so that nothing of torch is imported for it.
-    """
-
-    leave_after: ClassVar[tuple[str, ...]] = ("Checked", "Stopped")
-
-    def __init__(self, progress: Progress, quiet: bool) -> None:
-        self.result: Any = None
-        self._progress = progress
-        self._quiet = quiet
-
-    def show(self, event: Any) -> None:
-        """Handle one event."""
-        handler = getattr(self, f"_{type(event).__name__}", None)
-        if handler is not None:
-            handler(event)
-
-    def watch(self, events: Iterator[Any], stop: StopRequest) -> Any:
-        """Show what happens until the run ends, and return its result; None if it was stopped."""
-        with closing(events):  # type: ignore[type-var]
-            for event in events:
-                self.show(event)
-                # Here a run may be left without a checkpoint of its own: before training, or once it has stopped.
-                if stop and type(event).__name__ in self.leave_after:
-                    return None
-        return self.result
-
-    def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._progress.say(text)
-
-    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
-        self._progress.update("checking the data", event.done, event.total)
-
-    def _Notice(self, event: Any) -> None:  # noqa: N802
-        self._say(event.text)
 
 
 def stored_settings(

@@ -1,84 +1,51 @@
-"""What people see of a training run, and what the JSON document says of its result."""
+"""What all commands that train or group have in common for those who watch."""
 
-from collections.abc import Collection
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator
+from contextlib import closing
+from typing import Any, ClassVar
 
 from dltool.cli.console import Progress
-from dltool.cli.data_options import describe_data
-from dltool.cli.training import RunWatcher
-from dltool.finetune.settings import ignored, option
-
-if TYPE_CHECKING:
-    from dltool.finetune.train import FinetuneResult
+from dltool.cli.signals import StopRequest
 
 
-class Watcher(RunWatcher):
-    """Turns the events of a run into progress and lines for people."""
+class EventWatcher:
+    """Turns the events of a run into progress and lines for people: a method `_Name` for each event `Name`.
 
-    leave_after = ("Checked", "Extracted", "Stopped")
+    By the type's name, so that nothing of torch is imported for it.
+    """
 
-    def __init__(self, progress: Progress, quiet: bool, prefix: str = "", given: Collection[str] = ()) -> None:
-        """Show on `progress`; `given` are the options that were typed, for a word on those without effect."""
-        super().__init__(progress, quiet)
-        self._prefix = prefix
-        self._given = given
+    leave_after: ClassVar[tuple[str, ...]] = ("Checked", "Stopped")
+
+    def __init__(self, progress: Progress, quiet: bool) -> None:
+        self.result: Any = None
+        self._progress = progress
+        self._quiet = quiet
+
+    def show(self, event: Any) -> None:
+        """Handle one event."""
+        handler = getattr(self, f"_{type(event).__name__}", None)
+        if handler is not None:
+            handler(event)
+
+    def watch(self, events: Iterator[Any], stop: StopRequest) -> Any:
+        """Show what happens until the run ends, and return its result; None if it was stopped."""
+        with closing(events):  # type: ignore[type-var]
+            for event in events:
+                self.show(event)
+                # Here a run may be left without a checkpoint of its own: before training, or once it has stopped.
+                if stop and type(event).__name__ in self.leave_after:
+                    return None
+        return self.result
 
     def _say(self, text: str) -> None:
-        super()._say(f"{self._prefix}{text}")
+        if not self._quiet:
+            self._progress.say(text)
+
+    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
+        self._progress.update("checking the data", event.done, event.total)
 
     def _Extracted(self, event: Any) -> None:  # noqa: N802
         self._progress.update("computing features", event.done, event.total)
 
-    def _DataReport(self, event: Any) -> None:  # noqa: N802
-        for line in describe_data(event):
-            self._say(line)
-
-    def _Decided(self, event: Any) -> None:  # noqa: N802
-        self._say(f"strategy: {event.settings.strategy.value}; {event.reason}")
-        unused = [option(name) for name in ignored(event.settings) if name in self._given]
-        if unused:
-            self._say(f"  note: {', '.join(unused)} changes nothing with this strategy")
-
-    def _PhaseStart(self, event: Any) -> None:  # noqa: N802
-        from dltool.finetune.report import parameter_table
-
-        for line in parameter_table(event.parameters):
-            self._say(f"  {line}")
-
-    def _StepEnd(self, event: Any) -> None:  # noqa: N802
-        done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
-        self._progress.update(f"{self._prefix}training ({event.phase})", done, total, f"loss {event.loss:.4f}")
-
-    def _EpochEnd(self, event: Any) -> None:  # noqa: N802
-        few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 6) == 0 or event.epoch == event.epochs
-        if event.epoch == 0 or not few:
-            return
-        self._say(
-            f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
-            f"val loss {event.val_loss:.4f}, val accuracy {100 * event.val_accuracy:.1f} %{' *' if event.best else ''}"
-        )
-
-    def _FinetuneResult(self, event: Any) -> None:  # noqa: N802
-        self.result = event
-
-
-def result_fields(result: "FinetuneResult") -> dict[str, Any]:
-    """The part of the JSON document that a run and a row of a comparison share."""
-    return {
-        "strategy": result.settings.strategy,
-        "reason": result.decision.reason,
-        "probe": result.decision.probe,
-        "classes": result.dataset.class_names,
-        "counts": {name: len(split) for name, split in result.dataset.splits.items()},
-        "parameters": {
-            "trainable": sum(block.trainable for block in result.parameters),
-            "total": sum(block.total for block in result.parameters),
-            "blocks": result.parameters,
-        },
-        "name_matches": result.name_matches,
-        "epochs": result.epochs,
-        "best_epoch": result.best_epoch,
-        "training_seconds": round(result.seconds, 3),
-        "metrics": result.metrics,
-        "test_metrics": result.test_metrics,
-    }
+    def _Notice(self, event: Any) -> None:  # noqa: N802
+        self._say(event.text)
