@@ -107,7 +107,9 @@ def main() -> None:
         noise = torch.randn(
             options.samples, generator.spec.latent_dim, generator=new_generator(options.seed, "benchmark", arch)
         )
-        score(arch, generate(generator, noise), seconds, cpu, images)
+        classes = generator.spec.num_classes
+        labels = torch.arange(options.samples) % classes if classes else None
+        score(arch, generate(generator, noise, labels), seconds, cpu, images)
     print_table(rows, real, extractor, describe_device(device), options)
     if options.sheet:
         write_picture(options.sheet, stack_pages(pages))

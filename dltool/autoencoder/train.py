@@ -1,16 +1,14 @@
 """One training run from pictures to a model file, as a generator of what happens."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dltool import __version__
-from dltool.autoencoder.autoencoder_file import COMMAND, TrainedAutoencoder
+from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.batches import CropSource, Source, WholeSource, common_size, whole_pictures
 from dltool.autoencoder.data import Loaded, PictureData, load_pictures
 from dltool.autoencoder.heldout import HeldOut, crops_of
@@ -19,7 +17,6 @@ from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, as_plain, complete
 from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
-from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
 from dltool.images.write import write_picture
@@ -27,9 +24,9 @@ from dltool.plots import plot_restoration
 from dltool.training import distributed
 from dltool.training.events import Notice, Stopped
 from dltool.training.model_file import save_model
-from dltool.training.run_folder import RunFolder, refuse_changes
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
+from dltool.training.surroundings import Surroundings
 
 # Whole pictures that are this small are taken as they are; larger or differing ones are scaled to squares.
 _SMALL_SIDE = 128
@@ -69,28 +66,6 @@ class AeResult:
 Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped | AeResult
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
-
-    Attributes:
-        run: its folder, made once the data is known to be usable; None writes nothing.
-        should_stop: asked between steps.
-        resume: go on from the folder's checkpoint.
-        overwrite: let an older run in the folder give way.
-        budget: bytes of decoded pictures to keep in memory; None takes what suits the machine.
-    """
-
-    device: torch.device
-    run: RunFolder | None = None
-    workers: int = 2
-    should_stop: Callable[[], bool] = lambda: False
-    resume: bool = False
-    overwrite: bool = False
-    checkpoint_seconds: float = 120.0
-    budget: int | None = None
-
-
 def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundings) -> Iterator[Event]:
     """Read the pictures, train, measure; the last event is AeResult or Stopped.
 
@@ -101,12 +76,12 @@ def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundi
     noise = parse_noise(settings.noise)
     settings = complete(settings)
     loaded = None
-    for event in load_pictures(data, around.workers, around.budget):
+    for event in load_pictures(data, around.workers):
         yield event
         loaded = event if isinstance(event, Loaded) else loaded
     assert loaded is not None
     if around.run is not None:
-        _open_run(around, data, settings, loaded)
+        around.open_run("ae train", data, loaded.digest, as_plain(settings), _MAY_CHANGE)
     session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
     task = _Task(settings, loaded, around)
     held_out = HeldOut(task.held_out("val"), noise, settings.seed)
@@ -255,26 +230,3 @@ class _Recorder:
 def _channel_means(images: Tensor) -> list[float]:
     """Mean of each channel of N × C × H × W uint8 pictures, in [0, 1]."""
     return (images.transpose(0, 1).flatten(1).float().mean(1) / 255).tolist()
-
-
-def _open_run(around: Surroundings, data: PictureData, settings: AeSettings, loaded: Loaded) -> None:
-    """Write `config.json`, or hold a resumed run's against what is asked for now.
-
-    Raises:
-        SettingsError: settings or data differ from the run's.
-    """
-    assert around.run is not None
-    if around.resume:
-        config = around.run.read_config()
-        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
-        if config["data"]["digest"] != loaded.digest:
-            raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
-        return
-    if distributed.rank() != 0:
-        return
-    around.run.create(around.overwrite)
-    described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
-    if not is_builtin(data.source):
-        described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
-    config = {"command": COMMAND, "version": __version__, "data": {**described, "digest": loaded.digest}}
-    around.run.write_json("config.json", {**config, "settings": as_plain(settings)})

@@ -1,7 +1,6 @@
 """`dltool ae train`: a folder of pictures in, an autoencoder or a denoiser out."""
 
-from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -23,27 +22,16 @@ from dltool.cli import options
 from dltool.cli.ae_watch import Watcher, describe_data, describe_measured, result_fields
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
-from dltool.cli.signals import stop_requests
+from dltool.cli.signals import StopRequest
+from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.errors import SettingsError
 
 if TYPE_CHECKING:
     from dltool.autoencoder.train import AeResult
+    from dltool.training.surroundings import Surroundings
 
 _D = AeSettings()
 _NETWORK, _TRAINING, _DATA, _OUTPUT = "Network", "Training", "Data", "Output"
-
-
-@dataclass(frozen=True)
-class _Where:
-    """What the command was told about places rather than about the model."""
-
-    output: Path
-    resume: bool
-    overwrite: bool
-    device: str
-    threads: int | None
-    workers: int
-    given: frozenset[str]
 
 
 def command(
@@ -185,17 +173,17 @@ def command(
     values["channels"] = _numbers(channels, "--channels")
     known = {item.name for item in fields(AeSettings)}
     settings = AeSettings(**{name: value for name, value in values.items() if name in known})
-    data_values = {"source": data, "val": val, "on_bad": on_bad.value, "limit": limit, "seed": seed}
+    data_values = {"val": val, "on_bad": on_bad.value, "limit": limit, "seed": seed}
     data_values |= {"root": data_root, "download": download}
     given = frozenset(name for name in values if options.was_given(context, name))
-    where = _Where(output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
+    place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("ae train", as_json, quiet)
     if resume:
-        settings, data_values = _stored(where, settings, data_values)
+        settings, data_values = stored_settings(place, settings, from_plain, data_values)
     if dry_run:
-        _show_dry_run(console, where, settings, data_values)
+        _show_dry_run(console, place, settings, data_values)
         return
-    _run(console, where, settings, data_values)
+    _run(console, place, settings, data_values)
 
 
 def _numbers(text: str | None, name: str) -> tuple[int, ...] | None:
@@ -207,102 +195,52 @@ def _numbers(text: str | None, name: str) -> tuple[int, ...] | None:
         raise SettingsError(f"{name} {text}: numbers with commas between are needed, such as 32,64,96,128") from None
 
 
-def _stored(where: _Where, settings: AeSettings, data_values: dict[str, Any]) -> tuple[AeSettings, dict[str, Any]]:
-    """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
-
-    Raises:
-        SettingsError: there is no run to resume.
-    """
-    from dltool.training.run_folder import RunFolder
-
-    config = RunFolder(where.output).read_config()
-    stored = from_plain(config["settings"])
-    typed = {name: getattr(settings, name) for name in vars(settings) if name in where.given}
-    for name, value in config["data"].items():
-        if name in data_values and name != "source" and ("data_root" if name == "root" else name) not in where.given:
-            data_values[name] = Path(value) if name == "root" else value
-    return replace(stored, **typed), data_values
-
-
-def _show_dry_run(console: Console, where: _Where, settings: AeSettings, data_values: dict[str, Any]) -> None:
+def _show_dry_run(console: Console, place: RunPlace, settings: AeSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
     from dltool.autoencoder.data import Loaded, PictureData, load_pictures
     from dltool.autoencoder.noise import parse_noise
     from dltool.training.run_folder import RunFolder
 
     parse_noise(settings.noise)
-    if not where.resume:
-        RunFolder(where.output).check(where.overwrite)
+    if not place.resume:
+        RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
-        for event in load_pictures(PictureData(**data_values), where.workers, budget=0):
+        for event in load_pictures(PictureData(place.source, **data_values), place.workers, budget=0):
             if isinstance(event, Loaded):
                 break
             progress.update("checking the data", event.done, event.total)
     for line in describe_data(event):
         console.result(line)
-    console.result(f"would write {where.output}/ (dry run: nothing is written)")
+    console.result(f"would write {place.output}/ (dry run: nothing is written)")
     counts = {name: len(split) for name, split in event.splits.items()}
-    console.document(as_plain(settings), None, run=where.output, counts=counts, unreadable=event.unreadable)
+    console.document(as_plain(settings), None, run=place.output, counts=counts, unreadable=event.unreadable)
 
 
-def _run(console: Console, where: _Where, settings: AeSettings, data_values: dict[str, Any]) -> None:
-    with stop_requests() as stop, console.progress() as progress:
-        progress.update("loading", 0, 1)
+def _run(console: Console, place: RunPlace, settings: AeSettings, data_values: dict[str, Any]) -> None:
+    def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "AeResult | None":
         from dltool.autoencoder.data import PictureData
-        from dltool.autoencoder.train import Surroundings, train_autoencoder
-        from dltool.device import describe_device, select_device, set_threads
-        from dltool.training import distributed
-        from dltool.training.run_folder import RunFolder
+        from dltool.autoencoder.train import train_autoencoder
 
-        set_threads(where.threads)
-        device = distributed.local_device(select_device(where.device))
-        with distributed.process_group(device):
-            first = distributed.rank() == 0
-            run = RunFolder(where.output)
-            if first and not where.resume:
-                run.check(where.overwrite)
-            if not first:
-                console, progress = Console("ae train", False, True), Progress()
-            around = Surroundings(
-                device=device,
-                run=run,
-                workers=where.workers,
-                should_stop=lambda: bool(stop),
-                resume=where.resume,
-                overwrite=where.overwrite,
-            )
-            watcher = Watcher(progress, console.quiet)
-            unused = [option(name) for name in ignored(settings) if name in where.given]
-            if unused:
-                console.say(f"note: {', '.join(unused)} changes nothing with --arch {settings.arch.value}")
-            try:
-                with closing(train_autoencoder(PictureData(**data_values), settings, around)) as events:
-                    for event in events:
-                        watcher.show(event)
-                        if stop and watcher.interruptible(event):
-                            break
-            except BaseException:
-                run.discard_unstarted()
-                raise
-        if stop and watcher.result is None:
-            if run.checkpoint.is_file() and (where.resume or run.is_created):
-                console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
-            else:
-                run.discard_unstarted()
-                console.warn("stopped; nothing was trained yet")
-            stop.leave()
-    if watcher.result is not None and first:
-        _report(console, run.path, run.model, watcher.result, describe_device(device))
+        unused = [option(name) for name in ignored(settings) if name in place.given]
+        if unused:
+            shown.say(f"note: {', '.join(unused)} changes nothing with --arch {settings.arch.value}")
+        events = train_autoencoder(PictureData(place.source, **data_values), settings, around)
+        return Watcher(progress, shown.quiet).watch(events, stop)
+
+    done = run_training(console, place, train)
+    if done is not None:
+        _report(console, place.output, *done)
 
 
-def _report(console: Console, folder: Path, model: Path, result: "AeResult", device: str) -> None:
-    """Charts and results into the run's folder, the result on stdout."""
+def _report(console: Console, folder: Path, result: "AeResult", device: str) -> None:
+    """Results into the run's folder and on stdout."""
     from dltool.training.run_folder import RunFolder
 
-    document = console.document(as_plain(result.settings), device, run=folder, model=model, **result_fields(result))
-    RunFolder(folder).write_json("results.json", document)
+    run = RunFolder(folder)
+    document = console.document(as_plain(result.settings), device, run=folder, model=run.model, **result_fields(result))
+    run.write_json("results.json", document)
     for kind, metrics in (("val", result.metrics), ("test", result.test_metrics)):
         if metrics is not None:
             for line in describe_measured(kind, metrics):
                 console.result(line)
-    console.result(f"model {model}")
+    console.result(f"model {run.model}")

@@ -2,34 +2,17 @@
 
 from typing import TYPE_CHECKING, Any
 
-from dltool.cli.console import Progress
+from dltool.cli.training import RunWatcher
 
 if TYPE_CHECKING:
     from dltool.autoencoder.data import Loaded
     from dltool.autoencoder.train import AeResult
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Turns the events of a run into progress and lines for people."""
 
-    def __init__(self, progress: Progress, quiet: bool) -> None:
-        self.result: AeResult | None = None
-        self._progress = progress
-        self._quiet = quiet
-
-    def interruptible(self, event: Any) -> bool:
-        """Whether the run may be left here without a checkpoint of its own: before training, or once it has stopped."""
-        return type(event).__name__ in ("Checked", "Loaded", "Prepared", "Stopped")
-
-    def show(self, event: Any) -> None:
-        """Handle one event by its type's name, so that nothing of torch is imported for it."""
-        handler = getattr(self, f"_{type(event).__name__}", None)
-        if handler is not None:
-            handler(event)
-
-    def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._progress.say(text)
+    leave_after = ("Checked", "Loaded", "Prepared", "Stopped")
 
     def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
         self._progress.update("reading the pictures", event.done, event.total)
@@ -64,9 +47,6 @@ class Watcher:
             f"held out {event.held_out['loss']:.5f} ({', '.join(figures)}){' *' if event.best else ''} "
             f"{event.seconds:.1f} s"
         )
-
-    def _Notice(self, event: Any) -> None:  # noqa: N802
-        self._say(event.text)
 
     def _AeResult(self, event: Any) -> None:  # noqa: N802
         self.result = event

@@ -164,6 +164,8 @@ def command(
     settings = ClusterSettings(**{name: value for name, value in values.items() if name in known})
     if model is not None:
         _refuse_with_model(context)
+    if resume and not settings.trains:
+        raise SettingsError(f"--resume: --method {method.value} with --features {features} trains nothing")
     where = Where(
         *(data, output, model, sort, options.on_existing(overwrite, skip_existing), dry_run, resume),
         *(device, threads, 2 if workers is None else workers, not no_cache),

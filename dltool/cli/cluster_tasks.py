@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dltool.cluster.group import Grouped, Surroundings
     from dltool.cluster.output import OutputFolder, Placement
     from dltool.cluster.source import Source
+    from dltool.training.model_file import ModelFile
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
     """Do all of it, and report."""
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
+        from dltool.cluster.assign import load_groups
         from dltool.cluster.group import Surroundings
         from dltool.cluster.output import OutputFolder
         from dltool.data.store import default_cache
@@ -50,8 +52,8 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
             console.say(f"{where.output}: holds a result already, skipped")
             console.document(settings, None, output=where.output, status="skipped")
             return
-        if not where.resume:
-            out.check(where.on_existing)
+        out.check(where.on_existing, where.resume)
+        model = None if where.model is None else load_groups(where.model)
         set_threads(where.threads)
         device = select_device(where.device)
         around = Surroundings(
@@ -69,7 +71,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
         if source is not None and where.dry_run and where.sort is None:
             _plan_only(console, where, settings, source)
             return
-        grouped = None if source is None else _group(watcher, stop, where, settings, around, source)
+        grouped = None if source is None else _group(watcher, stop, (model, where.model), settings, around, source)
         if grouped is None:
             _tell_stopped(console, where)
             stop.leave()
@@ -120,21 +122,22 @@ def _open(watcher: Watcher, stop: StopRequest, where: Where, around: "Surroundin
 def _group(
     watcher: Watcher,
     stop: StopRequest,
-    where: Where,
+    groups: "tuple[ModelFile | None, Path | None]",
     settings: ClusterSettings,
     around: "Surroundings",
     source: "Source",
 ) -> "Grouped | None":
+    """Find groups, or with `groups`, a model and its file, assign to those; None if that was stopped."""
     from dltool.cluster.group import Grouped, group
     from dltool.cluster.method import Clustering
 
-    if where.model is None:
+    model, path = groups
+    if model is None or path is None:
         steps = group(source, settings, around)
     else:
-        from dltool.cluster.assign import assign, load_groups
+        from dltool.cluster.assign import assign
 
-        model = load_groups(where.model)
-        steps = assign(model, where.model, source, around.device, around.cache, around.workers)
+        steps = assign(model, path, source, around.device, around.cache, around.workers)
     with closing(steps):
         for event in steps:
             watcher.show(event)
@@ -142,7 +145,7 @@ def _group(
                 return event
             if isinstance(event, Clustering):
                 return Grouped(source, event)
-            if stop and where.model is not None:
+            if stop and model is not None:
                 return None
     return None
 
@@ -170,7 +173,8 @@ def _write(
 
 def _plan_only(console: Console, where: Where, settings: ClusterSettings, source: "Source") -> None:
     """Say what would be read and written."""
-    console.result(f"would group {len(source)} {source.kind.value} of {where.data} and write to {where.output}")
+    verb = "group" if where.model is None else "assign"
+    console.result(f"would {verb} {len(source)} {source.kind.value} of {where.data} and write to {where.output}")
     console.document(settings, None, output=where.output, status="planned", count=len(source))
 
 

@@ -30,10 +30,11 @@ def option_values(context: typer.Context, table: dict[str, Any], source: str) ->
         SettingsError: there is no such option; the message begins with `source`.
     """
     names = {
-        word.removeprefix("--"): parameter
+        word.lstrip("-"): parameter
         for parameter in context.command.params
-        for word in parameter.opts
-        if parameter.name != "config" and (word.startswith("--") or parameter.param_type_name == "argument")
+        if parameter.name != "config"
+        # An option without a long name, such as cluster's -k, goes by its letter.
+        for word in [word for word in parameter.opts if word.startswith("--")] or parameter.opts
     }
     values = {}
     for key, value in table.items():

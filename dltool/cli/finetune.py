@@ -1,7 +1,6 @@
 """`dltool finetune`: class folders in, a classifier out, and the reason why it was trained that way."""
 
-from contextlib import closing
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,8 +18,9 @@ from dltool.cli.data_options import (
     TestShare,
     ValShare,
 )
-from dltool.cli.finetune_tasks import Where, preview, report, run_compare, show_dry_run
-from dltool.cli.signals import StopRequest, stop_requests
+from dltool.cli.finetune_tasks import preview, report, run_compare, show_dry_run
+from dltool.cli.signals import StopRequest
+from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.cli.watch import Watcher
 from dltool.finetune.settings import (
     Augment,
@@ -30,10 +30,12 @@ from dltool.finetune.settings import (
     HeadInit,
     Optimizer,
     Strategy,
+    from_plain,
 )
 
 if TYPE_CHECKING:
-    from dltool.finetune.train import FinetuneResult, Surroundings
+    from dltool.finetune.train import FinetuneResult
+    from dltool.training.surroundings import Surroundings
 
 _D = FinetuneSettings()
 _DATA, _HEAD, _TRAINING, _OUTPUT = "Data", "Head", "Training", "Output"
@@ -217,106 +219,37 @@ def command(
         "seed": seed,
     }
     data_values |= {"root": data_root, "download": download}
-    where = Where(
-        *(data, output, resume, overwrite, compare, preview_augment, device, threads),
-        workers=2 if workers is None else workers,
-        cache=not no_cache,
-        given=frozenset(name for name in values if options.was_given(context, name)),
-    )
+    given = frozenset(name for name in values if options.was_given(context, name))
+    place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("finetune", as_json, quiet)
     if resume:
-        settings, data_values = _stored(where, settings, data_values, where.given)
+        settings, data_values = stored_settings(place, settings, from_plain, data_values)
     if dry_run:
-        show_dry_run(console, where, settings, data_values)
-        return
-    _run(console, where, settings, data_values)
+        show_dry_run(console, place, settings, data_values)
+    elif preview_augment:
+        preview(console, place, settings, data_values)
+    else:
+        _run(console, place, settings, data_values, compare, cache=not no_cache)
 
 
-def _stored(
-    where: Where, settings: FinetuneSettings, data_values: dict[str, Any], given: frozenset[str]
-) -> tuple[FinetuneSettings, dict[str, Any]]:
-    """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
-
-    Raises:
-        SettingsError: there is no run to resume, or its data is another.
-    """
-    from dltool.finetune.settings import from_plain
-    from dltool.training.run_folder import RunFolder
-
-    config = RunFolder(where.output).read_config()
-    stored = from_plain(config["settings"])
-    typed = {name: getattr(settings, name) for name in vars(settings) if name in given}
-    names = {"splits_file": "splits", "root": "data_root"}
-    for name, value in config["data"].items():
-        if name in data_values and names.get(name, name) not in given:
-            data_values[name] = Path(value) if name in ("splits_file", "root") and value is not None else value
-    return replace(stored, **typed), data_values
-
-
-def _run(console: Console, where: Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
-    with stop_requests() as stop, console.progress() as progress:
-        progress.update("loading", 0, 1)
-        from dltool.data.load import DataSettings
-        from dltool.data.store import default_cache
-        from dltool.device import describe_device, select_device, set_threads
-        from dltool.finetune.train import Surroundings
-        from dltool.training import distributed
-        from dltool.training.run_folder import RunFolder
-
-        set_threads(where.threads)
-        device = distributed.local_device(select_device(where.device))
-        data = DataSettings(where.source, **data_values)
-        with distributed.process_group(device):
-            first = distributed.rank() == 0
-            run = RunFolder(where.output)
-            if where.preview:
-                preview(console, data, settings, where)
-                return
-            if first and not where.resume:
-                run.check(where.overwrite)
-            if not first:
-                console, progress = Console("finetune", False, True), Progress()
-            around = Surroundings(
-                device=device,
-                run=run,
-                cache=default_cache() if where.cache else None,
-                workers=where.workers,
-                should_stop=lambda: bool(stop),
-                resume=where.resume,
-                overwrite=where.overwrite,
-            )
-            try:
-                if where.compare:
-                    run_compare(console, progress, stop, data, settings, around)
-                    return
-                result = _watch(Watcher(progress, console.quiet, given=where.given), stop, data, settings, around)
-            except BaseException:
-                run.discard_unstarted()
-                raise
-        if stop and result is None:
-            if run.checkpoint.is_file() and (where.resume or run.is_created):
-                console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
-            else:
-                run.discard_unstarted()
-                console.warn("stopped; nothing was trained yet, what was computed is kept in the cache")
-            stop.leave()
-    if result is not None and first:
-        report(console, where, result, describe_device(device))
-
-
-def _watch(
-    watcher: Watcher,
-    stop: StopRequest,
-    data: Any,
+def _run(
+    console: Console,
+    place: RunPlace,
     settings: FinetuneSettings,
-    around: "Surroundings",
-) -> "FinetuneResult | None":
-    """Show what happens until the run ends; None if it was stopped."""
-    from dltool.finetune.train import finetune
+    data_values: dict[str, Any],
+    compare: bool,
+    cache: bool,
+) -> None:
+    def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "FinetuneResult | None":
+        from dltool.data.load import DataSettings
+        from dltool.finetune.train import finetune
 
-    with closing(finetune(data, settings, around)) as events:
-        for event in events:
-            watcher.show(event)
-            if stop and watcher.interruptible(event):
-                return None
-    return watcher.result
+        data = DataSettings(place.source, **data_values)
+        if compare:
+            return run_compare(shown, progress, stop, data, settings, around)
+        watcher = Watcher(progress, shown.quiet, given=place.given)
+        return watcher.watch(finetune(data, settings, around), stop)
+
+    done = run_training(console, place, train, cache)
+    if done is not None:
+        report(console, place, *done)

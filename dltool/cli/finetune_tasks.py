@@ -1,13 +1,12 @@
 """What `dltool finetune` does beside training: looking ahead, comparing, and reporting what came of it."""
 
 from contextlib import closing
-from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import describe_data
 from dltool.cli.signals import StopRequest
+from dltool.cli.training import RunPlace
 from dltool.cli.watch import Watcher, result_fields
 from dltool.errors import SettingsError
 from dltool.finetune.settings import FinetuneSettings, as_plain
@@ -16,24 +15,7 @@ if TYPE_CHECKING:
     from dltool.finetune.train import FinetuneResult, Surroundings
 
 
-@dataclass(frozen=True)
-class Where:
-    """What the command was told about places rather than about the model."""
-
-    source: str
-    output: Path
-    resume: bool
-    overwrite: bool
-    compare: bool
-    preview: bool
-    device: str
-    threads: int | None
-    workers: int
-    cache: bool
-    given: frozenset[str]
-
-
-def show_dry_run(console: Console, where: Where, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
+def show_dry_run(console: Console, place: RunPlace, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
     from dltool.backbones.preprocessing import Preprocessing
     from dltool.data.load import DataReport, DataSettings, load_data
@@ -41,14 +23,14 @@ def show_dry_run(console: Console, where: Where, settings: FinetuneSettings, dat
     from dltool.data.store import ContentStore
     from dltool.training.run_folder import RunFolder
 
-    if not where.resume:
-        RunFolder(where.output).check(where.overwrite)
+    if not place.resume:
+        RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
         events = load_data(
-            DataSettings(where.source, **data_values),
+            DataSettings(place.source, **data_values),
             ContentStore(None),
             PixelReader(Preprocessing(), max_bytes=0).read_file,
-            where.workers,
+            place.workers,
         )
         for event in events:
             if isinstance(event, DataReport):
@@ -56,16 +38,16 @@ def show_dry_run(console: Console, where: Where, settings: FinetuneSettings, dat
             progress.update("checking the data", event.done, event.total)
     for line in describe_data(event):
         console.result(line)
-    console.result(f"would write {where.output}/ (dry run: nothing is written)")
-    console.document(as_plain(settings), None, run=where.output, data=event.facts)
+    console.result(f"would write {place.output}/ (dry run: nothing is written)")
+    console.document(as_plain(settings), None, run=place.output, data=event.facts)
 
 
-def report(console: Console, where: Where, result: "FinetuneResult", device: str) -> None:
+def report(console: Console, place: RunPlace, result: "FinetuneResult", device: str) -> None:
     """Charts and results into the run's folder, the result on stdout."""
     from dltool.finetune.report import class_table, describe_accuracy, write_report
     from dltool.training.run_folder import RunFolder
 
-    run = RunFolder(where.output)
+    run = RunFolder(place.output)
     kind = "test" if result.test_metrics else "val"
     metrics = result.test_metrics or result.metrics
     write_report(
@@ -83,13 +65,19 @@ def report(console: Console, where: Where, result: "FinetuneResult", device: str
     console.result(f"model {run.model}")
 
 
-def preview(console: Console, data: Any, settings: FinetuneSettings, where: Where) -> None:
+def preview(console: Console, place: RunPlace, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
+    """Draw the augmentations of some training pictures."""
+    from dltool.data.load import DataSettings
+    from dltool.device import set_threads
     from dltool.finetune.preview import write_preview
 
-    file = where.output / "augment.png"
-    if file.exists() and not where.overwrite:
+    file = place.output / "augment.png"
+    if file.exists() and not place.overwrite:
         raise SettingsError(f"{file}: output exists; give --overwrite")
-    write_preview(file, data, settings, where.workers)
+    set_threads(place.threads)
+    with console.progress() as progress:
+        progress.update("drawing augmentations", 0, 1)
+        write_preview(file, DataSettings(place.source, **data_values), settings, place.workers)
     console.result(str(file))
     console.document(as_plain(settings), None, output=file)
 
@@ -114,7 +102,7 @@ def run_compare(
             if isinstance(event, CompareRow):
                 rows.append(event)
                 progress.say(f"{event.name}: {100 * event.metrics['accuracy']:.1f} %")
-            if stop and watcher.interruptible(event):
+            if stop and type(event).__name__ in watcher.leave_after:
                 around.run.discard_unstarted()
                 console.warn("stopped; nothing was compared")
                 stop.leave()

@@ -167,9 +167,8 @@ def _report(
             text += f" (of held-out pictures {nearest['held_out']['median']:.3f})"
         console.result(f"{text}, least {nearest['samples']['least']:.3f}; {sheet}")
     if comparison.refusal:
-        console.warn(
-            f"no Fréchet distance: {comparison.refusal}; KID takes fewer, and so does --extractor BACKBONE:LAYER"
-        )
+        missing = "no Fréchet distance" if comparison.kid else "neither Fréchet distance nor KID"
+        console.warn(f"{missing}: {comparison.refusal}; --extractor BACKBONE:LAYER takes fewer, and KID 10")
     for text in evaluation.left_out[:_MOST_NAMED]:
         console.warn(f"left out: {text}")
     if len(evaluation.left_out) > _MOST_NAMED:

@@ -65,7 +65,7 @@ def command(
             "--class",
             metavar="NAME[,NAME]",
             help="Classes, in turn, of a conditional model.",
-            show_default="all in turn",
+            show_default="all in turn, by the seed",
             rich_help_panel="Pictures",
         ),
     ] = None,
@@ -118,6 +118,10 @@ def command(
         raise SettingsError("--seeds and -n: choose one")
     if interpolate is not None and (seeds is not None or number is not None):
         raise SettingsError("--interpolate: takes its pictures from --seed; leave --seeds and -n out")
+    if interpolate is not None and frames < interpolate:
+        raise SettingsError(f"--frames {frames}: fewer than the {interpolate} pictures of the walk")
+    if columns is not None and kind != "grid":
+        raise SettingsError("--columns: for a grid; give -o the name of one picture")
     chosen = () if seeds is None else parse_seeds(seeds)
     names = _class_names(classes)
 
@@ -129,7 +133,7 @@ def command(
     set_threads(threads)
     place = select_device(device)
     generator = load_generator(model, place)
-    class_labels(generator, names, 1)
+    class_labels(generator, names, [seed])
     if not names and columns is None:
         columns = class_columns(len(generator.class_names))
     count = interpolate or number or -(-_GRID // (columns or 1)) * (columns or 1)
@@ -206,13 +210,13 @@ def _draw(
     if kind == "walk":
         noise = walk(noise, wanted.frames)
         # A walk stays in one class; a grid shows them in turn.
-        labels = class_labels(generator, (wanted.classes or generator.class_names)[:1], len(noise))
+        labels = class_labels(generator, (wanted.classes or generator.class_names)[:1], range(len(noise)))
         pages = [
             grid_page(image[None], scale=wanted.scale, gap=0) for image in generate(generator.module, noise, labels)
         ]
         write_gif(job.output, pages, 1 / _FRAMES_PER_SECOND)
     else:
-        images = generate(generator.module, noise, class_labels(generator, wanted.classes, len(noise)))
+        images = generate(generator.module, noise, class_labels(generator, wanted.classes, wanted.seeds))
         write_picture(job.output, grid_page(images, wanted.columns, wanted.scale))
     return [new_item(job, "done") | {"pictures": len(noise)}]
 
@@ -225,7 +229,7 @@ def _draw_files(
     from dltool.gan.sample import class_labels, generate, latent
     from dltool.images.write import write_picture
 
-    labels = class_labels(generator, wanted.classes, len(jobs))
+    labels = class_labels(generator, wanted.classes, wanted.seeds)
     items = [
         new_item(job, "skipped" if job.exists else "done") | {"seed": s}
         for job, s in zip(jobs, wanted.seeds, strict=True)

@@ -1,7 +1,6 @@
 """`dltool gan train`: a folder of pictures in, a generator of more out."""
 
-from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,27 +10,16 @@ from dltool.cli import options
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
 from dltool.cli.gan_watch import Watcher, describe_data, result_fields, result_lines
-from dltool.cli.signals import StopRequest, stop_requests
+from dltool.cli.signals import StopRequest
+from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.gan.settings import Arch, Augment, GanSettings, Loss, as_plain, from_plain
 
 if TYPE_CHECKING:
-    from dltool.gan.train import GanResult, Surroundings
+    from dltool.gan.train import GanResult
+    from dltool.training.surroundings import Surroundings
 
 _D = GanSettings()
 _NETWORK, _TRAINING, _DATA, _OUTPUT = "Networks", "Training", "Data", "Output"
-
-
-@dataclass(frozen=True)
-class _Where:
-    """What the command was told about places rather than about the model."""
-
-    source: str
-    output: Path
-    resume: bool
-    overwrite: bool
-    device: str
-    threads: int | None
-    workers: int
 
 
 def command(
@@ -97,7 +85,7 @@ def command(
     ] = _D.batch_size,
     lr: Annotated[
         float | None,
-        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 2e-3", rich_help_panel=_TRAINING),
+        typer.Option(help="Adam's rate at the start.", show_default="2e-4; modern 5e-4", rich_help_panel=_TRAINING),
     ] = _D.lr,
     final_lr: Annotated[
         float | None,
@@ -155,93 +143,35 @@ def command(
     known = {item.name for item in fields(GanSettings)}
     settings = GanSettings(**{name: value for name, value in values.items() if name in known})
     data_values = {"on_bad": on_bad.value, "limit": limit, "root": data_root, "download": download, "seed": seed}
-    where = _Where(data, output, resume, overwrite, device, threads, 2 if workers is None else workers)
+    given = frozenset(name for name in values if options.was_given(context, name))
+    place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("gan train", as_json, quiet)
     if resume:
-        given = {name for name in values if options.was_given(context, name)}
-        settings, data_values = _stored(output, settings, data_values, given)
+        settings, data_values = stored_settings(place, settings, from_plain, data_values)
     if dry_run:
-        _show_dry_run(console, where, settings, data_values)
+        _show_dry_run(console, place, settings, data_values)
         return
-    _run(console, where, settings, data_values)
+    _run(console, place, settings, data_values)
 
 
-def _stored(
-    output: Path, settings: GanSettings, data_values: dict[str, Any], given: set[str]
-) -> tuple[GanSettings, dict[str, Any]]:
-    """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
+def _run(console: Console, place: RunPlace, settings: GanSettings, data_values: dict[str, Any]) -> None:
+    def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "GanResult | None":
+        from dltool.data.load import DataSettings
+        from dltool.gan.train import train_gan
 
-    Raises:
-        SettingsError: there is no run to resume.
-    """
+        events = train_gan(DataSettings(place.source, **data_values), settings, around)
+        return Watcher(progress, shown.quiet).watch(events, stop)
+
+    done = run_training(console, place, train)
+    if done is not None:
+        _report(console, place.output, *done)
+
+
+def _report(console: Console, folder: Path, result: "GanResult", device: str) -> None:
+    """Results into the run's folder and on stdout."""
     from dltool.training.run_folder import RunFolder
 
-    config = RunFolder(output).read_config()
-    typed = {name: getattr(settings, name) for name in vars(settings) if name in given}
-    for name, value in config["data"].items():
-        if name in data_values and {"root": "data_root"}.get(name, name) not in given:
-            data_values[name] = Path(value) if name == "root" else value
-    return replace(from_plain(config["settings"]), **typed), data_values
-
-
-def _run(console: Console, where: _Where, settings: GanSettings, data_values: dict[str, Any]) -> None:
-    with stop_requests() as stop, console.progress() as progress:
-        progress.update("loading", 0, 1)
-        from dltool.data.load import DataSettings
-        from dltool.device import describe_device, select_device, set_threads
-        from dltool.gan.train import Surroundings
-        from dltool.training import distributed
-        from dltool.training.run_folder import RunFolder
-
-        set_threads(where.threads)
-        device = distributed.local_device(select_device(where.device))
-        with distributed.process_group(device):
-            first = distributed.rank() == 0
-            run = RunFolder(where.output)
-            if first and not where.resume:
-                run.check(where.overwrite)
-            if not first:
-                console, progress = Console("gan train", False, True), Progress()
-            around = Surroundings(
-                device=device,
-                run=run,
-                workers=where.workers,
-                should_stop=lambda: bool(stop),
-                resume=where.resume,
-                overwrite=where.overwrite,
-            )
-            try:
-                watcher = Watcher(progress, console.quiet)
-                result = _watch(watcher, stop, DataSettings(where.source, **data_values), settings, around)
-            except BaseException:
-                run.discard_unstarted()
-                raise
-        if stop and result is None:
-            if run.checkpoint.is_file() and (where.resume or run.is_created):
-                console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
-            else:
-                run.discard_unstarted()
-                console.warn("stopped; nothing was trained yet")
-            stop.leave()
-    if result is not None and first:
-        _report(console, run, result, describe_device(device))
-
-
-def _watch(
-    watcher: Watcher, stop: StopRequest, data: Any, settings: GanSettings, around: "Surroundings"
-) -> "GanResult | None":
-    """Show what happens until the run ends; None if it was stopped."""
-    from dltool.gan.train import train_gan
-
-    with closing(train_gan(data, settings, around)) as events:
-        for event in events:
-            watcher.show(event)
-            if stop and type(event).__name__ in ("Checked", "Stopped"):
-                return None
-    return watcher.result
-
-
-def _report(console: Console, run: Any, result: "GanResult", device: str) -> None:
+    run = RunFolder(folder)
     document = console.document(
         as_plain(result.decided.settings), device, run=run.path, model=run.model, **result_fields(result)
     )
@@ -251,18 +181,18 @@ def _report(console: Console, run: Any, result: "GanResult", device: str) -> Non
     console.result(f"model {run.model}")
 
 
-def _show_dry_run(console: Console, where: _Where, settings: GanSettings, data_values: dict[str, Any]) -> None:
+def _show_dry_run(console: Console, place: RunPlace, settings: GanSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
     from dltool.data.load import DataSettings
     from dltool.gan.data import GanData, load_pictures
     from dltool.gan.settings import complete
     from dltool.training.run_folder import RunFolder
 
-    if not where.resume:
-        RunFolder(where.output).check(where.overwrite)
-    data = DataSettings(where.source, **data_values, complete=False, labelled=False)
+    if not place.resume:
+        RunFolder(place.output).check(place.overwrite)
+    data = DataSettings(place.source, **data_values, complete=False, labelled=False)
     with console.progress() as progress:
-        for event in load_pictures(data, settings.size, where.workers):
+        for event in load_pictures(data, settings.size, place.workers):
             if isinstance(event, GanData):
                 break
             progress.update("checking the data", event.done, event.total)
@@ -270,6 +200,6 @@ def _show_dry_run(console: Console, where: _Where, settings: GanSettings, data_v
     for line in describe_data(event):
         console.result(line)
     console.result(f"would train {settings.arch} for {settings.epochs} epochs")
-    console.result(f"would write {where.output}/ (dry run: nothing is written)")
+    console.result(f"would write {place.output}/ (dry run: nothing is written)")
     facts = {"name": event.name, "pictures": len(event), "size": event.size, "channels": event.channels}
-    console.document(as_plain(settings), None, run=where.output, data=facts)
+    console.document(as_plain(settings), None, run=place.output, data=facts)

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Progress
+from dltool.cli.training import RunWatcher
 
 if TYPE_CHECKING:
     from dltool.gan.data import GanData
@@ -12,27 +13,12 @@ _MOST_NAMED = 8
 _FIGURES = {"frechet": "Fréchet distance", "kid": "KID"}
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Turns the events of a run into progress and lines for people."""
 
     def __init__(self, progress: Progress, quiet: bool) -> None:
-        self.result: GanResult | None = None
-        self._progress = progress
-        self._quiet = quiet
+        super().__init__(progress, quiet)
         self._seconds: float | None = None
-
-    def show(self, event: Any) -> None:
-        """Handle one event by its type's name, so that nothing of torch is imported for it."""
-        handler = getattr(self, f"_{type(event).__name__}", None)
-        if handler is not None:
-            handler(event)
-
-    def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._progress.say(text)
-
-    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
-        self._progress.update("checking the data", event.done, event.total)
 
     def _Decided(self, event: Any) -> None:  # noqa: N802
         for line in describe_data(event.data):
@@ -65,9 +51,6 @@ class Watcher:
             f"epoch {event.epoch}{of}: g_loss {event.g_loss:.3f}, d_loss {event.d_loss:.3f}, tells "
             f"{100 * event.d_real:.0f} % of real, {100 * event.d_fake:.0f} % of generated{figure}"
         )
-
-    def _Notice(self, event: Any) -> None:  # noqa: N802
-        self._say(event.text)
 
     def _GanResult(self, event: Any) -> None:  # noqa: N802
         self.result = event

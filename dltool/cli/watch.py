@@ -5,39 +5,26 @@ from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Progress
 from dltool.cli.data_options import describe_data
+from dltool.cli.training import RunWatcher
 from dltool.finetune.settings import ignored, option
 
 if TYPE_CHECKING:
     from dltool.finetune.train import FinetuneResult
 
 
-class Watcher:
+class Watcher(RunWatcher):
     """Turns the events of a run into progress and lines for people."""
+
+    leave_after = ("Checked", "Extracted", "Stopped")
 
     def __init__(self, progress: Progress, quiet: bool, prefix: str = "", given: Collection[str] = ()) -> None:
         """Show on `progress`; `given` are the options that were typed, for a word on those without effect."""
-        self.result: FinetuneResult | None = None
-        self._progress = progress
-        self._quiet = quiet
+        super().__init__(progress, quiet)
         self._prefix = prefix
         self._given = given
 
-    def interruptible(self, event: Any) -> bool:
-        """Whether the run may be left here without a checkpoint of its own: before training, or once it has stopped."""
-        return type(event).__name__ in ("Checked", "Extracted", "Stopped")
-
-    def show(self, event: Any) -> None:
-        """Handle one event by its type's name, so that nothing of torch is imported for it."""
-        handler = getattr(self, f"_{type(event).__name__}", None)
-        if handler is not None:
-            handler(event)
-
     def _say(self, text: str) -> None:
-        if not self._quiet:
-            self._progress.say(f"{self._prefix}{text}")
-
-    def _Checked(self, event: Any) -> None:  # noqa: N802 (named after the event)
-        self._progress.update("checking the data", event.done, event.total)
+        super()._say(f"{self._prefix}{text}")
 
     def _Extracted(self, event: Any) -> None:  # noqa: N802
         self._progress.update("computing features", event.done, event.total)
@@ -70,9 +57,6 @@ class Watcher:
             f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
             f"val loss {event.val_loss:.4f}, val accuracy {100 * event.val_accuracy:.1f} %{' *' if event.best else ''}"
         )
-
-    def _Notice(self, event: Any) -> None:  # noqa: N802
-        self._say(event.text)
 
     def _FinetuneResult(self, event: Any) -> None:  # noqa: N802
         self.result = event

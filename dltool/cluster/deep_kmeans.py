@@ -120,7 +120,10 @@ _CENTERS = "centers"
 
 
 def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
-    """Compare the two groupings by their modularity on one graph that neither was made from: of the pixels."""
+    """Compare the two groupings by their modularity on one graph that neither was made from: of the pixels.
+
+    One that put everything into one group has a modularity of 0, more than a poor one, but is none.
+    """
     joint = _grouping(task, model.autoencoder, pictures, model.centers.detach().cpu())
     if not baseline or len(pictures) < 2:  # the ramp never began, or there is nothing to compare
         yield joint
@@ -136,13 +139,17 @@ def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: di
             classes = int(task.labels.max()) + 1
             agreement = compare_with_classes(found.labels, task.labels, task.k, classes)
             scores[name] |= {"accuracy": agreement.accuracy, "nmi": agreement.nmi, "ari": agreement.ari}
-    better = scores["deep_kmeans"]["modularity"] >= scores["baseline"]["modularity"]
-    kept = "deep_kmeans" if better else "baseline"
+    worth = {
+        name: (bool(np.ptp(found.labels)), scores[name]["modularity"])
+        for name, found in (("deep_kmeans", joint), ("baseline", plain))
+    }
+    better = worth["deep_kmeans"] >= worth["baseline"]
+    kept = "the first" if better else "the second"
     yield Notice(
         f"modularity on the neighbour graph of the pixels: deep k-means {scores['deep_kmeans']['modularity']:.4f}, "
-        f"autoencoder + k-means {scores['baseline']['modularity']:.4f}; {kept.replace('_', ' ')} is kept"
+        f"autoencoder + k-means {scores['baseline']['modularity']:.4f}; {kept} is kept"
     )
-    yield replace(joint if better else plain, figures={**scores, "kept": kept})
+    yield replace(joint if better else plain, figures={**scores, "kept": "deep_kmeans" if better else "baseline"})
 
 
 def _judging_graph(task: Task) -> Iterator[Any]:

@@ -82,8 +82,8 @@ def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
         return Embedder(VALUES)
     if features in (PIXELS, GRADIENTS):
         return replace(pixel_embedder(settings, source), features=features)
-    backbone = create_backbone(features, settings.weights, settings.seed)
-    network, _, _ = remove_classifier(backbone)
+    backbone = create_backbone(features, settings.weights, settings.seed, "--features")
+    network, _, _ = remove_classifier(backbone, "--features")
     # The larger of the two sizes that suit a network trained on random crops; see `input_size`.
     preprocessing, _ = input_size(network, backbone.preprocessing, settings.size, multiscale=not settings.size)
     return Embedder(features, network, preprocessing)

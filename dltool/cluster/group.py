@@ -143,15 +143,18 @@ def _group(
     task: Task, source: Source, embedder: Embedder, transform: Transform, plain: Rows, steps: int
 ) -> Iterator[Step | Notice | Choice | Grouped]:
     choice = None
+    method = task.settings.method
     if not task.k:
         for event in choose_k(task):
-            yield event
             if isinstance(event, Choice):
+                if event.tried and method is not Method.KMEANS:
+                    event = replace(event, reason=f"{event.reason}; tried by k-means, not by --method {method.value}")
                 choice = event
+            yield event
         if choice is None:
             return
         task = replace(task, k=choice.k)
-    for event in find_method(task.settings.method)(task):
+    for event in find_method(method)(task):
         if isinstance(event, Clustering):
             ordered = by_size(in_plain_space(event, plain) if steps else event)
             yield Grouped(source, ordered, embedder, transform, plain, choice, steps)

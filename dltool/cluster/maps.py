@@ -28,7 +28,7 @@ _THUMB, _CELL = 84, 96
 _SPARE = 1.25
 
 RGB = tuple[float, float, float]
-_MOST_NAMED = 20
+_MOST_NAMED, _LONGEST_NAME = 20, 24
 
 
 def map_places(embedding: Rows, seed: int) -> tuple[np.ndarray, np.ndarray, str]:
@@ -69,11 +69,12 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
         names = [f"cluster {number}" for number in range(len(clustering.centers))]
         colors = [color(number, len(names)) for number in range(len(names))]
         _scatter(axes, places, clustering.labels[chosen], names, colors)
+        notes = [how] if how else []
         if clustering.embedding.shape[1] == 2:
+            notes.append("stars: centres")
             stars = clustering.centers.numpy()
-            axes.scatter(*stars.T, marker="*", s=320, color="white", edgecolor="black", zorder=3, label="centres")
-            axes.legend(loc="best", fontsize=8)
-        axes.set(title=f"{source.name}: {len(names)} clusters" + (f" ({how})" if how else ""))
+            axes.scatter(*stars.T, marker="*", s=320, color="white", edgecolor="black", zorder=3)
+        axes.set(title=f"{source.name}: {len(names)} clusters" + (f" ({', '.join(notes)})" if notes else ""))
         if classes is not None:
             colors = _class_colors(clustering, source, colors)
             _scatter(drawn[1], places, classes, list(source.class_names), colors)
@@ -93,10 +94,12 @@ def _scatter(axes: Any, places: np.ndarray, groups: np.ndarray, names: list[str]
     size = float(np.clip(9000 / len(places), 5, 40))
     for number in range(len(names)):
         own = places[groups == number]
-        label = names[number] if number < _MOST_NAMED else None
+        label = names[number][:_LONGEST_NAME] if number < _MOST_NAMED else None
         axes.scatter(*own.T, s=size, color=colors[number], label=label, alpha=0.8, linewidths=0)
     axes.set_aspect("equal", adjustable="datalim")
-    axes.legend(loc="best", fontsize=8, markerscale=max(1.0, 20 / size) ** 0.5)
+    # Beside the points, not on them.
+    shown = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}
+    axes.legend(fontsize=8, markerscale=max(1.0, 20 / size) ** 0.5, **shown)
     axes.tick_params(labelsize=7)
     axes.grid(alpha=0.2)
 

@@ -11,6 +11,7 @@ from dltool.cluster.settings import SortBy
 from dltool.cluster.source import Source
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import OnExisting
+from dltool.training.run_folder import RunFolder
 
 ASSIGNMENTS, SUMMARY, MODEL, SORTED = "assignments.csv", "clusters.json", "model.safetensors", "sorted"
 _PICTURES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
@@ -32,17 +33,21 @@ class OutputFolder:
         self.assignments = path / ASSIGNMENTS
         self.summary = path / SUMMARY
         self.model = path / MODEL
+        self.checkpoint = RunFolder(path).checkpoint
 
     @property
     def holds_result(self) -> bool:
         """Whether a finished result is in it."""
         return self.summary.is_file() and self.assignments.is_file()
 
-    def check(self, on_existing: OnExisting) -> None:
-        """Raise SettingsError if the folder cannot take a result."""
+    def check(self, on_existing: OnExisting, resume: bool = False) -> None:
+        """Raise SettingsError if the folder cannot take a result, or there is no training in it to `resume`."""
         if self.path.exists() and not self.path.is_dir():
             raise SettingsError(f"-o {self.path}: a file, but a folder for the results is needed")
-        if self.path.is_dir() and any(self.path.iterdir()) and on_existing is OnExisting.ERROR:
+        if resume:
+            if not self.checkpoint.is_file():
+                raise SettingsError(f"--resume: nothing was trained in {self.path} (it has no {self.checkpoint.name})")
+        elif self.path.is_dir() and any(self.path.iterdir()) and on_existing is OnExisting.ERROR:
             raise SettingsError(
                 f"-o {self.path}: the folder exists and is not empty; give --overwrite or choose another"
             )
@@ -51,6 +56,17 @@ class OutputFolder:
             existing = existing.parent
         if not os.access(existing, os.W_OK):
             raise SettingsError(f"-o {self.path}: {existing} cannot be written to")
+
+    def create(self) -> None:
+        """Make the folder.
+
+        Raises:
+            DltoolError: it cannot be made.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
 
     def remove_older(self) -> None:
         """Remove the files of an older result, and the copies and links that it made, as its table lists them.
@@ -62,7 +78,7 @@ class OutputFolder:
             for target in self._older_placements():
                 target.unlink(missing_ok=True)
                 for folder in [target.parent, *target.parent.parents]:
-                    if not folder.is_relative_to(self.path / SORTED) or any(folder.iterdir()):
+                    if not folder.is_relative_to(self.path / SORTED) or not folder.is_dir() or any(folder.iterdir()):
                         break
                     folder.rmdir()
             for pattern in (SUMMARY, ASSIGNMENTS, MODEL, *_PICTURES):
@@ -77,7 +93,8 @@ class OutputFolder:
         with self.assignments.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
             rows = [(row.get("file") or "", row.get("cluster") or "") for row in csv.DictReader(file)]
         targets = [self.path / SORTED / f"cluster-{number}" / name for name, number in rows]
-        return [target for target in targets if target.parent.is_dir() and ".." not in target.parts]
+        own = self.path / SORTED  # what the table says may lead anywhere
+        return [t for t in targets if t.is_relative_to(own) and ".." not in t.parts and t.parent.is_dir()]
 
     def plan_sorting(self, source: Source, clustering: Clustering, gives_way: bool) -> list[Placement]:
         """Where each picture would go: `sorted/cluster-N/` and its own path in the data's folder.

@@ -29,7 +29,7 @@ def write_report(
         DltoolError: a file cannot be written.
     """
     source, clustering = grouped.source, grouped.clustering
-    out.path.mkdir(parents=True, exist_ok=True)
+    out.create()
     summary = summarize(grouped, settings.seed)
     write_assignments(out.assignments, source, clustering)
     if grouped.embedder is not None:

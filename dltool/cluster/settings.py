@@ -82,6 +82,11 @@ class ClusterSettings:
     ramp_end: int | None = None
     seed: int = 0
 
+    @property
+    def trains(self) -> bool:
+        """Whether a network is trained, which takes long enough to be stopped and resumed."""
+        return self.method.is_deep or self.features == AUTOENCODER
+
     def __post_init__(self) -> None:
         if self.k is not None and self.k < 1:
             raise SettingsError(f"-k {self.k}: at least 1 is needed")
@@ -101,6 +106,6 @@ def parse_k(text: str) -> int | None:
     """
     if text == AUTO:
         return None
-    if not text.isdigit() or int(text) < 1:
+    if not text.isdecimal() or int(text) < 1:
         raise SettingsError(f"-k {text}: give a number from 1, or auto")
     return int(text)

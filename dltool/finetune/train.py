@@ -4,13 +4,11 @@ import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
@@ -21,7 +19,6 @@ from dltool.data.load import DataReport, DataSettings, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
-from dltool.errors import SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
@@ -47,8 +44,8 @@ from dltool.finetune.setup import (
 from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
 from dltool.training import distributed
 from dltool.training.model_file import save_model
-from dltool.training.run_folder import RunFolder, refuse_changes
 from dltool.training.session import Session
+from dltool.training.surroundings import Surroundings
 
 _PROBED = 3000
 # Rate of a head on standardised features; steady results over seeds and data sets (benchmarks/finetune_accuracy.py).
@@ -103,28 +100,6 @@ class FinetuneResult:
 Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped | FinetuneResult
 
 
-@dataclass(frozen=True)
-class Surroundings:
-    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
-
-    Attributes:
-        run: its folder, made once data and backbone are known to be usable; None writes nothing.
-        cache: folder of fingerprints and features; None computes everything anew.
-        should_stop: asked between steps.
-        resume: go on from the folder's checkpoint.
-        overwrite: let an older run in the folder give way.
-    """
-
-    device: torch.device
-    run: RunFolder | None = None
-    cache: Path | None = None
-    workers: int = 2
-    should_stop: Callable[[], bool] = lambda: False
-    resume: bool = False
-    overwrite: bool = False
-    checkpoint_seconds: float = 120.0
-
-
 def finetune(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event]:
     """Check the data, decide on a strategy, train, measure; the last event is FinetuneResult or Stopped.
 
@@ -144,7 +119,9 @@ def finetune(data: DataSettings, settings: FinetuneSettings, around: Surrounding
     assert report is not None
     dataset = report.dataset
     if around.run is not None:
-        _open_run(around, data, settings, dataset, writes)
+        around.open_run("finetune", data, _digest(dataset), as_plain(settings), _MAY_CHANGE)
+        if writes:
+            write_splits_csv(around.run.path / "splits.csv", dataset)
     session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
     state = around.run.load_checkpoint() if around.run is not None and around.resume else None
     if state is not None:
@@ -164,32 +141,12 @@ def _load(data: DataSettings, settings: FinetuneSettings, around: Surroundings) 
     yield from load_data(data, store, reader.read_file, around.workers)
 
 
-def _open_run(
-    around: Surroundings, data: DataSettings, settings: FinetuneSettings, dataset: Dataset, writes: bool
-) -> None:
-    """Write `config.json` and `splits.csv`, or hold a resumed run's against what is asked for now.
-
-    Raises:
-        SettingsError: settings or data differ from the run's.
-    """
-    assert around.run is not None
+def _digest(dataset: Dataset) -> str:
+    """Of the pictures, their labels and how they are divided."""
     digest = hashlib.blake2b(digest_size=16)
     for name, split in dataset.splits.items():
         digest.update(f"{name}{split.hashes}{split.labels.tolist()}".encode())
-    if around.resume:
-        config = around.run.read_config()
-        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
-        if config["data"]["digest"] != digest.hexdigest():
-            raise SettingsError(f"--resume: {data.source} is not what the run was started with (pictures or splits)")
-    if writes:
-        if not around.resume:
-            around.run.create(around.overwrite)
-        described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
-        if not is_builtin(data.source):
-            described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
-        config = {"command": "finetune", "version": __version__, "data": {**described, "digest": digest.hexdigest()}}
-        around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
-        write_splits_csv(around.run.path / "splits.csv", dataset)
+    return digest.hexdigest()
 
 
 def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSettings:

@@ -35,6 +35,8 @@ _MOST_NEAREST = 1000
 _DRAWN_AT_ONCE = 1000
 _LARGEST = 224
 _LOOKED_AT = 100
+# Below these, precision and recall, and KID, mean nothing.
+_FEWEST, _FEWEST_KID = 4, 10
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
@@ -145,6 +147,10 @@ def evaluate(
         left_out += own.unreadable
         made = _some(own.images, settings.samples, settings.seed)
     known = training.images if real.split != training.split else None
+    if min(len(made), len(real)) < _FEWEST:
+        raise DataError(
+            f"{len(made)} pictures against {len(real)}: every figure takes at least {_FEWEST} of either side"
+        )
     made, target, shown = _same_channels(made, real.images, training.images)
     of_target = yield from _last(extractor.extract(target), Tensor)
     of_made = yield from _last(extractor.extract(made), Tensor)
@@ -215,11 +221,11 @@ def compare(real: Tensor, made: Tensor, seed: int = 0) -> Comparison:
     refusal = too_few(first, second)
     fewest = min(len(real), len(made))
     paired = [_some(side, _MOST_PAIRED, seed) for side in (real, made)]
-    precision, recall = precision_recall(*paired) if fewest > 3 else (None, None)
+    precision, recall = precision_recall(*paired) if fewest >= _FEWEST else (None, None)
     return Comparison(
         frechet=None if refusal else frechet_distance(first, second),
         refusal=refusal,
-        kid=kernel_distance(real, made, seed) if fewest >= 10 else None,
+        kid=kernel_distance(real, made, seed) if fewest >= _FEWEST_KID else None,
         precision=precision,
         recall=recall,
         real=len(real),

@@ -18,15 +18,19 @@ class Health:
     most_diverse: float = 0.0
     few: bool = False
 
-    def look(self, real_accuracy: float, fake_accuracy: float, diversity: float | None, progress: float) -> list[str]:
+    def look(
+        self, real_accuracy: float, fake_accuracy: float, diversity: float | None, progress: float, penalized: bool
+    ) -> list[str]:
         """Return what there is to say after an epoch.
 
         Args:
             real_accuracy, fake_accuracy: shares of real and generated pictures that the discriminator told right.
             diversity: the samples' variance over the real pictures', if it was measured.
             progress: share of the training that is done.
+            penalized: whether the discriminator's gradients are, so that `--gamma` is there to be turned.
         """
         said = []
+        remedy = "a larger --gamma" if penalized else "--arch modern"
         self.epochs_won = self.epochs_won + 1 if min(real_accuracy, fake_accuracy) >= _WON else 0
         # At the start it always wins for a while: the generator makes nothing yet.
         won = self.epochs_won >= _EPOCHS_WON and progress >= _START
@@ -35,13 +39,13 @@ class Health:
             said.append(
                 f"the discriminator has won: it tells {100 * real_accuracy:.0f} % of the real and "
                 f"{100 * fake_accuracy:.0f} % of the generated pictures, so the generator learns little from it; "
-                "try --augment on, a larger --gamma, or more pictures"
+                f"try --augment on, {remedy}, or more pictures"
             )
         if diversity is not None:
-            said += self._look_at_diversity(diversity, progress)
+            said += self._look_at_diversity(diversity, progress, remedy)
         return said
 
-    def _look_at_diversity(self, diversity: float, progress: float) -> list[str]:
+    def _look_at_diversity(self, diversity: float, progress: float, remedy: str) -> list[str]:
         self.most_diverse = max(self.most_diverse, diversity)
         # The first samples are all alike: only what was reached, or is still missing later, says something.
         few = diversity < _DROP * min(self.most_diverse, 1.0) or (progress > 1 / 3 and diversity < _FEW)
@@ -50,5 +54,5 @@ class Health:
             return []
         return [
             f"the samples lose diversity: {100 * diversity:.0f} % of the real pictures' variance; the best snapshot "
-            "so far is kept; try a larger --gamma or --batch-size"
+            f"so far is kept; try {remedy} or a larger --batch-size"
         ]

@@ -18,7 +18,7 @@ from dltool.gan.health import Health
 from dltool.gan.pictures import class_columns, grid_page, write_film
 from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
 from dltool.gan.sample import generate, latent
-from dltool.gan.settings import FIGURES, Augment, GanSettings, as_plain
+from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings, as_plain
 from dltool.gan.step import PENALTY_EVERY, GanStep
 from dltool.images.write import write_picture
 from dltool.plots import plot_gan
@@ -265,7 +265,7 @@ class GanLoop:
         self._done = 0
         self._sums.zero_()
         done = self._progress(self._epoch / settings.epochs)
-        said = self._health.look(end.d_real, end.d_fake, end.diversity, done)
+        said = self._health.look(end.d_real, end.d_fake, end.diversity, done, settings.arch is Arch.MODERN)
         self.session.save(self.state())
         if best and self._first and self.session.run is not None:
             save_model(self.session.run.model, self.best().to_file())

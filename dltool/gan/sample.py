@@ -63,8 +63,10 @@ def walk(stops: Tensor, frames: int) -> Tensor:
     return torch.where(near, torch.lerp(first, second, share), weights[0] * first + weights[1] * second)
 
 
-def class_labels(generator: TrainedGenerator, names: Sequence[str], count: int) -> Tensor | None:
-    """N classes: those named in turn, or all in turn where none is; None for a generator without classes.
+def class_labels(generator: TrainedGenerator, names: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
+    """A class for each of N seeds: those named in turn; None for a generator without classes.
+
+    Where none is named the seed decides (seed 15 of ten classes is of the sixth), so that it alone gives the picture.
 
     Raises:
         SettingsError: no such class, or the generator knows none.
@@ -78,8 +80,10 @@ def class_labels(generator: TrainedGenerator, names: Sequence[str], count: int) 
         if name not in known:
             near = did_you_mean(name, known)
             raise SettingsError(f"--class {name}: no such class{near}; the model knows {_some(known)}")
-    chosen = [known.index(name) for name in names] or list(range(len(known)))
-    return torch.tensor([chosen[index % len(chosen)] for index in range(count)])
+    if not names:
+        return torch.tensor([seed % len(known) for seed in seeds])
+    chosen = [known.index(name) for name in names]
+    return torch.tensor([chosen[index % len(chosen)] for index in range(len(seeds))])
 
 
 def _some(names: Sequence[str], most: int = 12) -> str:

@@ -1,13 +1,11 @@
 """One training run from data to a generator, as a generator of what happens."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from dltool import __version__
 from dltool.data.check import Checked
 from dltool.data.load import DataSettings
 from dltool.errors import DataError, SettingsError
@@ -18,31 +16,11 @@ from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import GanSettings, NetworkSpec, as_plain, complete
 from dltool.training import distributed
 from dltool.training.events import Notice, Stopped
-from dltool.training.run_folder import RunFolder, refuse_changes
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
+from dltool.training.surroundings import Surroundings
 
 _MAY_CHANGE = ("time",)
-
-
-@dataclass(frozen=True)
-class Surroundings:
-    """Where and how a run computes; nothing in here changes its result but for rounding on another device.
-
-    Attributes:
-        run: its folder, made once the data is known to be usable; None writes nothing.
-        should_stop: asked between steps.
-        resume: go on from the folder's checkpoint.
-        overwrite: let an older run in the folder give way.
-    """
-
-    device: torch.device
-    run: RunFolder | None = None
-    workers: int = 2
-    should_stop: Callable[[], bool] = lambda: False
-    resume: bool = False
-    overwrite: bool = False
-    checkpoint_seconds: float = 120.0
 
 
 @dataclass(frozen=True)
@@ -94,7 +72,7 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
     assert pictures is not None
     settings = complete(settings, pictures.class_counts, pictures.size)
     if around.run is not None:
-        _open_run(around, data, settings, pictures)
+        around.open_run("gan train", data, pictures.digest, as_plain(settings), _MAY_CHANGE)
     decided, loop = _build(pictures, settings, around)
     yield decided
     state = around.run.load_checkpoint() if around.run is not None and around.resume else None
@@ -115,28 +93,6 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
         history=tuple(loop.session.history),
         seconds=loop.session.elapsed,
     )
-
-
-def _open_run(around: Surroundings, data: DataSettings, settings: GanSettings, pictures: GanData) -> None:
-    """Write `config.json`, or hold a resumed run's against what is asked for now.
-
-    Raises:
-        SettingsError: settings or data differ from the run's.
-    """
-    assert around.run is not None
-    if around.resume:
-        config = around.run.read_config()
-        refuse_changes(config["settings"], as_plain(settings), _MAY_CHANGE)
-        if config["data"]["digest"] != pictures.digest:
-            raise SettingsError(f"--resume: {data.source} is not what the run was started with")
-    if distributed.rank() == 0:
-        if not around.resume:
-            around.run.create(around.overwrite)
-        described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
-        if Path(data.source).is_dir():
-            described["source"] = str(Path(data.source).resolve())  # to be known again from another folder
-        config = {"command": "gan train", "version": __version__, "data": {**described, "digest": pictures.digest}}
-        around.run.write_json("config.json", {**config, "settings": as_plain(settings)})
 
 
 def _build(pictures: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:

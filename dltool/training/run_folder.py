@@ -160,7 +160,7 @@ def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], may_change: S
         if name == "epochs" and before is not None and value is not None and value >= before:
             continue
         more = " (epochs may only grow)" if name == "epochs" else ""
+        option = f"-{name}" if len(name) == 1 else f"--{name.replace('_', '-')}"
         raise SettingsError(
-            f"--resume: --{name.replace('_', '-')} {value} differs from the run's {before}{more}; "
-            "leave it out, or start a new run"
+            f"--resume: {option} {value} differs from the run's {before}{more}; leave it out, or start a new run"
         )

@@ -129,6 +129,51 @@ def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path
     assert refused.exit_code == 2 and "stands there already" in refused.stderr
 
 
+def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_path: Path) -> None:
+    out, mine = tmp_path / "out", tmp_path / "mine.jpg"
+    words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copies", "-q"]
+    assert run_inside(*words).exit_code == 0
+    mine.write_bytes(b"mine")
+    with (out / "assignments.csv").open("a") as table:
+        table.write(f"{mine},0,0,0\n../../../mine.jpg,0,0,0\n")
+    for copy in list((out / "sorted").rglob("brick*"))[1:]:
+        if copy.is_file():
+            copy.unlink()  # what is gone already is no obstacle either
+    done = run_inside(*words, "--overwrite")
+    assert done.exit_code == 0, done.output
+    assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 16
+
+
+def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    words = ["cluster", "blobs", "-k"]
+    assert run_inside(*words, "3", "-o", out).exit_code == 0
+    before = files_in(out)
+    for more, code, said in (
+        (("2", "-o", out, "--resume"), 2, "trains nothing"),
+        (("2", "-o", out, "--resume", "--method", "deep-kmeans"), 2, "nothing was trained"),
+        (("²", "-o", tmp_path / "k"), 2, "a number from 1"),
+    ):
+        refused = run_inside(*words, *more)
+        assert refused.exit_code == code and said in refused.stderr, refused.output
+        assert "Errno" not in refused.stderr
+    assert files_in(out) == before
+    refused = run_inside(*words, "2", "-o", "/proc/no/such")  # root may try, others are stopped before
+    assert refused.exit_code in (1, 2) and "/proc/no/such: " in refused.stderr and "Error:" not in refused.stderr
+    refused = run_inside(
+        "cluster", tmp_path / "missing", "--model", tmp_path / "none.safetensors", "-o", tmp_path / "m"
+    )
+    assert refused.exit_code == 4 and "none.safetensors" in refused.stderr
+    refused = run_inside("cluster", "digits", "--limit", 9, "--features", "resnet19", "-o", tmp_path / "f")
+    assert refused.exit_code == 2 and "--features resnet19: no such network" in refused.stderr
+
+
+def test_k_that_another_method_groups_by_is_said_to_come_from_k_means(tmp_path: Path) -> None:
+    words = ["cluster", "blobs", "-o", tmp_path / "out", "--method", "manifold", "--k-max", "4", "--json"]
+    document = json.loads(run_inside(*words).stdout)
+    assert document["k"] == 3 and document["k_choice"]["reason"].endswith("by k-means, not by --method manifold")
+
+
 def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
     for name in ("a", "b"):
         words = ["cluster", "digits", "--limit", "120", "-k", "4", "--pca", "8", "--normalize", "-o", tmp_path / name]

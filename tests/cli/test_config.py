@@ -47,6 +47,12 @@ def test_required_options_and_arguments_may_come_from_the_file(tmp_path: Path, w
     assert json.loads(result.stdout)["settings"]["style_layers"] == ["bn1", "blocks.1"]
 
 
+def test_an_option_of_one_letter_goes_by_it(tmp_path: Path):
+    (tmp_path / "c.toml").write_text("[cluster]\nk = 3")
+    words = ("cluster", "blobs", "-o", tmp_path / "out", "--dry-run", "--json", "--config", tmp_path / "c.toml")
+    assert json.loads(run_inside(*words).stdout)["settings"]["k"] == 3
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -80,6 +80,13 @@ def test_files_by_seed_are_the_grids_pictures(model: Path, tmp_path: Path) -> No
     assert json.loads(again.stdout)["counts"] == {"done": 1, "skipped": 3, "failed": 0}
 
 
+def test_a_seed_alone_gives_the_picture_of_the_grid(model: Path, tmp_path: Path) -> None:
+    assert run_inside("gan", "sample", model, "-o", tmp_path / "grid.png", "--scale", 1).exit_code == 0
+    assert run_inside("gan", "sample", model, "-o", tmp_path / "files", "--seeds", "15").exit_code == 0
+    with Image.open(tmp_path / "grid.png") as grid, Image.open(tmp_path / "files" / "seed15.png") as file:
+        assert (np.asarray(grid)[12:20, 52:60] == np.asarray(file)).all()
+
+
 def test_grids_have_a_column_for_each_class(model: Path, tmp_path: Path) -> None:
     assert run_inside("gan", "sample", model.parent, "-o", tmp_path / "grid.png", "--scale", 1).exit_code == 0
     with Image.open(tmp_path / "grid.png") as grid:
@@ -101,6 +108,9 @@ def test_misuse_of_sample(model: Path, tmp_path: Path) -> None:
     refused(run_inside("gan", "sample", model, "-o", out, "--class", ""), 2, "names no class")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "0-3", "-n", 2), 2, "--seeds")
     refused(run_inside("gan", "sample", model, "-o", out, "--interpolate", 4), 2, ".gif")
+    refused(run_inside("gan", "sample", model, "-o", tmp_path / "files", "--columns", 3), 2, "--columns")
+    walk = ("-o", tmp_path / "walk.gif", "--interpolate", 9, "--frames", 8)
+    refused(run_inside("gan", "sample", model, *walk), 2, "--frames 8", "9 pictures")
     refused(run_inside("gan", "sample", model, "-o", out, "--seeds", "x"), 2, "--seeds x")
     out.write_bytes(b"mine")
     refused(run_inside("gan", "sample", model, "-o", out), 2, "out.png")

@@ -151,6 +151,7 @@ def test_too_few_pictures_for_a_frechet_distance(digits: tuple[Path, Path, Path]
         (["{model}", "digits", "--size", "32"], 2, "--size: a generator's pictures have their own"),
         (["{first}", "digits", "--sheet", "a.xyz"], 2, "a.xyz: cannot write this kind of picture"),
         (["{empty}", "digits"], 3, "no pictures in this folder"),
+        (["{model}", "digits", "-n", "3"], 3, "3 pictures against 1797: every figure takes at least 4"),
     ],
 )
 def test_refusals(

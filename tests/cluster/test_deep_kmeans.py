@@ -4,6 +4,7 @@ import csv
 import os
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,19 @@ def test_the_grouping_of_higher_modularity_is_kept(better: str, monkeypatch: pyt
     assert any(isinstance(event, Notice) and "0.5" in event.text for event in events)
 
 
+def test_one_group_of_all_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "modularity", lambda graph, labels, k: 0.0 if np.ptp(labels) == 0 else -0.1)
+    original = module._grouping
+    alike = iter([True, False])
+
+    def collapsed(*arguments: Any) -> Clustering:
+        found = original(*arguments)
+        return replace(found, labels=np.zeros_like(found.labels)) if next(alike) else found
+
+    monkeypatch.setattr(module, "_grouping", collapsed)
+    assert _finish(_task(200, epochs=2)).figures["kept"] == "baseline"
+
+
 def test_random_centres_are_trained_from_the_beginning() -> None:
     assert _finish(_task(200, epochs=2, init=Init.RANDOM)).figures["kept"]
 
@@ -108,6 +122,8 @@ def test_other_settings_or_pictures_are_not_resumed(tmp_path: Path) -> None:
         Checkpoints(tmp_path, ClusterSettings(k=10, epochs=2, seed=1), images, True)
     with pytest.raises(SettingsError, match="pictures"):
         Checkpoints(tmp_path, settings, images[:40], True)
+    with pytest.raises(SettingsError, match="--resume: -k 9 differs"):
+        Checkpoints(tmp_path, ClusterSettings(k=9, epochs=2), images, True)
 
 
 def _assignments(folder: Path) -> list[dict[str, str]]:

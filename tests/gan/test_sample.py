@@ -69,12 +69,13 @@ def test_truncation_scales_the_noise():
 
 
 def test_classes_in_turn(generator: TrainedGenerator):
-    assert class_labels(generator, ("dog",), 3).tolist() == [1, 1, 1]
-    assert class_labels(generator, (), 3).tolist() == [0, 1, 0]
+    assert class_labels(generator, ("dog",), [4, 5, 6]).tolist() == [1, 1, 1]
+    assert class_labels(generator, ("dog", "cat"), [4, 6, 8]).tolist() == [1, 0, 1]
+    assert class_labels(generator, (), [0, 1, 2, 7]).tolist() == [0, 1, 0, 1]
     with pytest.raises(SettingsError, match="did you mean 'cat'"):
-        class_labels(generator, ("cats",), 1)
+        class_labels(generator, ("cats",), [0])
     with pytest.raises(SettingsError, match="--conditional"):
-        class_labels(replace(generator, class_names=()), ("cat",), 1)
+        class_labels(replace(generator, class_names=()), ("cat",), [0])
 
 
 def test_seeds_as_typed():

@@ -216,14 +216,22 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_file(tmp_path: P
 
 def test_trouble_is_said_once_in_words():
     health = Health()
-    assert health.look(0.99, 1.0, None, 0.1) == []
-    assert health.look(0.99, 1.0, None, 0.2) == []  # at the start it always does
-    assert "the discriminator has won" in health.look(0.99, 0.99, None, 0.3)[0]
-    assert health.look(1.0, 1.0, None, 0.35) == []
-    assert health.look(0.6, 0.7, 0.9, 0.4) == []
-    assert "lose diversity: 30 %" in health.look(0.6, 0.7, 0.3, 0.5)[0]
-    assert health.look(0.6, 0.7, 0.3, 0.6) == []
-    assert Health().look(0.6, 0.6, 0.1, 0.01) == []  # at the start all samples are alike
+    assert health.look(0.99, 1.0, None, 0.1, True) == []
+    assert health.look(0.99, 1.0, None, 0.2, True) == []  # at the start it always does
+    assert "the discriminator has won" in health.look(0.99, 0.99, None, 0.3, True)[0]
+    assert health.look(1.0, 1.0, None, 0.35, True) == []
+    assert health.look(0.6, 0.7, 0.9, 0.4, True) == []
+    (said,) = health.look(0.6, 0.7, 0.3, 0.5, True)
+    assert "lose diversity: 30 %" in said and "--gamma" in said
+    assert health.look(0.6, 0.7, 0.3, 0.6, True) == []
+    assert Health().look(0.6, 0.6, 0.1, 0.01, True) == []  # at the start all samples are alike
+
+
+def test_advice_is_something_that_the_architecture_takes():
+    for diversity in (None, 0.1):
+        health = Health()
+        said = [text for progress in (0.4, 0.5) for text in health.look(1.0, 1.0, diversity, progress, False)]
+        assert said and not any("--gamma" in text for text in said)
 
 
 def test_a_discriminator_that_wins_is_noticed(monkeypatch: pytest.MonkeyPatch):
