@@ -24,6 +24,7 @@ _SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
 _KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
 _KEPT_LEVEL = 0.3  # of a told level: less is not worth the detail that dithering costs
 _COLOR_NOISE = 4 / 255  # in the colour differences at half the size; photos without visible noise stay below
+_LEFT_RATIO = 1.2  # drowned over measured noise: too little added costs more than too much
 _DITHER_WHITE = 1.5  # white noise over the noise that it drowns
 _DITHER_DRAWS = 2
 _FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor that it shows
@@ -144,13 +145,13 @@ def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSett
     """Level of the noise that a network left in a picture, H × W × C, and that is to be drowned in more; 0 for none.
 
     A camera's noise is not white: colours are interpolated from a mosaic, then compressed. What a network cannot tell
-    from texture it leaves, above all in the luminance. White noise of a level above it drowns it, and is removed with
-    it. The price is fine detail, so it is paid only where noise was left for certain: a level was told, or there is
-    noise in the colour differences, in which photos have next to no texture.
+    from texture it leaves, above all in the luminance. Added noise drowns it, and is removed with it. The price is fine
+    detail, so it is paid only where noise was left for certain: a level was told, or there is noise in the colour
+    differences, in which photos have next to no texture.
     """
     if noise_floor(restored) < _KEPT_NOISE * noise_floor(noisy):
         return 0.0
-    left = 2 * noise_floor(halve_to_range(restored))
+    left = _LEFT_RATIO * 2 * noise_floor(halve_to_range(restored))
     if settings.sigma is not None:
         told = settings.sigma / 255
         return min(left, told) if left > _KEPT_LEVEL * told else 0.0
@@ -159,7 +160,7 @@ def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSett
     half = color_differences(halve_to_range(noisy))
     if 2 * noise_floor(half) < _COLOR_NOISE:
         return 0.0
-    return min(left, 4 * noise_floor(halve(half)))
+    return min(left, _LEFT_RATIO * 4 * noise_floor(halve(half)))
 
 
 def halve_to_range(pixels: np.ndarray) -> np.ndarray:
