@@ -60,7 +60,8 @@ def main() -> None:
     module = result.generator.module
     noise = torch.randn(options.samples, module.spec.latent_dim, generator=new_generator(options.seed, "benchmark"))
     classes = module.spec.num_classes
-    pictures = generate(module, noise, torch.arange(options.samples) % classes if classes else None)
+    labels = torch.arange(options.samples) % classes if classes else None
+    pictures = generate(module, noise, labels)
     answers = judge.predict_proba(pictures.flatten(1).numpy() / 255)
     sure = float((answers.max(1) >= _SURE).mean())
     counts = np.bincount(answers.argmax(1), minlength=10).tolist()

@@ -1,14 +1,15 @@
 """How good generators are after the same time of training on FashionMNIST, beside the loop that tutorials show.
 
-    python benchmarks/gan_quality.py DATA [--minutes 10] [--archs textbook,mlp,dcgan,modern] [--samples 10000]
-                                     [--threads 2] [--seed 0] [--json FILE] [--sheet FILE.png]
+    python benchmarks/gan_quality.py DATA [--minutes 10] [--archs textbook,mlp,dcgan,modern,modern-unconditional]
+                                     [--samples 10000] [--threads 2] [--seed 0] [--json FILE] [--sheet FILE.png]
 
 Every contestant has the same wall time from its first step to its last (for dltool that includes the quality figures
 by which it keeps its best snapshot) and sees the 60,000 training pictures only. Then 10,000 samples of each are
 compared with the 10,000 test pictures as `dltool gan evaluate` does, in features of the bundled backbone; `training
 set` is what 10,000 training pictures get. `textbook` is the network of `mlp` in the loop of `textbook_gan.py`: default
 DataLoader, ToTensor, binary cross-entropy after a sigmoid, Adam 2e-4. On a machine that does other work, the CPU
-seconds tell how much of it a contestant had. DATA holds FashionMNIST/raw.
+seconds tell how much of it a contestant had. `modern` learns the classes where the data has them, and then draws as
+many samples of each; `modern-unconditional` is not told them, like the others. DATA holds FashionMNIST/raw.
 """
 
 import argparse
@@ -61,8 +62,10 @@ def train_textbook(data: Path, seconds: float, seed: int, device: torch.device) 
 
 
 def train_own(arch: str, data: Path, seconds: float, seed: int, device: torch.device) -> tuple[Generator, int, float]:
-    """The best snapshot, images that were trained on, seconds."""
-    settings = GanSettings(arch=Arch(arch), time=seconds, seed=seed)
+    """The best snapshot, images that were trained on, seconds; `ARCH-unconditional` is not told the classes."""
+    arch, _, unconditional = arch.partition("-")
+    told = {"conditional": False} if unconditional else {}
+    settings = GanSettings(arch=Arch(arch), time=seconds, seed=seed, **told)
     # torchvision's test set is no part of what `gan train` looks at.
     *_, result = train_gan(DataSettings("fashion-mnist", root=data), settings, Surroundings(device))
     assert isinstance(result, GanResult)
@@ -75,7 +78,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--archs", default="textbook,mlp,dcgan,modern")
+    parser.add_argument("--archs", default="textbook,mlp,dcgan,modern,modern-unconditional")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -108,7 +111,7 @@ def main() -> None:
             options.samples, generator.spec.latent_dim, generator=new_generator(options.seed, "benchmark", arch)
         )
         classes = generator.spec.num_classes
-        labels = torch.arange(options.samples) % classes if classes else None
+        labels = torch.arange(options.samples) % classes if classes else None  # the test set has as many of each
         score(arch, generate(generator, noise, labels), seconds, cpu, images)
     print_table(rows, real, extractor, describe_device(device), options)
     if options.sheet:
@@ -124,19 +127,18 @@ def print_table(rows: list[Row], real: Tensor, extractor: Extractor, device: str
     print(f"\n{options.samples} samples against {len(real)} test pictures of FashionMNIST")
     print(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
     print(f"{options.minutes:g} minutes each on {device}, {options.threads} threads\n")
-    print(
-        f"{'':13} {'seconds':>8} {'CPU s':>7} {'images':>9} {'Fréchet':>8} {'KID':>16} {'precision':>9} {'recall':>7}"
-    )
+    print(f"{'':21}{'seconds':>8} {'CPU s':>7} {'images':>9} {'Fréchet':>8} {'KID':>16} {'precision':>9} {'recall':>7}")
     for row in rows:
         figures = row.figures
         kid = f"{figures.kid.value:.3f} ± {figures.kid.error:.3f}" if figures.kid else ""
         frechet = "" if figures.frechet is None else f"{figures.frechet:.1f}"
         print(
-            f"{row.name:13} {row.seconds:8.0f} {row.cpu_seconds:7.0f} {row.images:9} {frechet:>8} {kid:>16} "
+            f"{row.name:21}{row.seconds:8.0f} {row.cpu_seconds:7.0f} {row.images:9} {frechet:>8} {kid:>16} "
             f"{figures.precision:9.3f} {figures.recall:7.3f}"
         )
     found = {row.name: row.figures.frechet for row in rows if row.figures.frechet is not None}
-    for name, other in (("modern", "mlp"), ("mlp", "textbook")):
+    pairs = [("modern", "mlp"), ("modern-unconditional", "mlp"), ("mlp", "textbook")]
+    for name, other in pairs:
         if name in found and other in found:
             print(f"{name} / {other}: {found[name] / found[other]:.2f}")
 

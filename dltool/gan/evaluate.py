@@ -141,7 +141,7 @@ def evaluate(
     training, real = yield from _load_real(data, settings.split, size, channels, workers)
     left_out = list(real.unreadable)
     if trained is not None:
-        made = yield from _last(_draw(trained, training, settings), Tensor)
+        made = yield from _last(draw_samples(trained, training, settings), Tensor)
     else:
         own = yield from _last(load_pictures(replace(data, source=str(source), limit=0), size, workers), GanData)
         left_out += own.unreadable
@@ -233,7 +233,7 @@ def compare(real: Tensor, made: Tensor, seed: int = 0) -> Comparison:
     )
 
 
-def _draw(trained: TrainedGenerator, training: GanData, settings: EvaluateSettings) -> Iterator[Drawn | Tensor]:
+def draw_samples(trained: TrainedGenerator, training: GanData, settings: EvaluateSettings) -> Iterator[Drawn | Tensor]:
     """Samples of a generator; one that knows classes draws them as often as the training data has them."""
     count = settings.samples or 10_000
     noise = torch.randn(count, trained.spec.latent_dim, generator=new_generator(settings.seed, "evaluate"))
