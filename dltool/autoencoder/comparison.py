@@ -9,6 +9,7 @@ from dltool.images.tensors import resize_pixels
 _SIDE = 640  # of a picture on the page
 _MAGNIFIED = 5
 _FRAME = (235, 60, 40)
+_FRAME_WIDTH = 2
 
 
 def compare_page(before: np.ndarray, after: np.ndarray, labels: tuple[str, str], title: str = "") -> np.ndarray:
@@ -48,17 +49,14 @@ def find_detail(image: np.ndarray, side: int) -> tuple[int, int]:
 
 
 def _framed(picture: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-    """The picture as large as it appears on the page, with a frame around the detail."""
+    """The picture as large as it appears on the page, with a frame around the detail if it leaves something to see."""
     height, width = picture.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
     shown = resize_pixels(picture, (max(1, round(width * scale)), max(1, round(height * scale)))).copy()
-    first_row, first_column = round(top * scale), round(left * scale)
-    last_row = min(shown.shape[0] - 1, round((top + side) * scale))
-    last_column = min(shown.shape[1] - 1, round((left + side) * scale))
-    for thick in range(2):
-        rows, columns = (first_row + thick, last_row - thick), (first_column + thick, last_column - thick)
-        for row in rows:
-            shown[max(row, 0), first_column : last_column + 1] = _FRAME
-        for column in columns:
-            shown[first_row : last_row + 1, max(column, 0)] = _FRAME
+    first, last = np.rint(np.array([(top, left), (top + side, left + side)]) * scale).astype(int)
+    inside = shown[first[0] : last[0] + 1, first[1] : last[1] + 1]
+    if min(inside.shape[:2]) > 4 * _FRAME_WIDTH:
+        for edge in (slice(_FRAME_WIDTH), slice(-_FRAME_WIDTH, None)):
+            inside[edge] = _FRAME
+            inside[:, edge] = _FRAME
     return shown

@@ -24,7 +24,8 @@ _SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
 _KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
 _KEPT_LEVEL = 0.3  # of a told level: less is not worth the detail that dithering costs
 _COLOR_NOISE = 4 / 255  # in the colour differences at half the size; photos without visible noise stay below
-_DITHER = 2.0, 1.5  # times the noise that was left; times the level that was told
+_LEFT_RATIO = 1.2  # drowned over measured noise: too little added costs more than too much
+_DITHER_WHITE = 1.5  # white noise over the noise that it drowns
 _DITHER_DRAWS = 2
 _FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor that it shows
 
@@ -36,7 +37,7 @@ class Denoised:
     Attributes:
         pixels: H × W × C of the type and range of the noisy ones; C is 1 for a picture without colours, else 3.
         noise: found in the noisy picture.
-        dither: standard deviation of the white noise that was added, in units of the range [0, 1].
+        dither: level of the noise that was drowned in noise added for it, in units of the range [0, 1].
         seconds: of work.
     """
 
@@ -79,8 +80,7 @@ def denoise(
         if settings.method is Method.NETWORK and settings.dither is Dither.AUTO:
             dither = choose_dither(pixels, result, settings)
         if dither > 0:
-            restore = dithered(_for_pixels(denoiser, pixels, settings, dither), dither, settings.seed)
-            result = yield from _apply(pixels, restore, settings)
+            result = yield from _apply(pixels, _drowning(denoiser, pixels, settings, dither), settings)
     yield Denoised(result, noise, dither, time.perf_counter() - started)
 
 
@@ -101,6 +101,17 @@ def _for_pixels(
     return with_color_noise(denoiser, float(np.hypot(level, added)), settings.seed)
 
 
+def _drowning(
+    denoiser: Denoiser, pixels: np.ndarray, settings: DenoiseSettings, dither: float
+) -> Callable[[Tensor], Tensor]:
+    """The network with noise of level `dither` added: in the colours, which costs less detail, where both have them."""
+    if pixels.shape[2] == 3 and denoiser.in_channels == 3:
+        return with_color_noise(denoiser, dither, settings.seed)
+    return dithered(
+        _for_pixels(denoiser, pixels, settings, _DITHER_WHITE * dither), _DITHER_WHITE * dither, settings.seed
+    )
+
+
 def grey_sigma(pixels: np.ndarray) -> float:
     """Standard deviation of the noise in H × W × 1 pixels, in units of their range, not misled by texture.
 
@@ -112,43 +123,44 @@ def grey_sigma(pixels: np.ndarray) -> float:
 
 
 def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
-    """Make a network for colour restore 1 × 1 × H × W grey pictures with noise of level `sigma`.
+    """Make a network for colour restore 1 × C × H × W pictures whose channels share noise of level `sigma`.
 
-    It was taught noise that differs between channels: what all three share, as a grey picture's noise would, is texture
-    to it and stays. So the picture gets noise in the colours as strong as its own, √3 σ along each axis of RGB that is
-    not grey, which makes the whole white noise of √3 σ; it sums to zero over the channels, and so does what is left.
+    It was taught noise that differs between channels: what all three share is texture to it and stays. All of a grey
+    picture's noise is so (C = 1), and nearly all of a JPEG's, which keeps colours at half the size. So the picture gets
+    noise in the colours as strong as what it has in grey: √3 σ along each axis of RGB across the grey one, which makes
+    the whole white noise of √3 σ. It sums to zero over the channels.
     """
     random = new_generator(seed, "color noise")
 
-    def grey(image: Tensor) -> Tensor:
+    def colored(image: Tensor) -> Tensor:
         noise = torch.randn((1, 3, *image.shape[2:]), generator=random)
         noise -= noise.mean(1, keepdim=True)
-        return restore(image + 3**0.5 * sigma * noise).mean(1, keepdim=True)
+        restored = restore(image + 3**0.5 * sigma * noise)
+        return restored if image.shape[1] == 3 else restored.mean(1, keepdim=True)
 
-    return grey
+    return colored
 
 
 def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSettings) -> float:
-    """White noise to add to a picture, H × W × C, so that the network takes its noise for noise; 0 for none.
+    """Level of the noise that a network left in a picture, H × W × C, and that is to be drowned in more; 0 for none.
 
     A camera's noise is not white: colours are interpolated from a mosaic, then compressed. What a network cannot tell
-    from texture it leaves, above all in the luminance. White noise of a level above it drowns it, and is removed with
-    it. The price is fine detail, so it is paid only where noise was left for certain: a level was told, or there is
-    noise in the colour differences, in which photos have next to no texture.
+    from texture it leaves, above all in the luminance. Added noise drowns it, and is removed with it. The price is fine
+    detail, so it is paid only where noise was left for certain: a level was told, or there is noise in the colour
+    differences, in which photos have next to no texture.
     """
     if noise_floor(restored) < _KEPT_NOISE * noise_floor(noisy):
         return 0.0
-    told = settings.sigma
-    if told is not None:
-        left = 2 * noise_floor(halve_to_range(restored))
-        return _DITHER[1] * told / 255 if left > _KEPT_LEVEL * told / 255 else 0.0
+    left = _LEFT_RATIO * 2 * noise_floor(halve_to_range(restored))
+    if settings.sigma is not None:
+        told = settings.sigma / 255
+        return min(left, told) if left > _KEPT_LEVEL * told else 0.0
     if noisy.shape[2] == 1:
         return 0.0
     half = color_differences(halve_to_range(noisy))
     if 2 * noise_floor(half) < _COLOR_NOISE:
         return 0.0
-    left = 2 * noise_floor(halve_to_range(restored))
-    return _DITHER[0] * min(left, 4 * noise_floor(halve(half)))
+    return min(left, _LEFT_RATIO * 4 * noise_floor(halve(half)))
 
 
 def halve_to_range(pixels: np.ndarray) -> np.ndarray:

@@ -200,7 +200,6 @@ class _Recorder:
                     self._write_sheet(event)
                     if time.monotonic() - self._at >= _BEST_SECONDS:
                         self._write_best()
-                        self._at = time.monotonic()
                 if isinstance(event, Stopped):
                     self._write_best()
                 yield event
@@ -223,7 +222,7 @@ class _Recorder:
         best, tensors = self._trainer.best
         if self._run is None or best["epoch"] <= max(0, self._written):
             return
-        self._written = best["epoch"]
+        self._written, self._at = best["epoch"], time.monotonic()
         save_model(self._run.model, self._trained.to_file({"best_so_far": dict(best)}, tensors))
 
 

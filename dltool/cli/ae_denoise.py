@@ -50,7 +50,7 @@ def command(
         float, typer.Option(min=0, max=1, help="Between the noisy picture, 0, and the restored one, 1.")
     ] = _DEFAULTS.strength,
     dither: Annotated[
-        Dither, typer.Option(help="Drown in white noise what noise the network took for texture; off: never.")
+        Dither, typer.Option(help="Drown in added noise what noise the network took for texture; off: never.")
     ] = Dither.AUTO,
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="Average over eight flips and turns: better, 8 times slower.")
@@ -197,7 +197,7 @@ def _done_item(event: "FileDone") -> dict[str, Any]:
     }
     notes = [f"noise level {found['sigma']:.1f}"]
     if event.result.dither:
-        notes = [f"noise level {found['coarse_sigma']:.1f} in coarse grains, dithered"]
+        notes = [f"noise level {found['coarse_sigma']:.1f} at half the size, dithered"]
     if event.before is not None and event.after is not None:
         item["psnr"] = {"before": event.before.psnr, "after": event.after.psnr}
         item["ssim"] = {"before": event.before.ssim, "after": event.after.ssim}

