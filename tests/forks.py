@@ -1,11 +1,45 @@
-"""Work in forked processes, and work that is killed again and again; for programs that have torch imported already."""
+"""Work in forked processes: killed again and again, or shared by two; and the programs that do it, run by the tests.
 
+Whoever forks has imported torch already but computed nothing, so that each child costs milliseconds.
+"""
+
+import json
 import os
 import random
 import signal
+import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dltool.training import distributed
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_program(module: str, *words: object) -> str:
+    """Run `python -m module words` on one thread to its good end, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", module, *map(str, words)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return done.stdout
+
+
+def history_of(run: Path) -> list[dict[str, Any]]:
+    """The epochs in a run's `metrics.jsonl`, without their seconds."""
+    rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    return [{name: value for name, value in row.items() if name != "seconds"} for row in rows]
 
 
 def fork(work: Callable[[], None]) -> int:
@@ -39,3 +73,20 @@ def kill_often(work: Callable[[str], None], times: int) -> int:
         kills += os.waitpid(child, 0)[1] == signal.SIGKILL
     assert os.waitpid(fork(lambda: work("killed")), 0)[1] == 0
     return kills
+
+
+def work_in_two(work: Callable[[], None]) -> None:
+    """Call `work` in two processes of one gloo group, and wait for their good end."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+
+    def join(rank: int) -> None:
+        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in names.items()})
+        with distributed.process_group(torch.device("cpu")):
+            work()
+            distributed.barrier()
+
+    children = [fork(lambda rank=rank: join(rank)) for rank in range(2)]
+    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]

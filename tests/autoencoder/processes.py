@@ -2,7 +2,6 @@
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -14,9 +13,8 @@ import torch._dynamo
 from dltool.autoencoder.data import PictureData
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import Surroundings, train_autoencoder
-from dltool.training import distributed
 from dltool.training.run_folder import RunFolder
-from tests.forks import fork, kill_often
+from tests.forks import fork, kill_often, work_in_two
 
 CPU = torch.device("cpu")
 
@@ -42,19 +40,7 @@ def work_together(folder: Path) -> None:
     data = PictureData("digits", limit=101)
     settings = AeSettings(arch="stacked", noise="gaussian:0.2", batch_size=25, epochs=2)
     assert os.waitpid(fork(lambda: train(data, settings, folder / "one")), 0)[1] == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def work(rank: int) -> None:
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in names.items()})
-        with distributed.process_group(CPU):
-            train(data, settings, folder / "two")
-            distributed.barrier()
-
-    children = [fork(lambda rank=rank: work(rank)) for rank in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    work_in_two(lambda: train(data, settings, folder / "two"))
 
 
 if __name__ == "__main__":

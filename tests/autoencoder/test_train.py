@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +18,8 @@ from dltool.autoencoder.trainer import LOSSES, EpochEnd
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.training.model_file import load_model
 from tests.autoencoder.conftest import CPU, events_of, result_of
+from tests.forks import history_of, run_program
 
-ROOT = Path(__file__).parents[2]
 TINY_UNET = {"arch": "unet", "channels": (4, 8), "patch_size": 16, "crops_per_image": 2}
 
 
@@ -79,34 +77,18 @@ def test_a_stopped_run_goes_on_bit_for_bit(photos: Path, tmp_path: Path, stop_at
     assert run.metrics == whole.metrics
 
 
-def start(*words: object) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.autoencoder.processes", *map(str, words)],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its processes")
 def test_killed_twice_and_still_bit_equal(photos: Path, tmp_path: Path) -> None:
-    assert json.loads(start("kill", photos, tmp_path)) == {"kills": 2}
+    assert json.loads(run_program("tests.autoencoder.processes", "kill", photos, tmp_path)) == {"kills": 2}
     whole, killed = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "killed"))
     assert all(torch.equal(killed.tensors[name], tensor) for name, tensor in whole.tensors.items())
-    rows = [
-        [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in path.read_text().splitlines()]
-        for path in (tmp_path / "whole" / "metrics.jsonl", tmp_path / "killed" / "metrics.jsonl")
-    ]
+    rows = [history_of(tmp_path / name) for name in ("whole", "killed")]
     assert rows[0] == rows[1] and len(rows[0]) == 3
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks its processes")
 def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
-    start("together", tmp_path)
+    run_program("tests.autoencoder.processes", "together", tmp_path)
     one, two = (torch.load(tmp_path / name / "last.ckpt", weights_only=True) for name in ("one", "two"))
     assert one["epoch"] == two["epoch"] == 2
     for name, tensor in one["model"].items():

@@ -5,7 +5,6 @@ The processes are forked from one that has imported torch but computed nothing, 
 
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.train import Surroundings, finetune
 from dltool.training import distributed
 from dltool.training.run_folder import RunFolder
-from tests.forks import fork, kill_often
+from tests.forks import fork, kill_often, work_in_two
 
 CPU = torch.device("cpu")
 
@@ -51,19 +50,7 @@ def work_together(textures: Path, cache: Path, folder: Path) -> None:
         strategy="partial", unfreeze=2, epochs=2, head_epochs=2, size=64, batch_size=7, optimizer="sgd", lr=1e-2
     )
     assert os.waitpid(fork(lambda: train(data, settings, folder / "one", cache=cache)), 0)[1] == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def work(rank: int) -> None:
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in names.items()})
-        with distributed.process_group(CPU):
-            train(data, settings, folder / "two", cache=None)
-            distributed.barrier()
-
-    children = [fork(lambda rank=rank: work(rank)) for rank in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    work_in_two(lambda: train(data, settings, folder / "two", cache=None))
 
 
 if __name__ == "__main__":

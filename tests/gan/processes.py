@@ -5,11 +5,7 @@ The processes are forked from one that has imported everything but computed noth
 
 import json
 import os
-import random
-import signal
-import socket
 import sys
-import time
 from pathlib import Path
 
 import imageio.v3  # noqa: F401 (imported once here rather than in every child)
@@ -21,9 +17,8 @@ import torch._dynamo
 from dltool.data.load import DataSettings
 from dltool.gan.settings import GanSettings
 from dltool.gan.train import Surroundings, train_gan
-from dltool.training import distributed
 from dltool.training.run_folder import RunFolder
-from tests.finetune.processes import fork
+from tests.forks import fork, kill_often, work_in_two
 
 CPU = torch.device("cpu")
 # Fewer than ten pictures: no quality figure, whose backbone would be all that the test waits for.
@@ -41,17 +36,7 @@ def train(settings: GanSettings, folder: Path) -> None:
 def kill_again(folder: Path) -> None:
     """Kill a run twice at random moments, let it end, and train another one undisturbed."""
     settings = GanSettings(epochs=3, batch_size=6, width=4, passes=2, augment="on", grid=4)
-    started = time.monotonic()
-    assert os.waitpid(fork(lambda: train(settings, folder / "whole")), 0)[1] == 0
-    duration = time.monotonic() - started
-    moments = random.Random(0)
-    kills = 0
-    while kills < 2:
-        child = fork(lambda: train(settings, folder / "killed"))
-        time.sleep(moments.uniform(0.1, 0.8) * duration)
-        os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
-    assert os.waitpid(fork(lambda: train(settings, folder / "killed")), 0)[1] == 0
+    kills = kill_often(lambda name: train(settings, folder / name), 2)
     print(json.dumps({"kills": kills}))
 
 
@@ -60,19 +45,7 @@ def work_together(folder: Path) -> None:
     # Augmentation is each process's own.
     settings = GanSettings(epochs=2, batch_size=7, width=4, passes=2, grid=4, precision="fp32", augment="off")
     assert os.waitpid(fork(lambda: train(settings, folder / "one")), 0)[1] == 0
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-
-    def work(rank: int) -> None:
-        names = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": 2, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
-        os.environ.update({name: str(value) for name, value in names.items()})
-        with distributed.process_group(CPU):
-            train(settings, folder / "two")
-            distributed.barrier()
-
-    children = [fork(lambda rank=rank: work(rank)) for rank in range(2)]
-    assert [os.waitpid(child, 0)[1] for child in children] == [0, 0]
+    work_in_two(lambda: train(settings, folder / "two"))
 
 
 if __name__ == "__main__":
