@@ -10,7 +10,7 @@ import numpy as np
 from dltool.cluster.table import TABLE_SUFFIXES, TableFile, check_finite, read_csv
 from dltool.data.builtin import BUILTIN, load_builtin
 from dltool.data.check import Checked, check_files
-from dltool.data.folders import Findings
+from dltool.data.folders import SPLIT_NAMES, Findings
 from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split, join_splits
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
@@ -20,7 +20,6 @@ from dltool.training.seeds import numpy_generator
 TOYS = ("circles", "moons", "blobs")
 _TOY_POINTS, _TOY_NOISE = 500, 0.1
 _BLOBS = ((-0.5, -0.3), (0.5, -0.3), (0.0, 0.6))
-_SPLIT_NAMES = ("train", "val", "valid", "validation", "test")
 
 
 class Kind(StrEnum):
@@ -171,7 +170,7 @@ def class_folders(relative: list[Path]) -> tuple[tuple[str, ...], np.ndarray | N
     Without folders, with one only, or with pictures beside the folders, there are no classes.
     """
     parts = [path.parts for path in relative]
-    if all(len(part) > 2 and part[0].lower() in _SPLIT_NAMES for part in parts):
+    if all(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts):
         parts = [part[1:] for part in parts]
     loose = sum(len(part) == 1 for part in parts)
     names = sorted({part[0] for part in parts if len(part) > 1}, key=lambda name: natural_key(Path(name)))

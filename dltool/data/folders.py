@@ -10,7 +10,8 @@ from dltool.errors import DataError
 from dltool.images.folder import find_pictures, natural_key
 from dltool.images.formats import PICTURE_SUFFIXES
 
-_SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
+# What a folder may be called, and the split that it then is.
+SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
 
 
 @dataclass
@@ -36,7 +37,7 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
     folders = _class_folders(root, findings)
-    by_split = _split_folders(root, [f for f in folders if f.name.lower() in _SPLIT_NAMES and _has_folders(f)])
+    by_split = _split_folders(root, [f for f in folders if f.name.lower() in SPLIT_NAMES and _has_folders(f)])
     if "train" not in by_split and (for_training or not by_split):
         if not folders:
             raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
@@ -91,7 +92,7 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
     """The folders of splits by the split's name."""
     found: dict[str, Path] = {}
     for folder in folders:
-        name = _SPLIT_NAMES.get(folder.name.lower())
+        name = SPLIT_NAMES.get(folder.name.lower())
         if name is None:
             continue
         if name in found:
