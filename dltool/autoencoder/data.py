@@ -18,6 +18,7 @@ from dltool.errors import DataError, DltoolError, did_you_mean
 from dltool.images.folder import find_pictures
 from dltool.images.read import read_picture
 from dltool.images.stream import read_ahead
+from dltool.images.tensors import is_grey
 
 _VAL_SHARE = 0.1
 _MOST_VAL = 5000
@@ -192,11 +193,6 @@ def _divide(splits: dict[str, Pictures], data: PictureData, notes: list[str]) ->
             notes.append("no pictures are held out: what is measured are training pictures")
             splits = {**splits, "val": train}
     return {name: splits[name] for name in ("train", "val", "test") if name in splits}
-
-
-def is_grey(pixels: np.ndarray) -> bool:
-    """Whether H × W × 3 pixels have three equal channels."""
-    return bool((pixels == pixels[..., :1]).all())
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> Tensor:

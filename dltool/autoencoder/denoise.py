@@ -15,6 +15,7 @@ from dltool.autoencoder.denoiser import Denoiser
 from dltool.autoencoder.noise_level import NoiseLevel, color_differences, halve, noise_floor, noise_level
 from dltool.autoencoder.self_supervised import LearnStep, learn_network
 from dltool.autoencoder.tiles import TileDone, restore_in_tiles
+from dltool.images.tensors import is_grey
 from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
@@ -74,52 +75,49 @@ def denoise(
                     restore = event
         else:
             assert denoiser is not None
-            restore = _for_pixels(denoiser, pixels, settings)
+            restore = _for_pixels(denoiser, pixels, noise, settings)
         assert restore is not None
         result = yield from _apply(pixels, restore, settings)
         if settings.method is Method.NETWORK and settings.dither is Dither.AUTO:
             dither = choose_dither(pixels, result, settings)
         if dither > 0:
-            result = yield from _apply(pixels, _drowning(denoiser, pixels, settings, dither), settings)
+            result = yield from _apply(pixels, _drowning(denoiser, pixels, noise, settings, dither), settings)
     yield Denoised(result, noise, dither, time.perf_counter() - started)
 
 
 def drop_equal_channels(pixels: np.ndarray) -> np.ndarray:
     """H × W × 3 pixels, or H × W × 1 ones where the three channels are equal."""
-    first = pixels[..., 0]
-    is_grey = all(np.array_equal(first, pixels[..., channel]) for channel in range(1, pixels.shape[2]))
-    return np.ascontiguousarray(pixels[..., :1] if is_grey else pixels)
+    return np.ascontiguousarray(pixels[..., :1] if is_grey(pixels) else pixels)
 
 
 def _for_pixels(
-    denoiser: Denoiser, pixels: np.ndarray, settings: DenoiseSettings, added: float = 0.0
+    denoiser: Denoiser, pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, added: float = 0.0
 ) -> Callable[[Tensor], Tensor]:
     """The network as it is to be used on H × W × C pixels to which white noise of level `added` will be added."""
     if pixels.shape[2] == 3 or denoiser.in_channels == 1:
         return denoiser
-    level = max(grey_sigma(pixels), (settings.sigma or 0) / 255)
+    level = max(grey_sigma(pixels, noise), (settings.sigma or 0) / 255)
     return with_color_noise(denoiser, float(np.hypot(level, added)), settings.seed)
 
 
 def _drowning(
-    denoiser: Denoiser, pixels: np.ndarray, settings: DenoiseSettings, dither: float
+    denoiser: Denoiser, pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, dither: float
 ) -> Callable[[Tensor], Tensor]:
     """The network with noise of level `dither` added: in the colours, which costs less detail, where both have them."""
     if pixels.shape[2] == 3 and denoiser.in_channels == 3:
         return with_color_noise(denoiser, dither, settings.seed)
-    return dithered(
-        _for_pixels(denoiser, pixels, settings, _DITHER_WHITE * dither), _DITHER_WHITE * dither, settings.seed
-    )
+    white = _DITHER_WHITE * dither
+    return dithered(_for_pixels(denoiser, pixels, noise, settings, white), white, settings.seed)
 
 
-def grey_sigma(pixels: np.ndarray) -> float:
+def grey_sigma(pixels: np.ndarray, noise: NoiseLevel) -> float:
     """Standard deviation of the noise in H × W × 1 pixels, in units of their range, not misled by texture.
 
     The noise floor, 6 % up for being the quietest blocks', but no more than the median of all; pictures too small for
     a floor have the median alone.
     """
-    fine, floor = noise_level(pixels).fine, noise_floor(pixels)
-    return min(fine, _FLOOR_RATIO * floor) if floor > 0 else fine
+    floor = noise_floor(pixels)
+    return min(noise.fine, _FLOOR_RATIO * floor) if floor > 0 else noise.fine
 
 
 def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
@@ -149,14 +147,14 @@ def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSett
     detail, so it is paid only where noise was left for certain: a level was told, or there is noise in the colour
     differences, in which photos have next to no texture.
     """
+    if settings.sigma is None and noisy.shape[2] == 1:
+        return 0.0
     if noise_floor(restored) < _KEPT_NOISE * noise_floor(noisy):
         return 0.0
     left = _LEFT_RATIO * 2 * noise_floor(halve_to_range(restored))
     if settings.sigma is not None:
         told = settings.sigma / 255
         return min(left, told) if left > _KEPT_LEVEL * told else 0.0
-    if noisy.shape[2] == 1:
-        return 0.0
     half = color_differences(halve_to_range(noisy))
     if 2 * noise_floor(half) < _COLOR_NOISE:
         return 0.0

@@ -19,6 +19,11 @@ def to_pixels(image: Tensor) -> np.ndarray:
     return scaled.squeeze(0).permute(1, 2, 0).to("cpu", torch.uint8).contiguous().numpy()
 
 
+def is_grey(pixels: np.ndarray) -> bool:
+    """Whether the channels of H × W × C pixels are equal."""
+    return all(np.array_equal(pixels[..., 0], pixels[..., channel]) for channel in range(1, pixels.shape[2]))
+
+
 def resize_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Resize H × W × 3 or H × W uint8 pixels to `size` (width, height) with Pillow's antialiased Lanczos filter."""
     if pixels.shape[1::-1] == size:
