@@ -70,7 +70,7 @@ def train_own(arch: str, data: Path, seconds: float, seed: int, device: torch.de
     *_, result = train_gan(DataSettings("fashion-mnist", root=data), settings, Surroundings(device))
     assert isinstance(result, GanResult)
     print(f"  {arch}: best epoch {result.best_epoch} of {result.epochs}", flush=True)
-    return result.generator.module, result.epochs * len(result.decided.data), result.seconds
+    return result.generator.module, result.images_seen, result.seconds
 
 
 def main() -> None:

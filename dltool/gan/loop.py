@@ -107,7 +107,7 @@ class GanLoop:
         self._health = Health()
         self._epoch = 0
         self._done = 0
-        self._seen = 0
+        self.images_seen = 0
         self._measured_at = 0.0
         self._sums = torch.zeros(5, device=device)
         self._best: dict[str, Any] = {"epoch": 0, "figure": None}
@@ -122,7 +122,7 @@ class GanLoop:
         self.session.resume(state)
         self._step.load(state["step"])
         self._average.module.load_state_dict(state["average"])
-        self._epoch, self._done, self._seen = state["epoch"], state["done"], state["seen"]
+        self._epoch, self._done, self.images_seen = state["epoch"], state["done"], state["seen"]
         self._sums = state["sums"].to(self._device)
         self._health = Health(**state["health"])
         self._best, self._best_tensors = dict(state["best"]), dict(state["best_tensors"])
@@ -134,7 +134,7 @@ class GanLoop:
             "average": self._average.module.state_dict(),
             "epoch": self._epoch,
             "done": self._done,
-            "seen": self._seen,
+            "seen": self.images_seen,
             "sums": self._sums,
             "health": asdict(self._health),
             "best": self._best,
@@ -205,8 +205,8 @@ class GanLoop:
         sums = self._step(
             images, noise[rank::world], labels, penalty=number % PENALTY_EVERY == 0, weight=1 / len(chosen)
         )
-        self._seen += len(chosen)
-        self._average.follow(self._step.generator, half_life_decay(len(chosen), settings.ema, self._seen))
+        self.images_seen += len(chosen)
+        self._average.follow(self._step.generator, half_life_decay(len(chosen), settings.ema, self.images_seen))
         return sums
 
     def _rate(self, done: float) -> float:

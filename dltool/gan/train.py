@@ -42,6 +42,7 @@ class GanResult:
     Attributes:
         figure: `frechet`, `kid`, or empty where the pictures were too few to measure anything.
         best_epoch: the snapshot's; the last where there is no figure.
+        images_seen: real pictures that the discriminator was shown, repetitions counted.
     """
 
     generator: TrainedGenerator
@@ -49,6 +50,7 @@ class GanResult:
     figure: str
     best_epoch: int
     epochs: int
+    images_seen: int
     history: tuple[dict[str, Any], ...]
     seconds: float
 
@@ -90,6 +92,7 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
         figure=loop.figure_name,
         best_epoch=loop.best_epoch,
         epochs=len(loop.session.history),
+        images_seen=loop.images_seen,
         history=tuple(loop.session.history),
         seconds=loop.session.elapsed,
     )
