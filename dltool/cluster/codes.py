@@ -14,7 +14,7 @@ from dltool.training.seeds import seeded
 
 LR = 2e-3
 # Small sets get as many steps as 60,000 pictures in 20 epochs.
-STEPS = 4700
+_STEPS = 4700
 STRENGTH = 0.7
 
 
@@ -59,7 +59,7 @@ def train_codes(
         return F.mse_loss(network(images), images)
 
     count = len(pictures)
-    lesson = Lesson("training the autoencoder", network, count, epochs or enough_epochs(count, STEPS), LR, loss)
+    lesson = Lesson("training the autoencoder", network, count, epochs or enough_epochs(count, _STEPS), LR, loss)
     finished = yield from learn(lesson, seed, checkpoints, should_stop)
     return network if finished else None
 

@@ -11,8 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.networks import ConvAutoencoder
-from dltool.cluster.codes import LR, STEPS, ViewSource, decode_centers, new_autoencoder
-from dltool.cluster.kmeans import kmeans
+from dltool.cluster.codes import LR, ViewSource, decode_centers, new_autoencoder
+from dltool.cluster.gradients import gradient_features
+from dltool.cluster.kmeans import starting_centers
 from dltool.cluster.learner import Checkpoints, Lesson, Pictures, encode_all, enough_epochs, learn
 from dltool.cluster.manifold import neighbor_graph
 from dltool.cluster.method import Clustering, Notice, Step, Task
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "deep-kmeans"
 _JUDGED = 10_000
+# Small sets get as many steps as 60,000 pictures in 60 epochs.
+_STEPS = 14_100
 
 
 class DeepKMeans(nn.Module):
@@ -74,7 +77,7 @@ class Schedule:
 
 def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
     """The schedule for `count` pictures: the textbook's 50 of 200 epochs, in proportion."""
-    epochs = settings.epochs or enough_epochs(count, STEPS)
+    epochs = settings.epochs or enough_epochs(count, _STEPS)
     start = settings.ramp_start if settings.ramp_start is not None else max(1, round(epochs / 4))
     end = settings.ramp_end if settings.ramp_end is not None else max(epochs, start + 1)
     return Schedule(epochs, start, max(end, start + 1))
@@ -120,8 +123,9 @@ _CENTERS = "centers"
 
 
 def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
-    """Compare the two groupings by their modularity on one graph that neither was made from: of the pixels.
+    """Compare the two groupings by their modularity on one graph that neither was made from: of `gradient_features`.
 
+    Pixels judge worse: on MNIST they took a grouping of 79 % accuracy for better than one of 88 %.
     One that put everything into one group has a modularity of 0, more than a poor one, but is none.
     """
     joint = _grouping(task, model.autoencoder, pictures, model.centers.detach().cpu())
@@ -131,7 +135,7 @@ def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: di
     before = new_autoencoder(pictures, task.settings.latent_dim, task.settings.seed)
     before.load_state_dict({name: tensor for name, tensor in baseline.items() if name != _CENTERS})
     plain = _grouping(task, before.eval(), pictures, baseline[_CENTERS])
-    chosen, graph = yield from _judging_graph(task)
+    chosen, graph = yield from _judging_graph(pictures, task)
     scores = {}
     for name, found in (("deep_kmeans", joint), ("baseline", plain)):
         scores[name] = {"modularity": modularity(graph, found.labels[chosen], task.k)}
@@ -146,20 +150,19 @@ def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: di
     better = worth["deep_kmeans"] >= worth["baseline"]
     kept = "the first" if better else "the second"
     yield Notice(
-        f"modularity on the neighbour graph of the pixels: deep k-means {scores['deep_kmeans']['modularity']:.4f}, "
+        f"modularity on the neighbour graph of gradients: deep k-means {scores['deep_kmeans']['modularity']:.4f}, "
         f"autoencoder + k-means {scores['baseline']['modularity']:.4f}; {kept} is kept"
     )
     yield replace(joint if better else plain, figures={**scores, "kept": "deep_kmeans" if better else "baseline"})
 
 
-def _judging_graph(task: Task) -> Iterator[Any]:
-    """Numbers of at most 10,000 pictures and the neighbour graph of their pixels; a generator that returns them."""
-    assert task.images is not None
-    count = len(task.images)
-    chosen = np.arange(count)
-    if count > _JUDGED:
-        chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(count, _JUDGED, replace=False))
-    rows = task.images[chosen].reshape(len(chosen), -1).astype(np.float32) / 255
+def _judging_graph(pictures: Pictures, task: Task) -> Iterator[Any]:
+    """Numbers of at most 10,000 pictures and the neighbour graph of their edges; a generator that returns them."""
+    chosen = np.arange(len(pictures))
+    if len(pictures) > _JUDGED:
+        chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(len(pictures), _JUDGED, replace=False))
+    parts = torch.from_numpy(chosen).split(1024)
+    rows = torch.cat([gradient_features(pictures[part]).cpu() for part in parts]).numpy()
     graph: Graph = yield from neighbor_graph(rows, task.device)
     return chosen, graph
 
@@ -171,10 +174,7 @@ def _codes(network: ConvAutoencoder, pictures: Pictures) -> np.ndarray:
 
 def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
     settings = replace(task.settings, init=Init.KMEANS_PLUS_PLUS, n_init=task.settings.n_init or 3)
-    for event in kmeans(replace(task, rows=codes, settings=settings, should_stop=lambda: False)):
-        if isinstance(event, Clustering):
-            return event.centers
-    raise AssertionError("k-means ends with its Clustering")
+    return starting_centers(replace(task, settings=settings), codes)
 
 
 def _grouping(task: Task, network: ConvAutoencoder, pictures: Pictures, centers: Tensor) -> Clustering:

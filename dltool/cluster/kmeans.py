@@ -64,6 +64,14 @@ def kmeans(task: Task) -> Iterator[Step | Clustering]:
     yield finish(rows, task.rows, run.centers, replace(nearest, labels=run.labels), run.iterations)
 
 
+def starting_centers(task: Task, rows: np.ndarray) -> Tensor:
+    """Where k-means on `rows` ends, k × D float32, for other methods to begin with."""
+    for event in kmeans(replace(task, rows=rows, should_stop=lambda: False)):
+        if isinstance(event, Clustering):
+            return event.centers
+    raise AssertionError("k-means ends with its Clustering")
+
+
 def default_starts(shape: tuple[int, ...], k: int) -> int:
     """Ten starts where that is quick, else three."""
     return 10 if shape[0] * shape[1] * k <= _SMALL_WORK else 3

@@ -1,18 +1,14 @@
 """k-means by mini-batches, for tables larger than memory: rows are read in pieces and never kept."""
 
 from collections.abc import Iterator
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row, sum_type
-from dltool.cluster.kmeans import finish
+from dltool.cluster.kmeans import finish, starting_centers
 from dltool.cluster.method import Clustering, Notice, Step, Task
 from dltool.cluster.scores import sample_indices, take
-from dltool.cluster.seeding import random_centers, spread_centers
-from dltool.cluster.settings import Init
 from dltool.training.seeds import numpy_generator
 
 # Rows that lie together are read together; batches are made of such blocks from everywhere.
@@ -26,7 +22,7 @@ _ENOUGH = 2e-3
 def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
     """Group rows by mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), then assign all of them.
 
-    A centre is the mean of all rows that batches gave it. Starting centres come from a sample of rows; a centre that
+    A centre is the mean of all rows that batches gave it. All start where k-means on a sample of rows ends; one that
     got no row in a whole pass moves to the row of the last batch that is furthest from its own.
     """
     settings, rows, device = task.settings, task.rows, task.device
@@ -34,7 +30,7 @@ def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
     if len(sample) < len(rows):
         yield Notice(f"minibatch: starting centres from {len(sample)} of {len(rows)} rows; all rows are then read")
     origin, _ = mean_row(sample, device)
-    centers = _best_start(sample, task, origin)
+    centers = starting_centers(task, sample).to(device)
     blocks = -(-len(rows) // _BLOCK)
     per_batch = max(1, settings.batch_size // _BLOCK)
     steps = -(-blocks // per_batch)
@@ -64,22 +60,6 @@ def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
             break
         previous = total
     yield finish(rows, task.rows, centers, find_nearest(rows, centers, origin, second=True), epoch)
-
-
-def _best_start(sample: np.ndarray, task: Task, origin: Tensor) -> Tensor:
-    """Of several starts the one that leaves the least inertia on the sample."""
-    best: tuple[float, Tensor] | None = None
-    for number in range(task.settings.n_init or 3):
-        seed: tuple[Any, ...] = (task.settings.seed, "minibatch", "start", number)
-        if task.settings.init is Init.RANDOM:
-            centers = random_centers(sample, task.k, task.device, *seed)
-        else:
-            centers = spread_centers(sample, task.k, origin, task.device, *seed)
-        inertia = float(find_nearest(sample, centers, origin).squared.sum())
-        if best is None or inertia < best[0]:
-            best = inertia, centers
-    assert best is not None
-    return best[1]
 
 
 def _read_block(rows: Rows, block: int) -> Tensor:
