@@ -6,7 +6,8 @@ from scipy import sparse
 
 from dltool.cluster.distances import pieces
 
-_FEWEST, _MOST = 2, 10
+_FEWEST, _MOST = 2, 15
+_ONE_SIDED = 5.0
 # All pairs are compared: n² · D multiplications.
 MOST_ROWS = 50_000
 
@@ -17,7 +18,7 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
     Rows are joined to their nearest by cosine, with it as the weight where it is positive; a step replaces each row by
     the weighted mean of its neighbours. What groups share remains, what is a picture's own is averaged out (as label
     spreading does with labels: Zhou et al., "Learning with local and global consistency", 2004). There are half as
-    many neighbours as the root of N, 2 to 10: few items have no ten of their kind.
+    many neighbours as the root of N, 2 to 15: few items have no fifteen of their kind.
 
     Args:
         rows: N × D float32 of length 1.
@@ -37,7 +38,11 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
 
 
 def neighbor_graph(rows: np.ndarray, neighbors: int) -> sparse.csr_matrix:
-    """Symmetric N × N weights: the mean of the two directions' cosines, 0 between rows that are no neighbours."""
+    """Symmetric N × N weights: cosines of mutual neighbours, a share of those of one-sided ones, else 0.
+
+    The few pictures of a rare kind have to look elsewhere for neighbours, who do not look back; were such an edge a
+    full one, they would be averaged with those. In a small set all edges are needed, so the share falls with root N.
+    """
     count = min(neighbors, len(rows) - 1)
     whole = torch.from_numpy(np.ascontiguousarray(rows))
     targets, weights = [], []
@@ -50,4 +55,5 @@ def neighbor_graph(rows: np.ndarray, neighbors: int) -> sparse.csr_matrix:
     sources = np.repeat(np.arange(len(rows)), count)
     shape = (len(rows), len(rows))
     directed = sparse.csr_matrix((np.concatenate(weights).ravel(), (sources, np.concatenate(targets).ravel())), shape)
-    return ((directed + directed.T) / 2).tocsr()
+    share = min(1.0, _ONE_SIDED / len(rows) ** 0.5)
+    return (directed.minimum(directed.T) * (1 - share) + (directed + directed.T) * (share / 2)).tocsr()

@@ -53,11 +53,29 @@ def test_smoothing_is_a_walk_on_the_neighbour_graph() -> None:
     for i in range(40):
         best = np.argsort(-cosines[i])[:3]
         directed[i, best] = np.maximum(cosines[i, best], 0)
-    dense = (directed + directed.T) / 2
+    share = 5 / 40**0.5
+    dense = (1 - share) * np.minimum(directed, directed.T) + share * (directed + directed.T) / 2
     np.testing.assert_allclose(neighbor_graph(rows, 3).toarray(), dense, atol=1e-6)
     walked = np.linalg.matrix_power(dense / dense.sum(1, keepdims=True), 4) @ rows
     walked /= np.linalg.norm(walked, axis=1, keepdims=True)
     np.testing.assert_allclose(smooth(rows, 4), walked, atol=1e-5)
+
+
+def test_a_rare_kind_keeps_more_of_its_own_than_full_one_sided_edges_would_leave(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    random = np.random.default_rng(0)
+    many, few = random.normal(0, 0.35, (2000, 8)), random.normal(0, 0.25, (8, 8))
+    rows = np.concatenate([many + np.eye(8)[0], few + np.eye(8)[0] + np.eye(8)[1]])
+    rows = (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+    def apart() -> float:
+        found = smooth(rows, 8)
+        return float(np.linalg.norm(found[2000:].mean(0) - found[:2000].mean(0)))
+
+    mutual = apart()
+    monkeypatch.setattr("dltool.cluster.smooth._ONE_SIDED", np.inf)
+    assert mutual > 1.2 * apart()
 
 
 def test_smoothing_draws_groups_together_and_leaves_strangers_alone() -> None:
