@@ -42,6 +42,18 @@ def list_backbones() -> list[str]:
     return [DEFAULT_BACKBONE, *models.list_models(module=models)]
 
 
+def check_name(name: str, option: str = "--backbone") -> None:
+    """Raise SettingsError, with near names, unless there is a network of this name."""
+    if name.startswith(TIMM_PREFIX):
+        import timm
+
+        known = [TIMM_PREFIX + own for own in timm.list_models()]
+        if name.partition(".")[0] not in known:
+            raise SettingsError(f"{option} {name}: no such network{did_you_mean(name, known)}")
+    elif name not in list_backbones():
+        raise SettingsError(f"{option} {name}: no such network{_suggest(name)}")
+
+
 def create_backbone(name: str, weights: str = "default", seed: int = 0, option: str = "--backbone") -> Backbone:
     """Build a network on the CPU.
 
@@ -57,6 +69,7 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0, option: 
         SettingsError: no such network; the message suggests near names.
         ModelError: the weights cannot be fetched, read or matched.
     """
+    check_name(name, option)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         if name == DEFAULT_BACKBONE:
@@ -76,8 +89,6 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0, option: 
 def _build_torchvision(name: str, weights: str, option: str) -> tuple[nn.Module, Preprocessing]:
     from torchvision import models
 
-    if name not in models.list_models(module=models):
-        raise SettingsError(f"{option} {name}: no such network{_suggest(name)}")
     own = models.get_model_weights(name).DEFAULT
     options: dict[str, bool] = {}
     if name in ("googlenet", "inception_v3"):
@@ -113,10 +124,6 @@ def _build_timm(name: str, pretrained: bool, option: str) -> tuple[nn.Module, Pr
     import timm
     from timm.data import resolve_model_data_config
 
-    base_name = name.partition(".")[0]
-    if base_name not in timm.list_models():
-        hint = did_you_mean(TIMM_PREFIX + name, [TIMM_PREFIX + known for known in timm.list_models()])
-        raise SettingsError(f"{option} {TIMM_PREFIX}{name}: no such network{hint}")
     logging.getLogger("huggingface_hub").setLevel(logging.ERROR)  # its retries are told once, by the error below
     try:
         module = timm.create_model(name, pretrained=pretrained)

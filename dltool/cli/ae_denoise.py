@@ -117,6 +117,8 @@ def command(
     if compare:
         _check_pages(jobs, on_existing)
     reported: dict[str, Any] = {**vars(settings), "model": model, "precision": precision, "reference": reference}
+    if dry_run:
+        options.check_choices(device)
     if dry_run or all(job.exists for job in jobs):
         items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
         report_items(console, items, reported, None)

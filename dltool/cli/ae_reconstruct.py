@@ -84,6 +84,7 @@ def command(
     settings: dict[str, Any] = {"model": model, "noise": noise, "seed": seed, "csv": csv_file, "latents": latents}
     settings["interpolate"] = interpolate
     if dry_run:
+        options.check_choices(device)
         for path in [f"{len(pictures)} pictures of {images[0]}"] if named else pictures:
             console.result(f"{path} (planned)")
         console.result(f"would write {', '.join(str(p) for p in (sheet, csv_file, latents, gif) if p is not None)}")

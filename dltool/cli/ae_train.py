@@ -181,6 +181,7 @@ def command(
     if resume:
         settings, data_values = stored_settings(place, settings, from_plain, data_values)
     if dry_run:
+        options.check_choices(device)
         _show_dry_run(console, place, settings, data_values)
         return
     _run(console, place, settings, data_values)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
+from dltool.cli.options import check_choices
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 from dltool.featmap.manifest import read_entries, write_manifest
@@ -239,9 +240,15 @@ def _plan(common: Common, suffix: str) -> list[Job]:
 def _nothing_to_do(common: Common, jobs: list[Job], settings: Any) -> bool:
     if not (common.dry_run or all(job.exists for job in jobs)):
         return False
+    _check_choices(common)
     items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
     report_items(common.console, items, common.settings(settings), None)
     return True
+
+
+def _check_choices(common: Common) -> None:
+    if common.dry_run:
+        check_choices(common.network.device, None if common.network.model else common.network.backbone)
 
 
 def _plan_page(common: Common, name: str) -> Path | None:
@@ -254,6 +261,7 @@ def _plan_page(common: Common, name: str) -> Path | None:
     skipped = path.exists() and common.on_existing is OnExisting.SKIP
     if not (common.dry_run or skipped):
         return path
+    _check_choices(common)
     status = "skipped" if skipped else "planned"
     common.console.result(f"{path} ({status})")
     common.console.document(common.settings(), None, outputs=[{"output": path, "status": status}])

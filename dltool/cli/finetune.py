@@ -23,6 +23,7 @@ from dltool.cli.finetune_watch import Watcher
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.finetune.settings import (
+    SMALL_NETWORKS,
     Augment,
     Balance,
     FinetuneSettings,
@@ -225,6 +226,8 @@ def command(
     if resume:
         settings, data_values = stored_settings(place, settings, from_plain, data_values)
     if dry_run:
+        pretrained = settings.backbone not in ("", *SMALL_NETWORKS)
+        options.check_choices(device, settings.backbone if pretrained else None)
         show_dry_run(console, place, settings, data_values)
     elif preview_augment:
         preview(console, place, settings, data_values)

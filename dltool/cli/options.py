@@ -108,6 +108,21 @@ def parse_seconds(text: str | None, option: str) -> float | None:
     return seconds
 
 
+def check_choices(device: str, backbone: str | None = None) -> None:
+    """Look in a dry run at what a run would stumble over first.
+
+    Raises:
+        SettingsError, DeviceError: no such device or network, or the device is not on this machine.
+    """
+    from dltool.device import select_device
+
+    select_device(device)
+    if backbone is not None:
+        from dltool.backbones.registry import check_name
+
+        check_name(backbone)
+
+
 def process_rank() -> tuple[int, int]:
     """Number of this process and how many there are, as torchrun sets them; 0 of 1 without it."""
     rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")

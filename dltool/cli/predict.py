@@ -66,6 +66,7 @@ def command(
     pictures = list_pictures(images, exclude=sort)
     settings = {"model": model, "top": top, "tta": tta, "csv": csv_file, "sort": sort, "precision": precision}
     if dry_run:
+        options.check_choices(device)
         from dltool.finetune.classifier_file import load_classifier
 
         load_classifier(model)

@@ -134,6 +134,8 @@ def command(
     extras = Extras(save_every, gif)
     _check_extras(jobs, extras, steps, on_existing)
     reported = {"recipe": recipe, **vars(settings), "style": _as_typed(styles), "mask": mask, **vars(network)}
+    if dry_run:
+        options.check_choices(device, backbone)
     if dry_run or all(job.exists for job in jobs):
         items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
         report_items(console, items, reported, None)
