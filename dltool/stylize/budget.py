@@ -23,16 +23,16 @@ class MemoryPlan:
 
 
 def plan_memory(
-    network: FeatureNetwork, size: tuple[int, int], settings: StylizeSettings, device: torch.device
+    network: FeatureNetwork, size: tuple[int, int], settings: StylizeSettings, device: torch.device, count: int = 1
 ) -> MemoryPlan:
-    """Share the memory out between a picture of `size`, its optimizer and the network.
+    """Share the memory out between a picture of `size`, its optimizer and the network; each of `count` gets as much.
 
     Raises:
         DeviceError: `settings.max_memory` does not hold the picture and the smallest tile.
     """
     width, height = size
     picture = 12 * width * height
-    total = settings.max_memory or _usual_bytes(device)
+    total = (settings.max_memory or _usual_bytes(device)) // count
     free = total - round(_VECTORS * picture)
     history = 2 * picture if settings.optimizer is Optimizer.ADAM else settings.history * 2 * picture
     most_history = min(_MOST_HISTORY, max(picture, round(0.4 * free)))

@@ -89,7 +89,7 @@ class FeatureNetwork:
         self._taps.__exit__(kind, error, traceback)
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the layers' features by name, each 1 × C × h × w, of a 1 × 3 × H × W picture in [0, 1]."""
+        """Return the layers' features by name, each N × C × h × w, of N × 3 × H × W pictures in [0, 1]."""
         # The picture stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
         normalized = self._preprocessing.normalize(image).to(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):

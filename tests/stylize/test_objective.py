@@ -138,5 +138,5 @@ def test_the_gradient_is_that_of_finite_differences(lite0):
     objective = Objective(lite0, content, [Region(style_grams(lite0, _picture(64, 64, 3)))], PLAIN)
     _, gradient = objective.evaluate(image)
     step = 0.002 * gradient / gradient.norm()
-    rise = objective.evaluate(image + step)[0].total - objective.evaluate(image - step)[0].total
+    rise = objective.evaluate(image + step)[0][0].total - objective.evaluate(image - step)[0][0].total
     assert rise / 2 == pytest.approx((gradient * step).sum().item(), rel=0.02)
