@@ -114,6 +114,7 @@ class _Talk:
         self._progress = progress
         self._items = items
         self._last: dict[Job, StylizeStep] = {}  # of the pictures at work
+        self._told_seams = False
 
     def show(self, event: "FileStep | FileDone") -> None:
         """Take one event."""
@@ -138,6 +139,12 @@ class _Talk:
             )
         if last is not None and last.tile is not None and step.tile is not None and step.tile < last.tile:
             self._progress.say(f"{event.job.input}: now in tiles of {step.tile} px")
+        if step.seams and not self._told_seams:
+            self._told_seams = True
+            self._progress.say(
+                f"{event.job.input}: this network sees tiles of {step.tile} px differently than the whole picture; "
+                "where their borders show, a larger --max-memory or a smaller --size helps"
+            )
         self._last[event.job] = replace(step, image=None)
 
 

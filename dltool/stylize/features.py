@@ -15,6 +15,7 @@ from dltool.device import has_fast_bf16
 from dltool.errors import SettingsError
 from dltool.stylize.geometry import Geometry, average_pools, measure_geometry
 from dltool.stylize.settings import Pooling
+from dltool.stylize.tiles import tiles_agree
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = (
@@ -100,6 +101,11 @@ class FeatureNetwork:
     def geometry(self) -> Geometry:
         """How the layers' features lie over the picture's pixels, measured once when it is first asked for."""
         return measure_geometry(self._module, self._modules)
+
+    @cached_property
+    def tiles_agree(self) -> bool:
+        """Whether the features of tiles are those of the whole picture; see `tiles.tiles_agree`."""
+        return tiles_agree(self, self.geometry, self._device)
 
     @cached_property
     def bytes_per_pixel(self) -> float:

@@ -84,6 +84,11 @@ class Objective:
         self._looked = False
         self._retrying(lambda: None)
 
+    @property
+    def seams(self) -> bool:
+        """Whether tiles are in use that the network does not see as it sees the whole picture."""
+        return len(self._tiles) > 1 and not self._network.tiles_agree
+
     def evaluate(self, images: Tensor) -> tuple[list[Losses], Tensor]:
         """Return the losses of each of N × 3 × H × W pictures and the gradients of their totals, in the same shape."""
         return self._retrying(lambda: self._evaluate(images))

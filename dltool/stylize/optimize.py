@@ -42,6 +42,7 @@ class StylizeStep:
         size: width and height of the picture at this scale.
         restarts: how often this scale's optimizer diverged and went on from the best picture with a smaller step.
         tile: longest side that the network sees at once, or None where that is the whole picture.
+        seams: the tiles' losses are not quite the whole picture's, so that their borders may show.
         image: the picture as it is now, 1 × 3 × h × w on the CPU, at the steps that were asked for.
     """
 
@@ -53,6 +54,7 @@ class StylizeStep:
     style_loss: float
     restarts: int = 0
     tile: int | None = None
+    seams: bool = False
     image: Tensor | None = None
 
 
@@ -147,7 +149,8 @@ def stylize_together(
             losses = descents.step()
             done += 1
             for index, descent in enumerate(descents.each):
-                step = StylizeStep(done, sum(shares), size, *losses[index], descent.restarts, objective.tile_side)
+                figures = (*losses[index], descent.restarts, objective.tile_side, objective.seams)
+                step = StylizeStep(done, sum(shares), size, *figures)
                 if save_every and done % save_every == 0:
                     step = replace(step, image=canvases[index].finish(descent.best_image.cpu().clone()))
                 yield index, step

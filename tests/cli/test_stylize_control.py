@@ -92,6 +92,19 @@ def test_masks_colours_and_tiles_from_the_command_line(tmp_path: Path, cat: Path
     assert "--max-memory: a picture of 64 x 43 px needs about" in tight.stderr
 
 
+def test_tiles_that_a_network_sees_differently_are_told_once(
+    tmp_path: Path, cat: Path, styles: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dltool.stylize.features.tiles_agree", lambda *_: False)
+    words = ["stylize", cat, "-s", styles / "bold_shapes.png", *QUICK, "--backbone", "squeezenet1_1"]
+    words += ["--weights", "none", "--style-layers", "features.1,features.4", "--content-layers", "features.4"]
+    whole = run_inside(*words, "--size", 400, "--steps", 1, "-o", tmp_path / "whole.png")
+    assert "tiles" not in whole.stderr
+    tiled = run_inside(*words, "--size", 400, "--steps", 2, "--max-memory", "60MB", "-o", tmp_path / "tiled.png")
+    assert tiled.exit_code == 0, tiled.stderr
+    assert tiled.stderr.count("differently than the whole picture") == 1
+
+
 def test_original_keeps_every_photo_s_size(tmp_path: Path, cat: Path, styles: Path):
     folder = tmp_path / "in"
     folder.mkdir()
