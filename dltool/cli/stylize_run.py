@@ -114,6 +114,7 @@ class _Talk:
         self._progress = progress
         self._items = items
         self._last: dict[Job, StylizeStep] = {}  # of the pictures at work
+        self._ran_away: set[Job] = set()
         self._told_seams = False
 
     def show(self, event: "FileStep | FileDone") -> None:
@@ -132,7 +133,8 @@ class _Talk:
             figure = f"content {step.content_loss:.3g} style {step.style_loss:.3g}"
             name = (place if event.count > 1 else "") + event.job.output.stem
             self._progress.update(name, step.step, step.steps, figure)
-        if step.restarts > (last.restarts if last is not None and last.size == step.size else 0):
+        if step.restarts and event.job not in self._ran_away:
+            self._ran_away.add(event.job)
             self._progress.say(
                 f"{event.job.input}: the loss ran away at step {step.step}; going on from the best picture so far "
                 "with shorter steps"

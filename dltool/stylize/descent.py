@@ -9,10 +9,11 @@ from torch import Tensor
 
 from dltool.errors import DltoolError
 from dltool.stylize.objective import Losses, Objective
-from dltool.stylize.settings import Optimizer, StylizeSettings
+from dltool.stylize.settings import LossForm, Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
 _DIVERGED = 100.0  # times the best loss so far
+_NOTHING = 1e-7  # a relative loss that is rounding: of a photo that is its own painting, or of two flat colours
 _POOR_AVERAGE = 1.5  # times the best loss: more, and the average is not taken
 _LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
 _CHUNK = 1 << 22
@@ -30,6 +31,8 @@ class Descent:
     def __init__(self, image: Tensor, settings: StylizeSettings, history_bytes: int = 1 << 29) -> None:
         self._settings = settings
         self._history_bytes = history_bytes
+        weights = settings.content_weight + settings.style_weight
+        self._nothing = _NOTHING * weights if settings.loss is LossForm.RELATIVE else 0.0
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.restarts = 0
         # Of a large picture the best one is kept in half precision, 1/4096 of the range and better.
@@ -54,7 +57,7 @@ class Descent:
         if losses.total < self.best_losses.total:
             self.best_losses = losses
             self._best.copy_(self.image)
-        if not losses.total <= _DIVERGED * self.best_losses.total:
+        if not losses.total <= _DIVERGED * max(self.best_losses.total, self._nothing):
             self._restart()
         elif self._settings.optimizer is Optimizer.ADAM:
             self.image.grad = gradient
@@ -80,7 +83,8 @@ class Descent:
     def _restart(self) -> None:
         if not math.isfinite(self.best_losses.total):
             raise DltoolError(
-                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
+                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight, "
+                "--range-weight"
             )
         self.image.copy_(self._best)
         self.restarts += 1

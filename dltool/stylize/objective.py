@@ -204,8 +204,9 @@ class Objective:
         values = torch.stack(list(losses.values()))
         if not weights:
             return values.mean(0) if self._settings.loss is LossForm.RELATIVE else values.sum(0)
-        weighted = values.new_tensor(weights) @ values
-        return weighted / sum(weights) if self._settings.loss is LossForm.RELATIVE else weighted
+        if self._settings.loss is LossForm.RELATIVE:
+            weights = [weight / sum(weights) for weight in weights]
+        return values.new_tensor(weights) @ values
 
     def _content_loss(self, name: str, distance: Tensor) -> Tensor:
         if self._settings.loss is LossForm.RELATIVE:

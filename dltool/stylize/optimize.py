@@ -29,6 +29,7 @@ __all__ = [
 
 _SMALLEST_SCALE = 32
 _FIRST_SCALE = 256
+_MOST_SCALES = 64  # the first of them is below a pixel
 _FULL_SHARE_SIDE = 1024
 _DETAIL = 0.5
 
@@ -177,6 +178,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     With `scales` 0 the first has a longest side of about 256 pixels, and there are at least three.
     """
     longest = max(size)
+    scales = min(scales, _MOST_SCALES)
     if scales == 0:
         scales = max(3, 1 + round(2 * math.log2(max(1, longest) / _FIRST_SCALE)))
     sides = [round(longest / 2 ** (0.5 * (scales - 1 - index))) for index in range(scales)]

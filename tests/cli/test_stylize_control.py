@@ -164,6 +164,8 @@ def test_processes_of_one_run_share_a_folder_out(
         (["--size", "0"], "--size 0: pixels of the longest side, or 'original'"),
         (["--max-memory", "much"], "--max-memory much: not an amount of memory"),
         (["--pixel-mean", "1,2"], "--pixel-mean 1,2: 3 numbers"),
+        (["--pixel-mean", "1,2,nan"], "--pixel-mean 1,2,nan: 3 numbers"),
+        (["--pixel-std", "1,0,1"], "--pixel-std 1,0,1: numbers above 0"),
         (["--style-layers", "bn1:x"], "--style-layers bn1:x: 'x' is no weight"),
         (["--mask", "none.png"], "--mask none.png: no such file"),
         (["--style-scale", "0"], "--style-scale 0.0: a factor"),
