@@ -73,8 +73,9 @@ def stylize_files(
     """Stylize every job's input into its output, in order; jobs marked `exists` are skipped.
 
     Every picture's result depends on that picture, the style and the settings alone, so that a run that was killed
-    and goes on with what is missing ends with the same files. Where pictures are evaluated together, which by itself
-    is never so on the CPU, that holds but for rounding.
+    and goes on with what is missing ends with the same files. Not so where pictures are evaluated together, which on
+    the CPU they never are unasked: rounding then depends on the company, and over many steps it grows to other
+    strokes, with losses as good.
 
     Args:
         style: one style, or several, which the jobs' `variant` tells apart by name.

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -118,8 +118,9 @@ def stylize_together(
     """Do what `stylize` does for N photos of one size, evaluated in one pass of the network at each step.
 
     Every event comes with the number, from 0, of its picture; a step's N events come one after the other, and so do
-    the results at the end. Each picture has its own optimizer, losses and best picture, and ends as it would alone
-    but for rounding. `settings.time` is for each, so that all together have N times as long.
+    the results at the end. Each picture has its own optimizer, losses and best picture. One evaluation is what it
+    would be alone but for rounding; over many steps that grows to other strokes, with losses as good.
+    `settings.time` is for each picture, so that all together have N times as long.
 
     Raises:
         DltoolError, DeviceError: as `stylize` does, for any of the pictures.
@@ -131,7 +132,7 @@ def stylize_together(
     sizes = scale_sizes(size, settings.scales)[-settings.steps :]
     shares = _split_steps(settings.steps, sizes)
     deadlines = _deadlines(started, count, settings, sizes, shares)
-    starts: list[Tensor | None] = [canvas.start(init) for canvas in canvases]
+    starts = [canvas.start(init) for canvas in canvases]
     detailed = settings.init not in ("noise", "style")
     images = [resize_tensor(start, sizes[0]) for start in starts]
     done = 0
@@ -149,12 +150,12 @@ def stylize_together(
         for _ in range(share):
             losses = descents.step()
             done += 1
-            for index, descent in enumerate(descents.each):
-                figures = (*losses[index], descent.restarts, objective.tile_side, objective.seams)
-                step = StylizeStep(done, sum(shares), size, *figures)
+            for index, (canvas, descent) in enumerate(zip(canvases, descents.each, strict=True)):
+                shown = None
                 if save_every and done % save_every == 0:
-                    step = replace(step, image=canvases[index].finish(descent.best_image.cpu().clone()))
-                yield index, step
+                    shown = canvas.finish(descent.best_image.cpu().clone())
+                figures = (*losses[index], descent.restarts, objective.tile_side, objective.seams)
+                yield index, StylizeStep(done, sum(shares), size, *figures, shown)
             if time.perf_counter() > deadline:
                 break
         ends = descents.finish()
