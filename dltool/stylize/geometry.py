@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -52,10 +53,7 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     probe = _positive_copy(module)
     names = list(dict.fromkeys(layers.values()))
     for side in (512, 1024, 2048):
-        # A low, wide picture: kernels see as far down as they see sideways, and this one is quick.
-        image, maps = _low_picture(probe, names, 64, side)
-        if not all(each.numel() for each in maps.values()):
-            image, maps = _low_picture(probe, names, 256, side)
+        image, maps = _low_picture(probe, names, side)
         strides = {name: _stride(image, maps[layer]) for name, layer in layers.items()}
         reach = max(_reach(image, maps[layer], strides[name]) for name, layer in layers.items())
         if reach < side // 2 - 2 * max(strides.values()):
@@ -64,15 +62,16 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     raise SettingsError("this network's layers see the whole picture at once, so it cannot be cut into tiles")
 
 
-def _low_picture(probe: nn.Module, names: list[str], height: int, width: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """A random picture and its feature maps; empty ones where layers need a higher picture."""
-    image = torch.rand(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    image.requires_grad_()
-    with Taps(probe, names) as taps:
-        try:
-            return image, taps(image)
-        except RuntimeError:
-            return image, {name: image.new_zeros(0) for name in names}
+def _low_picture(probe: nn.Module, names: list[str], width: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """A low, wide picture and its feature maps: kernels see as far down as they see sideways, and this one is quick."""
+    for height in (64, 256):  # without padding some layers need the higher one
+        image = torch.rand(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        image.requires_grad_()
+        with suppress(RuntimeError), Taps(probe, names) as taps:
+            maps = taps(image)
+            if all(each.numel() for each in maps.values()):
+                return image, maps
+    raise SettingsError("this network's layers need larger pictures than tiles are, so it cannot be cut into tiles")
 
 
 def _stride(image: Tensor, features: Tensor) -> int:

@@ -10,6 +10,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import SettingsError
 from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.geometry import measure_geometry
 from dltool.stylize.objective import Hold, Objective, Region
 from dltool.stylize.settings import GramForm, LossForm, Pooling, StylizeSettings
 from dltool.stylize.targets import style_grams
@@ -107,6 +108,13 @@ def test_strides_are_those_of_the_layers_whatever_the_size_of_the_maps(name: str
     with FeatureNetwork(create_backbone(name, "none"), CPU, layers[-1:], layers) as network:
         assert tuple(network.geometry.strides[layer] for layer in layers) == strides
         assert network.tiles_agree
+
+
+def test_layers_that_need_a_high_picture_are_measured_on_one():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, (80, 5), 2))
+    geometry = measure_geometry(layers.eval(), {"first": "0", "second": "1"})
+    assert geometry.strides == {"first": 1, "second": 2}
+    assert geometry.halo == 4  # of 7 columns 1 lies left of the 2 that are its own, and 4 right of them
 
 
 class _Windows(torch.nn.Module):
