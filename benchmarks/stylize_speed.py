@@ -1,6 +1,7 @@
 """How fast `dltool stylize` is, beside a plain textbook loop with the same network, the same loss, the same pictures.
 
     python benchmarks/stylize_speed.py [--networks efficientnet_lite0,vgg16] [--evaluations 300] [--json FILE]
+    python benchmarks/stylize_speed.py --together 1,2,4,8 [--sizes 96,128,192,256] [--device cpu]
 
 The textbook loop is what most tutorials do: full resolution from the first step, float32 in contiguous memory, the
 whole network up to its last layer, torch's L-BFGS as it comes, started from the photo. Both sides are judged by the
@@ -8,6 +9,10 @@ loss of the picture that would be written, clamped to [0, 1], in float32; dltool
 textbook loop's loss or below. Each side runs in a process of its own, so that the peak of memory is its own; seconds
 are of the optimization alone, imports and weights excluded, but for the command, which is the whole `dltool stylize`.
 Needs the photo, the painting and (for VGG-16) the weights that DLTOOL_TEST_DATA points to.
+
+With --together instead: how long a step of one picture takes when N pictures of one size (w x 3/4 w) go through
+EfficientNet-Lite0 at once, each with its own L-BFGS, against N that go alone. dltool's rule of what goes together
+follows it.
 """
 
 import argparse
@@ -35,7 +40,13 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--part", help=argparse.SUPPRESS)
+    parser.add_argument("--together")
+    parser.add_argument("--sizes", default="96,128,192,256")
+    parser.add_argument("--device", default="cpu")
     arguments = parser.parse_args()
+    if arguments.together:
+        _compare_groups(_numbers(arguments.sizes), _numbers(arguments.together), arguments.device)
+        return
     if arguments.part:
         part, network, goal = arguments.part.split(":")
         run = {"textbook": _textbook, "dltool": _dltool}[part]
@@ -180,6 +191,58 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
             if loss <= goal:
                 break
     return _figures(seconds, result.steps, peak, loss)
+
+
+def _compare_groups(sizes: list[int], counts: list[int], device_name: str) -> None:
+    """Print milliseconds of a step per picture, and the share of the time alone, by size and by pictures at once."""
+    import torch
+
+    from dltool.backbones.registry import create_backbone
+    from dltool.stylize import FeatureNetwork
+
+    device = torch.device(device_name)
+    print(f"{device}, {torch.get_num_threads()} threads; milliseconds of a step per picture (share of alone)")
+    with FeatureNetwork(create_backbone("efficientnet_lite0", "default"), device) as network:
+        for side in sizes:
+            steps = {count: _steps(network, count, (side * 3 // 4, side), device) for count in (1, *counts)}
+            times = {count: [] for count in steps}
+            for _ in range(12):  # in turn, so that what else the machine does falls on all of them alike
+                for count, step in steps.items():
+                    times[count].append(_seconds(step, 3, device) / count)
+            best = {count: min(seconds) for count, seconds in times.items()}
+            cells = [f"{count}: {1000 * best[count]:6.2f} ({best[count] / best[1]:.2f})" for count in counts]
+            print(f"  {side:4d} px   " + "   ".join(cells), flush=True)
+
+
+def _steps(network, count: int, size: tuple[int, int], device):
+    """A function that evaluates and moves `count` random pictures once."""
+    import torch
+
+    from dltool.stylize import StylizeSettings
+    from dltool.stylize.descent import Descents
+    from dltool.stylize.objective import Objective, Region
+    from dltool.stylize.targets import style_grams
+
+    generator = torch.Generator().manual_seed(0)
+    photos, style = (torch.rand(number, 3, *size, generator=generator).to(device) for number in (count, 1))
+    settings = StylizeSettings()
+    objective = Objective(network, photos, [Region(style_grams(network, style))], settings)
+    return Descents(objective, photos.split(1), settings).step
+
+
+def _seconds(step, repeats: int, device) -> float:
+    import torch
+
+    started = time.perf_counter()
+    for _ in range(repeats):
+        step()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return (time.perf_counter() - started) / repeats
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
 
 
 def _peak_megabytes() -> float:

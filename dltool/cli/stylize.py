@@ -117,6 +117,8 @@ def command(
         own.parse_numbers(pixel_mean, "--pixel-mean", 3),
         own.parse_numbers(pixel_std, "--pixel-std", 3),
     )
+    if network.pixel_std is not None and min(network.pixel_std) <= 0:
+        raise SettingsError(f"--pixel-std {pixel_std}: numbers above 0 are needed")
     styles = parse_styles(style)
     _check_pictures(init, mask)
     on_existing = options.on_existing(overwrite, skip_existing)

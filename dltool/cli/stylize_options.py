@@ -1,5 +1,6 @@
 """The options of `dltool stylize`: what they are called, what they mean, and recipes, which set many of them."""
 
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,7 +73,7 @@ def parse_numbers(text: str | None, option: str, count: int | None = None) -> tu
     """Read `0.4,0.5,0.6`; None where nothing is given.
 
     Raises:
-        SettingsError: not numbers, or not as many as `count`.
+        SettingsError: not finite numbers, or not as many as `count`.
     """
     if not text:
         return None
@@ -80,7 +81,7 @@ def parse_numbers(text: str | None, option: str, count: int | None = None) -> tu
         numbers = tuple(float(part) for part in text.split(","))
     except ValueError:
         numbers = ()
-    if not numbers or (count is not None and len(numbers) != count):
+    if not numbers or not all(isfinite(number) for number in numbers) or (count is not None and len(numbers) != count):
         wanted = "numbers" if count is None else f"{count} numbers"
         raise SettingsError(f"{option} {text}: {wanted} with commas between are needed")
     return numbers

@@ -1,7 +1,7 @@
 """Running `dltool stylize` once its options are read: the network, the events, the report."""
 
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from dltool.stylize import FeatureNetwork
     from dltool.stylize.files import FileDone, FileStep
+    from dltool.stylize.optimize import StylizeStep
 
 
 @dataclass(frozen=True)
@@ -112,30 +113,41 @@ class _Talk:
     def __init__(self, progress: Progress, items: list[dict[str, Any]]) -> None:
         self._progress = progress
         self._items = items
-        self._restarts = 0
-        self._tile: int | None = None
+        self._last: dict[Job, StylizeStep] = {}  # of the pictures at work
+        self._ran_away: set[Job] = set()
+        self._told_seams = False
 
     def show(self, event: "FileStep | FileDone") -> None:
         """Take one event."""
         if hasattr(event, "step"):
             self._step(event)
         else:
+            self._last.pop(event.job, None)
             self._items.append(_done_item(event))
 
     def _step(self, event: "FileStep") -> None:
-        step = event.step
-        place = f"{event.number}/{event.count} " if event.count > 1 else ""
-        figure = f"content {step.content_loss:.3g} style {step.style_loss:.3g}"
-        self._progress.update(place + event.job.output.stem, step.step, step.steps, figure)
-        if step.restarts > self._restarts:
+        step, last = event.step, self._last.get(event.job)
+        first, end = event.together
+        if event.number == end:  # of pictures that go together the last one stands for all
+            place = f"{end}/{event.count} " if first == end else f"{first}-{end}/{event.count} "
+            figure = f"content {step.content_loss:.3g} style {step.style_loss:.3g}"
+            name = (place if event.count > 1 else "") + event.job.output.stem
+            self._progress.update(name, step.step, step.steps, figure)
+        if step.restarts and event.job not in self._ran_away:
+            self._ran_away.add(event.job)
             self._progress.say(
                 f"{event.job.input}: the loss ran away at step {step.step}; going on from the best picture so far "
                 "with shorter steps"
             )
-        self._restarts = step.restarts
-        if self._tile is not None and step.tile is not None and step.tile < self._tile:
+        if last is not None and last.tile is not None and step.tile is not None and step.tile < last.tile:
             self._progress.say(f"{event.job.input}: now in tiles of {step.tile} px")
-        self._tile = step.tile
+        if step.seams and not self._told_seams:
+            self._told_seams = True
+            self._progress.say(
+                f"{event.job.input}: this network sees tiles of {step.tile} px differently than the whole picture; "
+                "where their borders show, a larger --max-memory or a smaller --size helps"
+            )
+        self._last[event.job] = replace(step, image=None)
 
 
 def _done_item(event: "FileDone") -> dict[str, Any]:

@@ -2,23 +2,25 @@
 
 import math
 from collections import deque
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from dltool.errors import DltoolError
 from dltool.stylize.objective import Losses, Objective
-from dltool.stylize.settings import Optimizer, StylizeSettings
+from dltool.stylize.settings import LossForm, Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
 _DIVERGED = 100.0  # times the best loss so far
+_NOTHING = 1e-7  # a relative loss that is rounding: of a photo that is its own painting, or of two flat colours
 _POOR_AVERAGE = 1.5  # times the best loss: more, and the average is not taken
 _LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
 _CHUNK = 1 << 22
 
 
 class Descent:
-    """An optimizer at work on one picture, which remembers the best picture that it evaluated.
+    """An optimizer at work on one picture, which remembers the best picture that it was given losses of.
 
     Attributes:
         image: the picture that will be evaluated next.
@@ -26,12 +28,11 @@ class Descent:
         best_losses: of the best picture.
     """
 
-    def __init__(
-        self, objective: Objective, image: Tensor, settings: StylizeSettings, history_bytes: int = 1 << 29
-    ) -> None:
-        self._objective = objective
+    def __init__(self, image: Tensor, settings: StylizeSettings, history_bytes: int = 1 << 29) -> None:
         self._settings = settings
         self._history_bytes = history_bytes
+        weights = settings.content_weight + settings.style_weight
+        self._nothing = _NOTHING * weights if settings.loss is LossForm.RELATIVE else 0.0
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.restarts = 0
         # Of a large picture the best one is kept in half precision, 1/4096 of the range and better.
@@ -47,13 +48,16 @@ class Descent:
         """The best picture evaluated so far."""
         return self._best.to(self.image.dtype)
 
-    def step(self) -> Losses:
-        """Evaluate the picture once, move it, and return the losses before the move."""
-        losses, gradient = self._objective.evaluate(self.image)
+    def take(self, losses: Losses, gradient: Tensor) -> None:
+        """Take what an evaluation of `image` gave, and move it.
+
+        Raises:
+            DltoolError: the loss is not finite at the start.
+        """
         if losses.total < self.best_losses.total:
             self.best_losses = losses
             self._best.copy_(self.image)
-        if not losses.total <= _DIVERGED * self.best_losses.total:
+        if not losses.total <= _DIVERGED * max(self.best_losses.total, self._nothing):
             self._restart()
         elif self._settings.optimizer is Optimizer.ADAM:
             self.image.grad = gradient
@@ -65,22 +69,22 @@ class Descent:
             decay = self._settings.average
             self._average.mul_(decay).add_(self.image, alpha=1 - decay)
             self._averaged = decay * self._averaged + 1 - decay
-        return losses
 
-    def finish(self) -> tuple[Tensor, Losses]:
-        """Return the picture that this descent ends with and its losses: the best one, or the pictures' average."""
-        if self._average is None:
-            return self.best_image, self.best_losses
-        image = self._average / self._averaged
-        losses = self._objective.evaluate(image)[0]
+    def average(self) -> Tensor:
+        """The exponential average of the pictures so far, with `settings.average`."""
+        return self._average / self._averaged
+
+    def better(self, average: Tensor, losses: Losses) -> tuple[Tensor, Losses]:
+        """Return the average with its losses, or the best picture where they jumped about too far for a mean."""
         if losses.total <= _POOR_AVERAGE * self.best_losses.total:
-            return image, losses
-        return self.best_image, self.best_losses  # the pictures jumped about too far for a mean of them
+            return average, losses
+        return self.best_image, self.best_losses
 
     def _restart(self) -> None:
         if not math.isfinite(self.best_losses.total):
             raise DltoolError(
-                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight"
+                "the loss is not finite at the start; lower --content-weight, --style-weight, --tv-weight, "
+                "--range-weight"
             )
         self.image.copy_(self._best)
         self.restarts += 1
@@ -101,6 +105,36 @@ class Descent:
             # Only steps that are too long are shortened: a smaller rate would slow all of them down for good.
             rate, longest = min(1.0, rate), _LONGEST_STEP * 0.5 ** (self.restarts - 1)
         self._lbfgs = Lbfgs(rate, count, torch.bfloat16 if halved else None, longest)
+
+
+class Descents:
+    """Pictures of one size that are evaluated together, each with a descent of its own, in `each`."""
+
+    def __init__(
+        self, objective: Objective, images: Sequence[Tensor], settings: StylizeSettings, history_bytes: int = 1 << 29
+    ) -> None:
+        """Take N pictures, each 1 × 3 × H × W, and the objective of all of them; `history_bytes` are for each."""
+        self._objective = objective
+        self._averaged = settings.average > 0
+        self.each = [Descent(image, settings, history_bytes) for image in images]
+
+    def step(self) -> list[Losses]:
+        """Evaluate every picture once, move it, and return the losses before the move."""
+        losses, gradients = self._evaluate([descent.image for descent in self.each])
+        for descent, own, gradient in zip(self.each, losses, gradients.split(1), strict=True):
+            descent.take(own, gradient)
+        return losses
+
+    def finish(self) -> list[tuple[Tensor, Losses]]:
+        """Return the picture that each descent ends with and its losses: the best one, or the pictures' average."""
+        if not self._averaged:
+            return [(descent.best_image, descent.best_losses) for descent in self.each]
+        averages = [descent.average() for descent in self.each]
+        losses, _ = self._evaluate(averages)
+        return [descent.better(*pair) for descent, *pair in zip(self.each, averages, losses, strict=True)]
+
+    def _evaluate(self, images: list[Tensor]) -> tuple[list[Losses], Tensor]:
+        return self._objective.evaluate(images[0] if len(images) == 1 else torch.cat(images))
 
 
 class Lbfgs:

@@ -15,6 +15,7 @@ from dltool.device import has_fast_bf16
 from dltool.errors import SettingsError
 from dltool.stylize.geometry import Geometry, average_pools, measure_geometry
 from dltool.stylize.settings import Pooling
+from dltool.stylize.tiles import tiles_agree
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
 _LITE0_STYLE = (
@@ -89,7 +90,7 @@ class FeatureNetwork:
         self._taps.__exit__(kind, error, traceback)
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the layers' features by name, each 1 × C × h × w, of a 1 × 3 × H × W picture in [0, 1]."""
+        """Return the layers' features by name, each N × C × h × w, of N × 3 × H × W pictures in [0, 1]."""
         # The picture stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
         normalized = self._preprocessing.normalize(image).to(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):
@@ -100,6 +101,11 @@ class FeatureNetwork:
     def geometry(self) -> Geometry:
         """How the layers' features lie over the picture's pixels, measured once when it is first asked for."""
         return measure_geometry(self._module, self._modules)
+
+    @cached_property
+    def tiles_agree(self) -> bool:
+        """Whether the features of tiles are those of the whole picture; see `tiles.tiles_agree`."""
+        return tiles_agree(self, self.geometry, self._device)
 
     @cached_property
     def bytes_per_pixel(self) -> float:

@@ -2,7 +2,7 @@
 
 import math
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,15 +14,16 @@ import torch
 from torch import Tensor
 
 from dltool.device import memory_errors
-from dltool.errors import DltoolError
+from dltool.errors import DeviceError, DltoolError
 from dltool.images.folder import Job
 from dltool.images.read import Picture, read_picture
 from dltool.images.stream import WriteBehind, read_ahead, write_error
 from dltool.images.tensors import resize_picture, resize_pixels, to_pixels, to_tensor
 from dltool.images.write import write_gif, write_picture
+from dltool.stylize.budget import pictures_together
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.masks import Mask, read_mask
-from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize
+from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize_together
 from dltool.stylize.settings import INITS, StylizeSettings
 from dltool.stylize.styles import Extras, Style
 
@@ -33,12 +34,17 @@ _GIF_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class FileStep:
-    """One evaluation of the picture that is file `number` (from 1) of `count`."""
+    """One evaluation of the picture that is file `number` (from 1) of `count`.
+
+    `together` are the numbers of the first and the last file of those that are evaluated in one pass with it; their
+    steps come one after the other, the last file's last.
+    """
 
     job: Job
     number: int
     count: int
     step: StylizeStep
+    together: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -62,17 +68,22 @@ def stylize_files(
     mask: Path | None = None,
     extras: Extras | None = None,
     should_stop: Callable[[], bool] = lambda: False,
+    together: int | None = None,
 ) -> Iterator[FileStep | FileDone]:
     """Stylize every job's input into its output, in order; jobs marked `exists` are skipped.
 
     Every picture's result depends on that picture, the style and the settings alone, so that a run that was killed
-    and goes on with what is missing ends with the same files.
+    and goes on with what is missing ends with the same files. Not so where pictures are evaluated together, which on
+    the CPU they never are unasked: rounding then depends on the company, and over many steps it grows to other
+    strokes, with losses as good.
 
     Args:
         style: one style, or several, which the jobs' `variant` tells apart by name.
         mask: a grey or a label picture for every photo; see `read_mask`.
-        should_stop: asked after every step; when it says so, the picture at work is given up, what is finished is
+        should_stop: asked after every step; when it says so, the pictures at work are given up, what is finished is
             written, and the generator ends.
+        together: how many pictures at most, of one size and one style that follow each other, are evaluated in one
+            pass of the network; None for as many as `pictures_together` says.
 
     Raises:
         DataError: the only style, the mask or the start picture cannot be read.
@@ -80,42 +91,140 @@ def stylize_files(
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
-    extras = extras or Extras()
     init = None if settings.init in INITS else to_tensor(_read(Path(settings.init), settings.size).pixels)
     yield from (FileDone(job, "skipped") for job in jobs if job.exists)
     waiting = [job for job in jobs if not job.exists]
-    written: deque[tuple[FileDone, Future[None]]] = deque()
+    easel = _Easel(gallery, network, settings, device, init, extras or Extras(), len(waiting), should_stop, together)
     pictures = read_ahead(waiting, lambda job: _read(job.input, settings.size), workers)
+    written: deque[tuple[FileDone, Future[None]]] = deque()
     with WriteBehind() as writer:
-        for number, (job, picture) in enumerate(pictures, start=1):
-            if isinstance(picture, DltoolError):
-                yield FileDone(job, "failed", picture)
-                continue
-            photo = to_tensor(picture.pixels)
-            lapse = _Lapse(extras, settings.steps, job.output, picture.pixels)
-            layers = None if gallery.mask is None else gallery.mask.at(photo.shape[:1:-1])
-            try:
-                with _failures_of(job.input, picture):
-                    targets = gallery.targets(job.variant)
-                    for event in stylize(photo, targets, network, settings, device, init, layers, None, lapse.every):
-                        if isinstance(event, StylizeStep):
-                            lapse.add(event)
-                            yield FileStep(job, number, len(waiting), event)
-                        if should_stop():
-                            break
-            except DltoolError as error:
-                yield FileDone(job, "failed", error)
-                continue
-            if should_stop():
-                break
-            pixels = to_pixels(event.image)
-            done = FileDone(job, "done", size=pixels.shape[1::-1], result=event)
-            lapse.finish(pixels)
-            written.append((done, writer.submit(partial(write_picture, job.output, pixels, picture.alpha))))
+        for event in easel.work(pictures):
+            if isinstance(event, _Finished):
+                write = partial(write_picture, event.done.job.output, event.pixels, event.alpha)
+                written.append((event.done, writer.submit(write)))
+            else:
+                yield event
             while written and written[0][1].done():
                 yield _finish(*written.popleft())
         while written:
             yield _finish(*written.popleft())
+
+
+@dataclass(frozen=True)
+class _Photo:
+    """File `number` of those to do, as read."""
+
+    number: int
+    job: Job
+    picture: Picture
+
+    @property
+    def kind(self) -> tuple[tuple[int, int], str]:
+        """What pictures that go together have in common: the size and the style's name."""
+        return self.picture.pixels.shape[1::-1], self.job.variant
+
+
+@dataclass(frozen=True)
+class _Finished:
+    """A picture that is to be written: H × W × 3 pixels and H × W alpha, all uint8."""
+
+    done: FileDone
+    pixels: np.ndarray
+    alpha: np.ndarray | None
+
+
+@dataclass
+class _Easel:
+    """Where photos are worked on, alone or in groups."""
+
+    gallery: "_Gallery"
+    network: FeatureNetwork
+    settings: StylizeSettings
+    device: torch.device
+    init: Tensor | None
+    extras: Extras
+    count: int
+    should_stop: Callable[[], bool]
+    together: int | None
+
+    def work(self, pictures: Iterable[tuple[Job, Picture | DltoolError]]) -> Iterator[FileStep | FileDone | _Finished]:
+        """Stylize pictures in order; those that failed to be read are told."""
+        for group in self._groups(pictures):
+            if isinstance(group, FileDone):
+                yield group
+                continue
+            error = yield from self._stylize(group)
+            if error is not None and len(group) > 1:
+                # What is wrong with one, or with all at once, must not change what the others become.
+                if isinstance(error, DeviceError):
+                    self.together = 1
+                yield from self._stylize_one_by_one(group)
+            elif error is not None:
+                yield FileDone(group[0].job, "failed", error)
+            if self.should_stop():
+                return
+
+    def _groups(self, pictures: Iterable[tuple[Job, Picture | DltoolError]]) -> Iterator[FileDone | list[_Photo]]:
+        """Pictures of a kind that follow each other, as many as go together; a broken file does not part them."""
+        group: list[_Photo] = []
+        for number, (job, picture) in enumerate(pictures, start=1):
+            if isinstance(picture, DltoolError):
+                yield FileDone(job, "failed", picture)
+                continue
+            photo = _Photo(number, job, picture)
+            if group and photo.kind != group[0].kind:
+                yield group
+                group = []
+            group.append(photo)
+            if len(group) >= self._limit(photo.kind[0]):
+                yield group
+                group = []
+        if group:
+            yield group
+
+    def _limit(self, size: tuple[int, int]) -> int:
+        if self.together is None:
+            return pictures_together(self.network, size, self.settings, self.device)
+        return self.together
+
+    def _stylize_one_by_one(self, photos: Sequence[_Photo]) -> Iterator[FileStep | FileDone | _Finished]:
+        for photo in photos:
+            error = yield from self._stylize([photo])
+            if error is not None:
+                yield FileDone(photo.job, "failed", error)
+            if self.should_stop():
+                return
+
+    def _stylize(self, group: Sequence[_Photo]) -> Generator[FileStep | _Finished, None, DltoolError | None]:
+        """Work on photos of a kind together, and return what went wrong with any of them."""
+        contents = [to_tensor(photo.picture.pixels) for photo in group]
+        lapses = [_Lapse(self.extras, self.settings.steps, photo.job.output, photo.picture.pixels) for photo in group]
+        mask = None if self.gallery.mask is None else self.gallery.mask.at(group[0].kind[0])
+        numbers = group[0].number, group[-1].number
+        every = lapses[0].every
+        results: list[StylizeResult] = []
+        try:
+            with _failures_of(group[0].job.input, group[0].picture):
+                targets = self.gallery.targets(group[0].job.variant)
+                what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None, every)
+                for index, event in stylize_together(*what):
+                    if isinstance(event, StylizeStep):
+                        lapses[index].add(event)
+                        photo = group[index]
+                        yield FileStep(photo.job, photo.number, self.count, event, numbers)
+                    else:
+                        results.append(event)
+                    if self.should_stop():
+                        return None
+                shown = [to_pixels(result.image) for result in results]
+                for lapse, pixels in zip(lapses, shown, strict=True):
+                    lapse.finish(pixels)
+        except DltoolError as error:
+            return error
+        for photo, result, pixels in zip(group, results, shown, strict=True):
+            done = FileDone(photo.job, "done", size=pixels.shape[1::-1], result=result)
+            yield _Finished(done, pixels, photo.picture.alpha)
+        return None
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 import torch
@@ -43,7 +44,8 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     """Measure strides and the receptive field of `layers` (name → module's name) of a network in eval mode.
 
     A copy of the network with nothing but positive weights lets no path cancel another one, and averages instead of
-    maxima let every pixel of a window through; so the gradient of one feature is above zero exactly where it sees.
+    maxima and no ceilings let every pixel of a window through; so the gradient of one feature is above zero exactly
+    where it sees.
 
     Raises:
         SettingsError: a layer sees everything at once (squeeze and excitation, attention).
@@ -51,12 +53,8 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     probe = _positive_copy(module)
     names = list(dict.fromkeys(layers.values()))
     for side in (512, 1024, 2048):
-        # A low, wide picture: kernels see as far down as they see sideways, and this one is quick.
-        image = torch.rand(1, 3, 64, side, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-        image.requires_grad_()
-        with Taps(probe, names) as taps:
-            maps = taps(image)
-        strides = {name: max(1, round(side / maps[layer].shape[-1])) for name, layer in layers.items()}
+        image, maps = _low_picture(probe, names, side)
+        strides = {name: _stride(image, maps[layer]) for name, layer in layers.items()}
         reach = max(_reach(image, maps[layer], strides[name]) for name, layer in layers.items())
         if reach < side // 2 - 2 * max(strides.values()):
             total = math.lcm(*strides.values())
@@ -64,14 +62,48 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     raise SettingsError("this network's layers see the whole picture at once, so it cannot be cut into tiles")
 
 
+def _low_picture(probe: nn.Module, names: list[str], width: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """A low, wide picture and its feature maps: kernels see as far down as they see sideways, and this one is quick."""
+    for height in (64, 256):  # without padding some layers need the higher one
+        image = torch.rand(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+        image.requires_grad_()
+        with suppress(RuntimeError), Taps(probe, names) as taps:
+            maps = taps(image)
+            if all(each.numel() for each in maps.values()):
+                return image, maps
+    raise SettingsError("this network's layers need larger pictures than tiles are, so it cannot be cut into tiles")
+
+
+def _stride(image: Tensor, features: Tensor) -> int:
+    """Pixels from where the middle feature begins to see to where the next one does.
+
+    The quotient of the sizes is not it where convolutions without padding or rounded-up poolings change the map's.
+    """
+    width, column = features.shape[3], features.shape[3] // 2
+    estimate = max(1, round(image.shape[3] / width))
+    if image.shape[3] % width == 0 or width < 3:
+        return estimate
+    first, second = (_seen(image, features, place) for place in (column, column + 1))
+    if first is None or second is None or first[0] == 0:
+        return estimate  # it sees as far as the picture's edge: a larger one will tell
+    return second[0] - first[0]
+
+
 def _reach(image: Tensor, features: Tensor, stride: int) -> int:
     """How many pixels to the side the middle feature sees beyond the `stride` pixels that are its own."""
-    row, column = features.shape[2] // 2, features.shape[3] // 2
-    (gradient,) = torch.autograd.grad(features[..., row, column].sum(), image, retain_graph=True)
-    seen = (gradient.abs().sum((0, 1, 2)) > 0).nonzero().flatten()
-    if not len(seen):
+    column = features.shape[3] // 2
+    seen = _seen(image, features, column)
+    if seen is None:
         return image.shape[-1]
-    return max(0, column * stride - int(seen[0]), int(seen[-1]) + 1 - (column + 1) * stride)
+    return max(0, column * stride - seen[0], seen[1] - (column + 1) * stride)
+
+
+def _seen(image: Tensor, features: Tensor, column: int) -> tuple[int, int] | None:
+    """The first column of pixels that a feature sees, and the one behind the last; None if it sees nothing."""
+    middle = features[:, :, features.shape[2] // 2, column].sum()
+    (gradient,) = torch.autograd.grad(middle, image, retain_graph=True)
+    seen = (gradient.abs().sum((0, 1, 2)) > 0).nonzero().flatten()
+    return (int(seen[0]), int(seen[-1]) + 1) if len(seen) else None
 
 
 def _positive_copy(module: nn.Module) -> nn.Module:
@@ -80,7 +112,6 @@ def _positive_copy(module: nn.Module) -> nn.Module:
         for layer in probe.modules():
             layer._forward_hooks.clear()  # taps of the original
             if isinstance(layer, nn.Conv2d | nn.Linear):
-                # Averages: activations stay within [0, 1], below the ceiling of a ReLU6.
                 layer.weight.fill_(1 / layer.weight[0].numel())
                 if layer.bias is not None:
                     layer.bias.zero_()
@@ -88,4 +119,10 @@ def _positive_copy(module: nn.Module) -> nn.Module:
                 layer.reset_running_stats()
                 nn.init.ones_(layer.weight)
                 nn.init.zeros_(layer.bias)
+        for name, layer in list(probe.named_modules()):
+            parent, _, leaf = name.rpartition(".")
+            if isinstance(layer, nn.LayerNorm):  # over the channels of each place, all of which are equal here
+                setattr(probe.get_submodule(parent), leaf, nn.Identity())
+            elif isinstance(layer, nn.Hardtanh):  # ReLU6 among them
+                setattr(probe.get_submodule(parent), leaf, nn.ReLU())
     return probe.requires_grad_(False)

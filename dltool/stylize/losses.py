@@ -9,19 +9,21 @@ def gram_matrix(features: Tensor) -> Tensor:
 
     Dividing by the number of positions makes the style of a small picture comparable with that of a large one.
     """
-    return gram_sum(features) / features.shape[2:].numel()
+    return gram_sum(features)[0] / features.shape[2:].numel()
 
 
 def gram_sum(features: Tensor, mask: Tensor | None = None) -> Tensor:
-    """Return F Fᵀ, as C × C for 1 × C × H × W features, each position weighted by a 1 × 1 × H × W `mask`.
+    """Return F Fᵀ, as N × C × C for N × C × H × W features, each position weighted by a 1 × 1 × H × W `mask`.
 
     Sums over the parts of a picture add up to the sum over the whole. The product runs in float32 whatever the
     features' type: bf16 sums over 10⁵ positions lose the small entries.
     """
     # Positions first: features in channels_last memory are read as they lie.
-    by_position = features.squeeze(0).permute(1, 2, 0).reshape(-1, features.shape[1]).float()
+    by_position = features.permute(0, 2, 3, 1).flatten(1, 2).float()
     weighted = by_position if mask is None else by_position * mask.reshape(-1, 1)
-    return weighted.T @ by_position
+    if len(features) == 1:  # the batched product and its gradient take 1.3 times as long on a CPU
+        return (weighted[0].T @ by_position[0])[None]
+    return weighted.mT @ by_position
 
 
 def relative_distance(value: Tensor, target: Tensor) -> Tensor:
@@ -29,17 +31,22 @@ def relative_distance(value: Tensor, target: Tensor) -> Tensor:
 
     A target without any energy (a black picture in a dead layer) divides by a tiny constant instead of zero.
     """
-    return squared_distance(value, target) / energy(target)
+    return squared_distances(value[None], target[None])[0] / energies(target[None])[0]
 
 
-def squared_distance(value: Tensor, target: Tensor) -> Tensor:
-    """Return ‖value - target‖², summed in float32."""
-    return (value.float() - target.float()).square().sum()
+def squared_distances(values: Tensor, targets: Tensor) -> Tensor:
+    """Return ‖value - target‖² of N values and N targets, or one for all of them, summed in float32."""
+    return squares(values.float() - targets.float())
 
 
-def energy(target: Tensor) -> Tensor:
-    """Return ‖target‖², and a tiny constant where that is zero, so that it can be divided by."""
-    return target.float().square().sum().clamp_min(1e-8)
+def energies(targets: Tensor) -> Tensor:
+    """Return ‖target‖² of N targets, and a tiny constant where that is zero, so that it can be divided by."""
+    return squares(targets.float()).clamp_min(1e-8)
+
+
+def squares(values: Tensor) -> Tensor:
+    """Return ‖value‖² of each of N values."""
+    return values.square().flatten(1).sum(1)
 
 
 def total_variation(image: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from dltool.device import is_out_of_memory
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.losses import energy, gram_sum, squared_distance
+from dltool.stylize.losses import energies, gram_sum, squared_distances, squares
 from dltool.stylize.settings import LossForm, StylizeSettings
 from dltool.stylize.targets import gram_divisor, inner_features, tiles_of
 from dltool.stylize.tiles import Tile
@@ -37,7 +37,10 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """A style's target for the Gram matrices, and where in the picture (1 × 1 × H × W in [0, 1]; None: everywhere)."""
+    """A style's target for the Gram matrices, and where in the picture (1 × 1 × H × W in [0, 1]; None: everywhere).
+
+    Of every layer there is 1 × C × C for all pictures, or N × C × C, one for each.
+    """
 
     grams: dict[str, Tensor]
     mask: Tensor | None = None
@@ -52,7 +55,11 @@ class Hold:
 
 
 class Objective:
-    """Content, style, smoothness, range and temporal loss of pictures of one size."""
+    """Content, style, smoothness, range and temporal loss of N pictures of one size, of each one its own.
+
+    All of them go through the network at once, which gains where the network waits for something else than its
+    arithmetic; nothing in one picture's loss and gradient depends on the others but their rounding.
+    """
 
     def __init__(
         self,
@@ -63,7 +70,7 @@ class Objective:
         tile_side: int | None = None,
         hold: Hold | None = None,
     ) -> None:
-        """Take the photo at the size of the pictures to come, on the network's device.
+        """Take the N photos, N × 3 × H × W, at the size of the pictures to come, on the network's device.
 
         `tile_side` is the longest side, halo included, that the network sees at once; None for the whole picture.
         """
@@ -77,12 +84,17 @@ class Objective:
         self._looked = False
         self._retrying(lambda: None)
 
-    def evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
-        """Return the losses of a 1 × 3 × H × W picture and the gradient of the total."""
-        return self._retrying(lambda: self._evaluate(image))
+    @property
+    def seams(self) -> bool:
+        """Whether tiles are in use that the network does not see as it sees the whole picture."""
+        return len(self._tiles) > 1 and not self._network.tiles_agree
+
+    def evaluate(self, images: Tensor) -> tuple[list[Losses], Tensor]:
+        """Return the losses of each of N × 3 × H × W pictures and the gradients of their totals, in the same shape."""
+        return self._retrying(lambda: self._evaluate(images))
 
     def _retrying(self, work: Callable[[], Result]) -> Result:
-        """Do the work, with half the tile as often as memory runs out."""
+        """Do the work, with half the tile as often as memory runs out; several pictures go alone before that."""
         while True:
             try:
                 if not self._looked:
@@ -91,7 +103,7 @@ class Objective:
                 return work()
             except (MemoryError, RuntimeError) as error:
                 side = self.tile_side or max(self._photo.shape[2:])
-                if not is_out_of_memory(error) or side // 2 < _SMALLEST_TILE:
+                if not is_out_of_memory(error) or side // 2 < _SMALLEST_TILE or len(self._photo) > 1:
                     raise
             # Outside of the handler: the error's traceback no longer holds the tensors of the failed attempt.
             self.tile_side, self._looked = side // 2, False
@@ -102,7 +114,7 @@ class Objective:
     def _look_at_photo(self) -> None:
         """Learn the layers' sizes, the content's energies and, where they are small, its features."""
         self._tiles = tiles_of(self._network, self._photo, self.tile_side)
-        self._energies = dict.fromkeys(self._network.content_layers, 0.0)
+        self._energies = dict.fromkeys(self._network.content_layers, 0)
         self._elements = dict.fromkeys(self._layers, 0)
         self._channels = {}
         kept: dict[tuple[int, str], Tensor] = {}
@@ -112,10 +124,10 @@ class Objective:
             features = inner_features(self._network, tile, tile.cut(self._photo), self._layers)
             for name, maps in features.items():
                 rows[name][tile.rows.inner[0]], columns[name][tile.columns.inner[0]] = maps.shape[2:]
-                self._elements[name] += maps.numel()
+                self._elements[name] += maps[0].numel()
                 self._channels[name] = maps.shape[1]
             for name in self._network.content_layers:
-                self._energies[name] += features[name].float().square().sum().item()
+                self._energies[name] = self._energies[name] + squares(features[name].float())
                 kept[index, name] = features[name].clone()
             if sum(maps.nbytes for maps in kept.values()) > _KEPT_CONTENT_BYTES and len(self._tiles) > 1:
                 kept.clear()
@@ -130,32 +142,33 @@ class Objective:
         return {name: F.adaptive_avg_pool2d(mask, self._sizes[name]) for name in self._network.style_layers}
 
     @torch.enable_grad()
-    def _evaluate(self, image: Tensor) -> tuple[Losses, Tensor]:
+    def _evaluate(self, images: Tensor) -> tuple[list[Losses], Tensor]:
+        images = images.detach()
         if len(self._tiles) == 1:
-            leaf = image.detach().requires_grad_()
-            total, content, style = self._combine(self._sums(0, leaf))
-            (gradient,) = torch.autograd.grad(total, leaf)
-            return Losses(total.item(), content.item(), style.item()), gradient.contiguous()
-        image = image.detach()
+            leaf = images.requires_grad_()
+            losses = self._combine(self._sums(0, leaf))
+            (gradient,) = torch.autograd.grad(losses[0].sum(), leaf)
+            return _told(losses), gradient.contiguous()
         sums: dict[tuple, Tensor] = {}
         with torch.no_grad():
             for index, tile in enumerate(self._tiles):
-                for key, value in self._sums(index, tile.cut(image)).items():
+                for key, value in self._sums(index, tile.cut(images)).items():
                     sums[key] = sums[key] + value if key in sums else value
         sums = {key: value.requires_grad_() for key, value in sums.items()}
-        total, content, style = self._combine(sums)
-        shares = dict(zip(sums, torch.autograd.grad(total, list(sums.values()), allow_unused=True), strict=True))
-        gradient = torch.zeros_like(image)
+        losses = self._combine(sums)
+        shares = torch.autograd.grad(losses[0].sum(), list(sums.values()), allow_unused=True)
+        shares = dict(zip(sums, shares, strict=True))
+        gradient = torch.zeros_like(images)
         for index, tile in enumerate(self._tiles):
-            piece = tile.cut(image).clone(memory_format=torch.contiguous_format).requires_grad_()
+            piece = tile.cut(images).clone(memory_format=torch.contiguous_format).requires_grad_()
             parts = self._sums(index, piece)
             share = sum((parts[key] * weight).sum() for key, weight in shares.items() if weight is not None)
             (own,) = torch.autograd.grad(share, piece)
             tile.cut(gradient).add_(own)
-        return Losses(total.item(), content.item(), style.item()), gradient
+        return _told(losses), gradient
 
     def _sums(self, index: int, piece: Tensor) -> dict[tuple, Tensor]:
-        """Everything in the loss that is a sum over positions, over those of one tile."""
+        """Everything in the losses that is a sum over positions, over those of one tile; N of each."""
         tile = self._tiles[index]
         features = inner_features(self._network, tile, piece, self._layers)
         sums = {}
@@ -167,7 +180,7 @@ class Objective:
                 sums["style", number, name] = gram_sum(features[name], mask)
         wanted = self._wanted(index)
         for name in self._network.content_layers:
-            sums["content", name] = squared_distance(features[name], wanted[name])
+            sums["content", name] = squared_distances(features[name], wanted[name])
         sums["pixels",] = self._pixel_terms(tile, piece)
         return sums
 
@@ -190,13 +203,14 @@ class Objective:
         weights = getattr(self._settings, f"{kind}_layer_weights")
         values = torch.stack(list(losses.values()))
         if not weights:
-            return values.mean() if self._settings.loss is LossForm.RELATIVE else values.sum()
-        weighted = (values * values.new_tensor(weights)).sum()
-        return weighted / sum(weights) if self._settings.loss is LossForm.RELATIVE else weighted
+            return values.mean(0) if self._settings.loss is LossForm.RELATIVE else values.sum(0)
+        if self._settings.loss is LossForm.RELATIVE:
+            weights = [weight / sum(weights) for weight in weights]
+        return values.new_tensor(weights) @ values
 
     def _content_loss(self, name: str, distance: Tensor) -> Tensor:
         if self._settings.loss is LossForm.RELATIVE:
-            return distance / max(self._energies[name], 1e-8)
+            return distance / self._energies[name].clamp_min(1e-8)
         return distance / self._elements[name]
 
     def _style_loss(self, name: str, sums: dict[tuple, Tensor]) -> Tensor:
@@ -208,8 +222,8 @@ class Objective:
             positions = height * width if mask is None else max(mask.sum().item(), 1e-6)
             gram = sums["style", number, name] / gram_divisor(self._settings.gram, positions, self._channels[name])
             target = region.grams[name]
-            distance = squared_distance(gram, target)
-            scale = energy(target) if self._settings.loss is LossForm.RELATIVE else gram.numel()
+            distance = squared_distances(gram, target)
+            scale = energies(target) if self._settings.loss is LossForm.RELATIVE else gram[0].numel()
             loss = loss + distance / scale * (positions / (height * width))
         return loss
 
@@ -217,15 +231,21 @@ class Objective:
         """Range, smoothness and hold of one tile, each divided by what it has in the whole picture."""
         settings, inner = self._settings, tile.inner_pixels(piece)
         height, width = tile.rows.length, tile.columns.length
-        total = inner.new_zeros(())
+        total = inner.new_zeros(len(inner))
         if settings.range_weight:
-            total = total + settings.range_weight * (inner - inner.clamp(0, 1)).square().sum() / (3 * height * width)
+            beyond = squared_distances(inner, inner.clamp(0, 1))
+            total = total + settings.range_weight * beyond / (3 * height * width)
         if settings.tv_weight:
-            down = tile.inner_pixels(piece, below=1).diff(dim=-2).square().sum() / max(1, 3 * (height - 1) * width)
-            across = tile.inner_pixels(piece, right=1).diff(dim=-1).square().sum() / max(1, 3 * height * (width - 1))
+            down = squares(tile.inner_pixels(piece, below=1).diff(dim=-2)) / max(1, 3 * (height - 1) * width)
+            across = squares(tile.inner_pixels(piece, right=1).diff(dim=-1)) / max(1, 3 * height * (width - 1))
             total = total + settings.tv_weight * (down + across)
         if self._hold is not None:
             reference = tile.inner_pixels(tile.cut(self._hold.image))
             weight = tile.inner_pixels(tile.cut(self._hold.weight))
-            total = total + (weight * (inner - reference).square()).sum() / (3 * height * width)
+            total = total + (weight * (inner - reference).square()).flatten(1).sum(1) / (3 * height * width)
         return total
+
+
+def _told(losses: Sequence[Tensor]) -> list[Losses]:
+    """The total, content and style losses of N pictures, fetched from the device in one go."""
+    return [Losses(*each) for each in torch.stack(list(losses), 1).tolist()]

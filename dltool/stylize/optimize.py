@@ -1,4 +1,4 @@
-"""Stylizing one picture: its own pixels are optimized, from coarse to fine."""
+"""Stylizing a picture, or several of one size together: their own pixels are optimized, from coarse to fine."""
 
 import math
 import time
@@ -9,24 +9,27 @@ import torch
 from torch import Tensor
 
 from dltool.images.read import fit_longest
-from dltool.stylize.budget import MemoryPlan, plan_memory
-from dltool.stylize.colors import (
-    color_statistics,
-    luminance,
-    match_luminance,
-    move_colors,
-    with_luminance,
-)
-from dltool.stylize.descent import Descent
+from dltool.stylize.budget import plan_memory
+from dltool.stylize.canvas import Canvas, joint_objective
+from dltool.stylize.descent import Descents
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.objective import Hold, Objective, Region
-from dltool.stylize.settings import PreserveColor, StylizeSettings
-from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
+from dltool.stylize.objective import Hold
+from dltool.stylize.settings import StylizeSettings
+from dltool.stylize.targets import StyleTargets, resize_tensor
 
-__all__ = ["StyleTargets", "StylizeResult", "StylizeStep", "first_picture", "scale_sizes", "stylize"]
+__all__ = [
+    "StyleTargets",
+    "StylizeResult",
+    "StylizeStep",
+    "first_picture",
+    "scale_sizes",
+    "stylize",
+    "stylize_together",
+]
 
 _SMALLEST_SCALE = 32
 _FIRST_SCALE = 256
+_MOST_SCALES = 64  # the first of them is below a pixel
 _FULL_SHARE_SIDE = 1024
 _DETAIL = 0.5
 
@@ -40,6 +43,7 @@ class StylizeStep:
         size: width and height of the picture at this scale.
         restarts: how often this scale's optimizer diverged and went on from the best picture with a smaller step.
         tile: longest side that the network sees at once, or None where that is the whole picture.
+        seams: the tiles' losses are not quite the whole picture's, so that their borders may show.
         image: the picture as it is now, 1 × 3 × h × w on the CPU, at the steps that were asked for.
     """
 
@@ -51,12 +55,16 @@ class StylizeStep:
     style_loss: float
     restarts: int = 0
     tile: int | None = None
+    seams: bool = False
     image: Tensor | None = None
 
 
 @dataclass(frozen=True)
 class StylizeResult:
-    """The best picture of the last scale, 1 × 3 × H × W on the CPU in [0, 1], with its losses and what it took."""
+    """The best picture of the last scale, 1 × 3 × H × W on the CPU in [0, 1], with its losses and what it took.
+
+    `seconds` are the picture's share where several were optimized together.
+    """
 
     image: Tensor
     steps: int
@@ -92,137 +100,77 @@ def stylize(
         DltoolError: the loss is not finite at the start.
         DeviceError: `settings.max_memory` is too little for this size.
     """
+    for _, event in stylize_together([content], style, network, settings, device, init, mask, hold, save_every):
+        yield event
+
+
+def stylize_together(
+    contents: Sequence[Tensor],
+    style: StyleTargets | Sequence[StyleTargets],
+    network: FeatureNetwork,
+    settings: StylizeSettings,
+    device: torch.device,
+    init: Tensor | None = None,
+    mask: Tensor | None = None,
+    hold: Hold | None = None,
+    save_every: int = 0,
+) -> Iterator[tuple[int, StylizeStep | StylizeResult]]:
+    """Do what `stylize` does for N photos of one size, evaluated in one pass of the network at each step.
+
+    Every event comes with the number, from 0, of its picture; a step's N events come one after the other, and so do
+    the results at the end. Each picture has its own optimizer, losses and best picture. One evaluation is what it
+    would be alone but for rounding; over many steps that grows to other strokes, with losses as good.
+    `settings.time` is for each picture, so that all together have N times as long.
+
+    Raises:
+        DltoolError, DeviceError: as `stylize` does, for any of the pictures.
+    """
     started = time.perf_counter()
-    canvas = _Canvas(content, style, settings, mask)
-    size = content.shape[:1:-1]
+    count = len(contents)
+    canvases = [Canvas(content, style, settings, mask) for content in contents]
+    (size,) = {content.shape[:1:-1] for content in contents}
     sizes = scale_sizes(size, settings.scales)[-settings.steps :]
     shares = _split_steps(settings.steps, sizes)
-    deadlines = _deadlines(started, settings, sizes, shares)
-    start: Tensor | None = canvas.start(init)
+    deadlines = _deadlines(started, count, settings, sizes, shares)
+    starts = [canvas.start(init) for canvas in canvases]
     detailed = settings.init not in ("noise", "style")
-    image = resize_tensor(start, sizes[0])
+    images = [resize_tensor(start, sizes[0]) for start in starts]
     done = 0
     for number, (size, share, deadline) in enumerate(zip(sizes, shares, deadlines, strict=True)):
-        image = (_enlarge(image, start, size) if detailed else resize_tensor(image, size)).to(device)
+        for index, start in enumerate(starts):
+            larger = _enlarge(images[index], start, size) if detailed else resize_tensor(images[index], size)
+            images[index] = larger.to(device)
+            del larger
         if number == len(sizes) - 1:
-            start = None  # a large picture's memory has a better use now
-        plan = plan_memory(network, size, settings, device)
-        objective = canvas.objective(network, size, device, plan, hold)
-        descent = Descent(objective, image, settings, plan.history_bytes)
-        del image
+            starts, start = [], None  # a large picture's memory has a better use now
+        plan = plan_memory(network, size, settings, device, count)
+        objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold)
+        descents = Descents(objective, images, settings, plan.history_bytes)
+        del images
         for _ in range(share):
-            losses = descent.step()
+            losses = descents.step()
             done += 1
-            shown = canvas.finish(descent.best_image.cpu().clone()) if save_every and done % save_every == 0 else None
-            yield StylizeStep(
-                done, sum(shares), size, *losses, restarts=descent.restarts, tile=objective.tile_side, image=shown
-            )
+            for index, (canvas, descent) in enumerate(zip(canvases, descents.each, strict=True)):
+                shown = None
+                if save_every and done % save_every == 0:
+                    shown = canvas.finish(descent.best_image.cpu().clone())
+                figures = (*losses[index], descent.restarts, objective.tile_side, objective.seams)
+                yield index, StylizeStep(done, sum(shares), size, *figures, shown)
             if time.perf_counter() > deadline:
                 break
-        image, losses = descent.finish()
-        image = image.to("cpu")
-        del descent, objective
-    image = canvas.finish(image)
-    seconds = time.perf_counter() - started
-    yield StylizeResult(image, done, seconds, losses.content, losses.style)
+        ends = descents.finish()
+        images = [image.to("cpu") for image, _ in ends]
+        losses = [own for _, own in ends]
+        del descents, descent, objective, ends
+    results = [canvas.finish(image) for canvas, image in zip(canvases, images, strict=True)]
+    seconds = (time.perf_counter() - started) / count
+    for index, (image, own) in enumerate(zip(results, losses, strict=True)):
+        yield index, StylizeResult(image, done, seconds, own.content, own.style)
 
 
 def first_picture(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
     """The picture that `stylize` would start from, of the photo's size."""
-    return _Canvas(content, style, settings, None).start(None)
-
-
-class _Canvas:
-    """The photo, the styles and the mask as the settings want them seen, at any scale."""
-
-    def __init__(
-        self,
-        content: Tensor,
-        style: StyleTargets | Sequence[StyleTargets],
-        settings: StylizeSettings,
-        mask: Tensor | None,
-    ) -> None:
-        styles = [style] if isinstance(style, StyleTargets) else list(style)
-        assert len(styles) == 1 or (mask is not None and mask.shape[1] == len(styles)), "a mask has a layer per style"
-        self._original = content
-        self._settings = settings
-        self._mask = mask
-        self._content = content
-        if settings.preserve_color is PreserveColor.LUMINANCE:
-            self._content = luminance(content)
-            styles = [targets.grey() for targets in styles]
-            # The photo's range of light is the painting's for the whole run; the chroma comes back at the end.
-        elif settings.preserve_color is PreserveColor.HISTOGRAM:
-            own = color_statistics(content)
-            styles = [targets.recolored(own) for targets in styles]
-        self._styles = styles
-
-    def start(self, init: Tensor | None) -> Tensor:
-        """The picture that the optimization starts from, of the photo's size."""
-        content = self._content
-        match self._settings.init:
-            case "colors":
-                return self._colored(content)
-            case "content":
-                return content
-            case "noise":
-                generator = torch.Generator().manual_seed(self._settings.seed)
-                return torch.rand(content.shape, generator=generator)
-            case "style":
-                return resize_tensor(self._styles[0].image, content.shape[:1:-1])
-            case _:
-                assert init is not None, "settings.init names a file, so its picture must be given"
-                return resize_tensor(init, content.shape[:1:-1])
-
-    def objective(
-        self, network: FeatureNetwork, size: tuple[int, int], device: torch.device, plan: MemoryPlan, hold: Hold | None
-    ) -> Objective:
-        """The loss of a picture of `size`."""
-        settings = self._settings
-        content = resize_tensor(self._content, size).to(device)
-        side = max(1, round(max(size) * settings.style_scale))
-        grams = [targets.at(side, device, settings.gram, plan.tile_side) for targets in self._styles]
-        if settings.strength < 1:
-            own = style_grams(network, content, settings.gram, plan.tile_side)
-            grams = [
-                {name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams
-            ]
-        masks = [None] * len(grams)
-        if self._mask is not None:
-            smaller = torch.nn.functional.interpolate(self._mask, size[::-1], mode="area").to(device)
-            masks = [smaller[:, number : number + 1] for number in range(smaller.shape[1])]
-        regions = [Region(each, mask) for each, mask in zip(grams, masks, strict=True)]
-        if hold is not None:
-            hold = Hold(resize_tensor(hold.image, size).to(device), resize_tensor(hold.weight, size).to(device))
-        return Objective(network, content, regions, settings, plan.tile_side, hold)
-
-    def finish(self, image: Tensor) -> Tensor:
-        """The result from an optimized picture: in range, with the photo's colours or parts where these are kept."""
-        image = image.clamp_(0, 1)
-        original = resize_tensor(self._original, image.shape[:1:-1])
-        if self._settings.preserve_color is PreserveColor.LUMINANCE:
-            image = with_luminance(original, image)
-        if self._mask is not None and len(self._styles) == 1:
-            mask = resize_tensor(self._mask, image.shape[:1:-1])
-            image = torch.lerp(original, image, mask.clamp(0, 1)).clamp_(0, 1)
-        return image
-
-    def _colored(self, content: Tensor) -> Tensor:
-        """The photo in the style's colours, in each region in those of its own style."""
-        if len(self._styles) == 1:
-            mask = self._mask
-            moved = self._moved(content, self._styles[0], mask)
-        else:
-            moved = torch.zeros_like(content)
-            for number, targets in enumerate(self._styles):
-                mask = self._mask[:, number : number + 1]
-                moved += mask * self._moved(content, targets, mask)
-        return moved if self._settings.strength == 1 else content.lerp(moved, self._settings.strength)
-
-    def _moved(self, content: Tensor, targets: StyleTargets, mask: Tensor | None) -> Tensor:
-        if self._settings.preserve_color is PreserveColor.LUMINANCE:
-            return match_luminance(content, targets.colors)
-        return move_colors(content, color_statistics(content, mask), targets.colors)
+    return Canvas(content, style, settings, None).start(None)
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
@@ -231,6 +179,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
     With `scales` 0 the first has a longest side of about 256 pixels, and there are at least three.
     """
     longest = max(size)
+    scales = min(scales, _MOST_SCALES)
     if scales == 0:
         scales = max(3, 1 + round(2 * math.log2(max(1, longest) / _FIRST_SCALE)))
     sides = [round(longest / 2 ** (0.5 * (scales - 1 - index))) for index in range(scales)]
@@ -266,10 +215,10 @@ def _split_steps(steps: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _deadlines(
-    started: float, settings: StylizeSettings, sizes: list[tuple[int, int]], shares: list[int]
+    started: float, count: int, settings: StylizeSettings, sizes: list[tuple[int, int]], shares: list[int]
 ) -> list[float]:
-    """When each scale must end: the time budget shared out by the work, steps times pixels, that each has."""
+    """When each scale must end: the time of `count` pictures shared out by the work, steps times pixels, of each."""
     if settings.time is None:
         return [float("inf")] * len(sizes)
     work = [share * width * height for share, (width, height) in zip(shares, sizes, strict=True)]
-    return [started + settings.time * sum(work[: index + 1]) / sum(work) for index in range(len(work))]
+    return [started + count * settings.time * sum(work[: index + 1]) / sum(work) for index in range(len(work))]

@@ -44,6 +44,7 @@ class GramForm(StrEnum):
 
 
 INITS = ("colors", "content", "noise", "style")
+_LARGEST_RATE = 1e9  # far beyond all sense, and steps can still be computed in float32
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,8 @@ class StylizeSettings:
             if not 0 <= getattr(self, name) < float("inf"):
                 option = name.replace("_", "-")
                 raise SettingsError(f"--{option} {getattr(self, name)}: a finite number of at least 0 is needed")
+        if self.learning_rate > _LARGEST_RATE:
+            raise SettingsError(f"--learning-rate {self.learning_rate}: at most {_LARGEST_RATE:g}")
         if self.content_weight == 0 and self.style_weight == 0:
             raise SettingsError("--content-weight 0 and --style-weight 0: nothing is left to optimize")
         if not 0 <= self.strength <= 1:

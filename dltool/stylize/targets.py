@@ -30,6 +30,7 @@ class StyleTargets:
         self._pictures = [(picture, weight / total) for picture, weight in pictures]
         self._network = network
         self._grams: dict[tuple, dict[str, Tensor]] = {}
+        self._grey: StyleTargets | None = None
         self.colors: ColorStatistics = mix_statistics(
             [(color_statistics(picture), weight) for picture, weight in self._pictures]
         )
@@ -46,7 +47,7 @@ class StyleTargets:
         gram: GramForm = GramForm.POSITIONS,
         tile_side: int | None = None,
     ) -> dict[str, Tensor]:
-        """Return the Gram matrix of every style layer with the pictures scaled to `longest_side`.
+        """Return the Gram matrix, 1 × C × C, of every style layer with the pictures scaled to `longest_side`.
 
         Pictures larger than `tile_side` go through the network in tiles.
         """
@@ -69,14 +70,16 @@ class StyleTargets:
 
     def grey(self) -> "StyleTargets":
         """The same style without its colours."""
-        return StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._pictures])
+        if self._grey is None:
+            self._grey = StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._pictures])
+        return self._grey
 
 
 @torch.no_grad()
 def style_grams(
     network: FeatureNetwork, image: Tensor, gram: GramForm = GramForm.POSITIONS, tile_side: int | None = None
 ) -> dict[str, Tensor]:
-    """Gram matrices of a picture's features at the network's style layers."""
+    """Gram matrices, N × C × C, of the features of N × 3 × H × W pictures at the network's style layers."""
     sums: dict[str, Tensor] = {}
     positions: dict[str, int] = {}
     for tile in tiles_of(network, image, tile_side):
@@ -84,7 +87,7 @@ def style_grams(
         for name, maps in features.items():
             sums[name] = sums.get(name, 0) + gram_sum(maps)
             positions[name] = positions.get(name, 0) + maps.shape[2:].numel()
-    return {name: matrix / gram_divisor(gram, positions[name], len(matrix)) for name, matrix in sums.items()}
+    return {name: matrix / gram_divisor(gram, positions[name], matrix.shape[-1]) for name, matrix in sums.items()}
 
 
 def gram_divisor(gram: GramForm, positions: float, channels: int) -> float:

@@ -1,11 +1,14 @@
 """Cutting a picture into tiles whose features, computed one tile at a time, are exactly those of the whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from dltool.stylize.geometry import Geometry
+
+_AGREEMENT = 0.02  # of the features' norm: a wrong column in a tile is far above it, the rounding of bf16 below
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,34 @@ def cut_tiles(height: int, width: int, side: int, geometry: Geometry) -> list[Ti
     """
     columns = list(_spans(width, side, geometry))
     return [Tile(rows, column) for rows in _spans(height, side, geometry) for column in columns]
+
+
+@torch.no_grad()
+def tiles_agree(network: Callable[[Tensor], Mapping[str, Tensor]], geometry: Geometry, device: torch.device) -> bool:
+    """Try on a small random picture, dark on one side, whether tiles have the features of the whole.
+
+    They do not where a layer depends on a feature's place in the picture (windows counted from the edge, maps that
+    are resized to a common size) or on all of it by a way that `measure_geometry` cannot see.
+
+    Args:
+        network: gives features by the names that `geometry` has, of pictures on `device`.
+    """
+    inner = 3 * geometry.total_stride
+    side = 2 * geometry.halo + inner
+    width = side + 2 * inner + geometry.total_stride // 2 + 1
+    height = max(128, 2 * geometry.total_stride)  # convolutions without padding need some
+    image = torch.rand(1, 3, height, width, generator=torch.Generator().manual_seed(0))
+    image = (image * torch.linspace(0, 1, width)).to(device)
+    whole = network(image)
+    rows = Span((0, height), (0, height), height)
+    columns = list(_spans(width, side, geometry))
+    for tile in (Tile(rows, columns[index]) for index in (0, len(columns) // 2, -1)):
+        for name, maps in network(tile.cut(image)).items():
+            stride = geometry.strides[name]
+            wanted, found = tile.place_features(whole[name], stride), tile.inner_features(maps, stride)
+            if wanted.shape != found.shape or not (found - wanted).norm() <= _AGREEMENT * wanted.norm():
+                return False
+    return True
 
 
 def _spans(length: int, side: int, geometry: Geometry) -> Iterator[Span]:

@@ -267,3 +267,22 @@ def _wait_for(condition, seconds: float = 60) -> None:
     while not condition():
         assert time.monotonic() < deadline, "timed out"
         time.sleep(0.005)
+
+
+def test_pictures_that_go_together_are_shown_and_reported_like_others(
+    tmp_path: Path, cat: Path, style: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dltool.stylize.files.pictures_together", lambda *_: 3)
+    monkeypatch.setattr("dltool.cli.console._LOG_SECONDS", 0.0)
+    folder = _photos(tmp_path / "in", cat, [f"{index}.jpg" for index in range(4)])
+    result = run_inside("stylize", folder, "-s", style, "-o", tmp_path / "out", "--json", *QUICK)
+    assert result.exit_code == 0, result.stderr
+    document = json.loads(result.stdout)
+    assert [Path(item["output"]).name for item in document["items"]] == ["0.png", "1.png", "2.png", "3.png"]
+    assert all(item["steps"] == 3 for item in document["items"])
+    assert sum(item["seconds"] for item in document["items"]) < document["seconds"], "each has its share of the time"
+    shown = [line for line in result.stderr.splitlines() if "content" in line]
+    assert [line.partition(" content")[0] for line in shown] == [
+        *(f"1-3/4 2: {step}/3" for step in (1, 2, 3)),
+        *(f"4/4 3: {step}/3" for step in (1, 2, 3)),
+    ]

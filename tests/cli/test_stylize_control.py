@@ -92,6 +92,19 @@ def test_masks_colours_and_tiles_from_the_command_line(tmp_path: Path, cat: Path
     assert "--max-memory: a picture of 64 x 43 px needs about" in tight.stderr
 
 
+def test_tiles_that_a_network_sees_differently_are_told_once(
+    tmp_path: Path, cat: Path, styles: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("dltool.stylize.features.tiles_agree", lambda *_: False)
+    words = ["stylize", cat, "-s", styles / "bold_shapes.png", *QUICK, "--backbone", "squeezenet1_1"]
+    words += ["--weights", "none", "--style-layers", "features.1,features.4", "--content-layers", "features.4"]
+    whole = run_inside(*words, "--size", 400, "--steps", 1, "-o", tmp_path / "whole.png")
+    assert "tiles" not in whole.stderr
+    tiled = run_inside(*words, "--size", 400, "--steps", 2, "--max-memory", "60MB", "-o", tmp_path / "tiled.png")
+    assert tiled.exit_code == 0, tiled.stderr
+    assert tiled.stderr.count("differently than the whole picture") == 1
+
+
 def test_original_keeps_every_photo_s_size(tmp_path: Path, cat: Path, styles: Path):
     folder = tmp_path / "in"
     folder.mkdir()
@@ -151,6 +164,8 @@ def test_processes_of_one_run_share_a_folder_out(
         (["--size", "0"], "--size 0: pixels of the longest side, or 'original'"),
         (["--max-memory", "much"], "--max-memory much: not an amount of memory"),
         (["--pixel-mean", "1,2"], "--pixel-mean 1,2: 3 numbers"),
+        (["--pixel-mean", "1,2,nan"], "--pixel-mean 1,2,nan: 3 numbers"),
+        (["--pixel-std", "1,0,1"], "--pixel-std 1,0,1: numbers above 0"),
         (["--style-layers", "bn1:x"], "--style-layers bn1:x: 'x' is no weight"),
         (["--mask", "none.png"], "--mask none.png: no such file"),
         (["--style-scale", "0"], "--style-scale 0.0: a factor"),

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dltool.stylize.descent import Descent, Lbfgs
+from dltool.stylize.descent import Descents, Lbfgs
 from dltool.stylize.objective import Losses
 from dltool.stylize.settings import Optimizer, StylizeSettings
 
@@ -52,40 +52,40 @@ class _Exploding:
     def evaluate(self, image):
         distance = (image - 0.5).square().sum()
         loss = distance.item() if distance < 20 else float("nan")
-        return Losses(loss, loss, loss), 2 * (image - 0.5) if distance < 20 else torch.full_like(image, float("nan"))
+        return [Losses(loss, loss, loss)], 2 * (image - 0.5) if distance < 20 else torch.full_like(image, float("nan"))
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
 def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smaller_step(optimizer: Optimizer):
     settings = StylizeSettings(optimizer=optimizer, learning_rate=50.0 if optimizer is Optimizer.LBFGS else 0.02)
-    descent = Descent(_Exploding(), torch.zeros(1, 3, 4, 4), settings)
-    first = descent.step()
+    descent = Descents(_Exploding(), [torch.zeros(1, 3, 4, 4)], settings)
+    (first,) = descent.step()
     for _ in range(20):
         descent.step()
-    image, losses = descent.finish()
-    assert (descent.restarts > 0) == (optimizer is Optimizer.LBFGS)
+    ((image, losses),) = descent.finish()
+    assert (descent.each[0].restarts > 0) == (optimizer is Optimizer.LBFGS)
     assert image.isfinite().all()
     assert losses.total < 0.2 * first.total
 
 
 def test_an_average_that_is_much_worse_than_the_best_picture_is_not_taken():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5, learning_rate=0.9)
-    descent = Descent(_Exploding(), torch.full((1, 3, 2, 2), 0.45), settings)
+    descent = Descents(_Exploding(), [torch.full((1, 3, 2, 2), 0.45)], settings)
     for _ in range(3):
         descent.step()
-    image, losses = descent.finish()
+    ((image, losses),) = descent.finish()
     assert torch.equal(image, torch.full((1, 3, 2, 2), 0.45))
-    assert losses == descent.best_losses
+    assert losses == descent.each[0].best_losses
 
 
 def test_the_average_is_the_bias_corrected_mean_of_the_pictures():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5)
-    descent = Descent(_Exploding(), torch.zeros(1, 3, 2, 2), settings)
+    descent = Descents(_Exploding(), [torch.zeros(1, 3, 2, 2)], settings)
     seen = []
     for _ in range(3):
         descent.step()
-        seen.append(descent.image.clone())
+        seen.append(descent.each[0].image.clone())
     expected = (0.25 * seen[0] + 0.5 * seen[1] + seen[2]) / 1.75
-    image, losses = descent.finish()
+    ((image, losses),) = descent.finish()
     torch.testing.assert_close(image, expected)
     assert losses.total == pytest.approx((expected - 0.5).square().sum().item(), rel=1e-5)

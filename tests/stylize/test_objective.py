@@ -10,6 +10,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import SettingsError
 from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.geometry import measure_geometry
 from dltool.stylize.objective import Hold, Objective, Region
 from dltool.stylize.settings import GramForm, LossForm, Pooling, StylizeSettings
 from dltool.stylize.targets import style_grams
@@ -79,12 +80,62 @@ def test_masks_and_holds_in_tiles_are_those_of_the_whole_picture(shallow):
     _assert_equal(*_both(shallow, (90, 203), 112, PLAIN, masked=True))
 
 
-@pytest.mark.parametrize(("name", "layers"), [("vgg11", ("relu1_1", "relu3_1")), ("resnet18", ("relu", "layer2"))])
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("vgg11", ("relu1_1", "relu3_1")),
+        ("resnet18", ("relu", "layer2")),
+        ("squeezenet1_1", ("features.1", "features.7")),  # convolutions without padding, poolings rounded up
+    ],
+)
 @pytest.mark.parametrize("pooling", list(Pooling))
 def test_other_networks_can_be_tiled(name: str, layers: tuple[str, ...], pooling: Pooling):
     with FeatureNetwork(create_backbone(name, "none"), CPU, layers[-1:], layers, pooling=pooling) as network:
+        assert network.tiles_agree
         side = 2 * network.geometry.halo + 32
         _assert_equal(*_both(network, (45, side + 51), side, PLAIN))
+
+
+@pytest.mark.parametrize(
+    ("name", "layers", "strides"),
+    [
+        ("squeezenet1_0", ("features.1", "features.5", "features.12"), (2, 4, 16)),
+        ("alexnet", ("features.0", "features.5", "features.12"), (4, 16, 32)),
+        ("mobilenet_v2", ("features.1", "features.18"), (2, 32)),  # sums beyond the ceiling of a ReLU6
+    ],
+)
+def test_strides_are_those_of_the_layers_whatever_the_size_of_the_maps(name: str, layers, strides):
+    with FeatureNetwork(create_backbone(name, "none"), CPU, layers[-1:], layers) as network:
+        assert tuple(network.geometry.strides[layer] for layer in layers) == strides
+        assert network.tiles_agree
+
+
+def test_layers_that_need_a_high_picture_are_measured_on_one():
+    layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, (80, 5), 2))
+    geometry = measure_geometry(layers.eval(), {"first": "0", "second": "1"})
+    assert geometry.strides == {"first": 1, "second": 2}
+    assert geometry.halo == 4  # of 7 columns 1 lies left of the 2 that are its own, and 4 right of them
+
+
+class _Windows(torch.nn.Module):
+    """The mean of every window of 6 x 6 pixels counted from the picture's corner, laid back over the window."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        means = (
+            torch.nn.functional.avg_pool2d(images, 6, ceil_mode=True).repeat_interleave(6, 2).repeat_interleave(6, 3)
+        )
+        return means[..., : images.shape[2], : images.shape[3]]
+
+
+def test_a_network_that_sees_tiles_differently_is_found_out():
+    layers = [torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, 2, 1), _Windows()]
+    backbone = replace(create_backbone("squeezenet1_1", "none"), module=torch.nn.Sequential(*layers).eval())
+    content = _picture(20, 200, 1)
+    for layer, seams in (("1", False), ("2", True)):
+        with FeatureNetwork(backbone, CPU, (layer,), ("0", layer)) as network:
+            regions = [Region(style_grams(network, content))]
+            assert not Objective(network, content, regions, PLAIN).seams
+            assert Objective(network, content, regions, PLAIN, 60).seams == seams
 
 
 def test_a_network_that_sees_everything_at_once_cannot_be_tiled():
@@ -138,5 +189,5 @@ def test_the_gradient_is_that_of_finite_differences(lite0):
     objective = Objective(lite0, content, [Region(style_grams(lite0, _picture(64, 64, 3)))], PLAIN)
     _, gradient = objective.evaluate(image)
     step = 0.002 * gradient / gradient.norm()
-    rise = objective.evaluate(image + step)[0].total - objective.evaluate(image - step)[0].total
+    rise = objective.evaluate(image + step)[0][0].total - objective.evaluate(image - step)[0][0].total
     assert rise / 2 == pytest.approx((gradient * step).sum().item(), rel=0.02)

@@ -96,6 +96,7 @@ def test_scales_grow_by_root_two_and_never_below_32_pixels():
     assert scale_sizes((512, 384), 3) == [(256, 192), (362, 272), (512, 384)]
     assert scale_sizes((512, 50), 3) == [(362, 35), (512, 50)]
     assert scale_sizes((40, 30), 5) == [(40, 30)]
+    assert scale_sizes((40, 30), 10**6) == [(40, 30)]
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (300, 1), (3, 200)])
@@ -116,6 +117,23 @@ def test_flat_pictures_and_huge_weights_give_finite_pictures(network, pictures):
         assert result.image.std() > 0 or content is flat
 
 
+def test_a_loss_of_nothing_but_rounding_is_not_said_to_run_away(network):
+    flat = torch.full((1, 3, 48, 48), 0.5)
+    steps, result = _run(network, (flat, flat), replace(QUICK, steps=30))
+    assert steps[-1].restarts == 0
+    torch.testing.assert_close(result.image, flat, rtol=0, atol=1e-3)
+
+
+def test_tiny_and_huge_layer_weights_count_by_their_proportion(network, pictures):
+    settings = replace(QUICK, steps=2, scales=1, style_layers=network.style_layers)
+    losses = [
+        _run(network, pictures, replace(settings, style_layer_weights=(scale,) * len(network.style_layers)))[1]
+        for scale in (1e-300, 1.0, 1e300)
+    ]
+    assert losses[0].style_loss == pytest.approx(losses[1].style_loss, rel=1e-4)
+    assert losses[2].style_loss == pytest.approx(losses[1].style_loss, rel=1e-4)
+
+
 def test_a_divergent_learning_rate_still_returns_the_best_picture_seen(network, pictures):
     steps, result = _run(network, pictures, replace(QUICK, learning_rate=1e6, scales=1, steps=30))
     assert result.image.isfinite().all()
@@ -126,6 +144,7 @@ def test_a_divergent_learning_rate_still_returns_the_best_picture_seen(network, 
     ("change", "message"),
     [
         ({"size": 0}, "--size 0: at least 1"),
+        ({"learning_rate": 1e38}, r"--learning-rate 1e\+38: at most 1e\+09"),
         ({"content_weight": -1.0}, "--content-weight -1.0: a finite number"),
         ({"style_weight": float("nan")}, "--style-weight nan"),
         ({"content_weight": 0, "style_weight": 0}, "nothing is left to optimize"),

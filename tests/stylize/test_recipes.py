@@ -98,7 +98,7 @@ def test_gatys_vgg19_is_the_textbook_s_loss(words, pooling: str):
     grams = [[_gram(m) / m.numel() for m in each] for each in (maps, style)]
     loss = mse_loss(maps[3], content[3]) + 1e5 * sum(mse_loss(a, b) for a, b in zip(*grams, strict=True))
     loss.backward()
-    losses, gradient = _objective(read, photo, painting).evaluate(image)
+    (losses,), gradient = _objective(read, photo, painting).evaluate(image)
     assert losses.total == pytest.approx(loss.item(), rel=1e-5)
     assert (gradient - leaf.grad).norm() <= 1e-5 * leaf.grad.norm()
 
@@ -124,7 +124,7 @@ def test_gram_resnet50_is_its_loss_written_out(words, double_precision):
     )  # fmt: skip
     loss = mse_loss(maps[1], content[1]) + 1000 * style_loss
     loss.backward()
-    losses, gradient = _objective(read, photo, painting).evaluate(image)
+    (losses,), gradient = _objective(read, photo, painting).evaluate(image)
     assert losses.total == pytest.approx(loss.item(), rel=1e-7)
     assert (gradient - leaf.grad).norm() <= 1e-7 * leaf.grad.norm()
 

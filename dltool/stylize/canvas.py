@@ -1,0 +1,130 @@
+"""The photo, the styles and the mask of one picture, as the settings want them seen at any scale."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from dltool.stylize.colors import color_statistics, luminance, match_luminance, move_colors, with_luminance
+from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.objective import Hold, Objective, Region
+from dltool.stylize.settings import PreserveColor, StylizeSettings
+from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
+
+
+class Canvas:
+    """The photo, the styles and the mask as the settings want them seen, at any scale."""
+
+    def __init__(
+        self,
+        content: Tensor,
+        style: StyleTargets | Sequence[StyleTargets],
+        settings: StylizeSettings,
+        mask: Tensor | None,
+    ) -> None:
+        styles = [style] if isinstance(style, StyleTargets) else list(style)
+        assert len(styles) == 1 or (mask is not None and mask.shape[1] == len(styles)), "a mask has a layer per style"
+        self._original = content
+        self._settings = settings
+        self._mask = mask
+        self._content = content
+        if settings.preserve_color is PreserveColor.LUMINANCE:
+            self._content = luminance(content)
+            styles = [targets.grey() for targets in styles]
+            # The photo's range of light is the painting's for the whole run; the chroma comes back at the end.
+        elif settings.preserve_color is PreserveColor.HISTOGRAM:
+            own = color_statistics(content)
+            styles = [targets.recolored(own) for targets in styles]
+        self._styles = styles
+
+    def start(self, init: Tensor | None) -> Tensor:
+        """The picture that the optimization starts from, of the photo's size."""
+        content = self._content
+        match self._settings.init:
+            case "colors":
+                return self._colored(content)
+            case "content":
+                return content
+            case "noise":
+                generator = torch.Generator().manual_seed(self._settings.seed)
+                return torch.rand(content.shape, generator=generator)
+            case "style":
+                return resize_tensor(self._styles[0].image, content.shape[:1:-1])
+            case _:
+                assert init is not None, "settings.init names a file, so its picture must be given"
+                return resize_tensor(init, content.shape[:1:-1])
+
+    def content(self, size: tuple[int, int]) -> Tensor:
+        """What the network shall see of the photo, at `size`."""
+        return resize_tensor(self._content, size)
+
+    def grams(self, network: FeatureNetwork, content: Tensor, tile_side: int | None) -> list[dict[str, Tensor]]:
+        """What each style asks of a picture of the size of `content`, which `content()` gave."""
+        settings = self._settings
+        side = max(1, round(max(content.shape[2:]) * settings.style_scale))
+        grams = [targets.at(side, content.device, settings.gram, tile_side) for targets in self._styles]
+        if settings.strength == 1:
+            return grams
+        own = style_grams(network, content, settings.gram, tile_side)
+        return [{name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams]
+
+    def masks(self, size: tuple[int, int]) -> list[Tensor | None]:
+        """Where each style goes in a picture of `size`."""
+        if self._mask is None:
+            return [None] * len(self._styles)
+        return list(torch.nn.functional.interpolate(self._mask, size[::-1], mode="area").split(1, dim=1))
+
+    def finish(self, image: Tensor) -> Tensor:
+        """The result from an optimized picture: in range, with the photo's colours or parts where these are kept."""
+        image = image.clamp_(0, 1)
+        original = resize_tensor(self._original, image.shape[:1:-1])
+        if self._settings.preserve_color is PreserveColor.LUMINANCE:
+            image = with_luminance(original, image)
+        if self._mask is not None and len(self._styles) == 1:
+            mask = resize_tensor(self._mask, image.shape[:1:-1])
+            image = torch.lerp(original, image, mask.clamp(0, 1)).clamp_(0, 1)
+        return image
+
+    def _colored(self, content: Tensor) -> Tensor:
+        """The photo in the style's colours, in each region in those of its own style."""
+        if len(self._styles) == 1:
+            mask = self._mask
+            moved = self._moved(content, self._styles[0], mask)
+        else:
+            moved = torch.zeros_like(content)
+            for number, targets in enumerate(self._styles):
+                mask = self._mask[:, number : number + 1]
+                moved += mask * self._moved(content, targets, mask)
+        return moved if self._settings.strength == 1 else content.lerp(moved, self._settings.strength)
+
+    def _moved(self, content: Tensor, targets: StyleTargets, mask: Tensor | None) -> Tensor:
+        if self._settings.preserve_color is PreserveColor.LUMINANCE:
+            return match_luminance(content, targets.colors)
+        return move_colors(content, color_statistics(content, mask), targets.colors)
+
+
+def joint_objective(
+    canvases: Sequence[Canvas],
+    network: FeatureNetwork,
+    size: tuple[int, int],
+    settings: StylizeSettings,
+    device: torch.device,
+    tile_side: int | None,
+    hold: Hold | None = None,
+) -> Objective:
+    """The losses of pictures of `size`, one for each canvas; all canvases have the same mask."""
+    contents = [canvas.content(size).to(device) for canvas in canvases]
+    asked = [canvas.grams(network, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)]
+    masks = [None if mask is None else mask.to(device) for mask in canvases[0].masks(size)]
+    regions = [Region(_stacked(each), mask) for each, mask in zip(zip(*asked, strict=True), masks, strict=True)]
+    if hold is not None:
+        hold = Hold(resize_tensor(hold.image, size).to(device), resize_tensor(hold.weight, size).to(device))
+    contents = contents[0] if len(contents) == 1 else torch.cat(contents)
+    return Objective(network, contents, regions, settings, tile_side, hold)
+
+
+def _stacked(grams: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One for all where all pictures share it, as they do a painting's own."""
+    if all(each is grams[0] for each in grams):
+        return grams[0]
+    return {name: torch.cat([each[name] for each in grams]) for name in grams[0]}
