@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
-from dltool.cluster.modularity import Graph, improve, link_neighbors, rough_groups, spectral_coordinates
+from dltool.cluster.modularity import Graph, improve, joined_groups, link_neighbors, rough_groups, spectral_coordinates
 from dltool.training.seeds import derive_seed, numpy_generator
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 NEIGHBORS = 10
 _STARTS = 20
+_FEWEST_COORDINATES = 6
 _CHUNK = 2048
 _STORED_BYTES = 16 * 2**20
 # All pairs are compared.
@@ -33,7 +34,7 @@ def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
     Spectral clustering from several starts, each improved until its modularity rises no more; the best by modularity
     is kept. Centres are the means of groups; a row may lie nearer to another's, so its margin may be negative.
     """
-    rows = np.ascontiguousarray(task.rows, np.float32)
+    rows = np.ascontiguousarray(task.rows[:], np.float32)
     k, seed = task.k, task.settings.seed
     if len(rows) > _SLOW_ROWS:
         yield Notice(f"{len(rows)} items: comparing all pairs takes long")
@@ -44,7 +45,8 @@ def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
             if task.should_stop():
                 return
             if start == 0:
-                coordinates = spectral_coordinates(graph, min(len(rows) - 1, k + (k + 1) // 2))
+                dimensions = max(_FEWEST_COORDINATES, _leading(k))
+                coordinates = spectral_coordinates(graph, min(len(rows) - 1, dimensions))
             yield Step("cutting the graph", start, _STARTS, f"modularity {best[1]:.4f}" if start else "")
             found = _cut(graph, coordinates, k, seed, start)
             if start == 0 or found[1] > best[1]:
@@ -80,10 +82,20 @@ def without_self(distances: np.ndarray, neighbors: np.ndarray) -> tuple[np.ndarr
     return distances[~own].reshape(shape), neighbors[~own].reshape(shape)
 
 
+def _leading(k: int) -> int:
+    """How many spectral coordinates tell k groups apart: some more than k, as not each shows a group."""
+    return k + (k + 1) // 2
+
+
 def _cut(graph: Graph, coordinates: np.ndarray, k: int, seed: int, start: int) -> tuple[np.ndarray, float]:
+    """One start: groups of nearby coordinates, or every second time of small groups put together; then improved."""
     number = derive_seed(seed, "manifold", k, start) % 2**31
-    labels = rough_groups(coordinates, k, number)
-    return improve(graph, labels, k, coordinates, numpy_generator(seed, "moves", k, start))
+    random = numpy_generator(seed, "moves", k, start)
+    if start % 2:
+        labels = joined_groups(graph, coordinates, k, number, random)
+    else:
+        labels = rough_groups(coordinates[:, : _leading(k)], k, number)
+    return improve(graph, labels, k, coordinates, random)
 
 
 def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed: int) -> Clustering:
@@ -135,7 +147,8 @@ def assign_manifold(
     from dltool.cluster.assign import embed_new
 
     rows = yield from embed_new(model, path, source, device, cache, workers)
-    labels = vote(np.ascontiguousarray(rows, np.float32), model.tensors)
+    rows = np.ascontiguousarray(rows[:], np.float32)
+    labels = vote(rows, model.tensors)
     centers = model.tensors["centers"].float()
     distances, margins, inertia = _distances(rows, torch.from_numpy(labels), centers)
     yield Clustering(labels, centers, distances, margins, rows, inertia, 0)

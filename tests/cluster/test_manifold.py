@@ -9,7 +9,7 @@ from sklearn.datasets import load_digits, make_circles, make_moons
 from dltool.cluster.group import by_size
 from dltool.cluster.manifold import manifold, vote, without_self
 from dltool.cluster.method import Clustering, Task
-from dltool.cluster.modularity import Graph, improve, link_neighbors, modularity, spectral_coordinates
+from dltool.cluster.modularity import Graph, _exchanges, improve, link_neighbors, modularity, spectral_coordinates
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.settings import ClusterSettings, Method
 
@@ -76,6 +76,32 @@ def test_groups_of_any_shape(toy: object) -> None:
     more = {"factor": 0.5} if toy is make_circles else {}
     points, classes = toy(400, noise=0.05, random_state=0, **more)  # type: ignore[operator]
     assert compare_with_classes(_group(points, 2).labels, classes, 2, 2).accuracy > 0.99
+
+
+@pytest.mark.parametrize("seed", [0, 2])
+def test_rings_that_touch_are_told_apart(seed: int) -> None:
+    points, classes = make_circles(500, noise=0.1, factor=0.5, random_state=seed)
+    assert compare_with_classes(_group(points, 2).labels, classes, 2, 2).accuracy > 0.95
+
+
+def test_no_group_is_empty_where_there_are_fewer_than_asked_for() -> None:
+    points, _ = make_moons(120, noise=0.05, random_state=0)
+    assert np.bincount(_group(points, 9).labels, minlength=9).min() > 0
+
+
+def test_exchanges_are_those_that_promise_most() -> None:
+    random = np.random.default_rng(0)
+    for k in range(3, 9):
+        between, gains = random.random((k, k)), random.normal(size=k)
+        between += between.T
+        gains[0] = -np.inf  # it cannot be cut
+        volumes = between.sum(1)
+        promise = {
+            (cut, keep, gone): gains[cut] + 2 * between[keep, gone] - 2 * volumes[keep] * volumes[gone]
+            for cut, keep, gone in np.ndindex(k, k, k)
+            if 0 < cut not in (keep, gone) and keep < gone
+        }
+        assert _exchanges(between, gains) == sorted(promise, key=promise.get, reverse=True)[:3]
 
 
 @pytest.mark.parametrize("k", [1, 3])
