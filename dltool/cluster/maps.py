@@ -46,8 +46,11 @@ def map_places(embedding: Rows, seed: int) -> tuple[np.ndarray, np.ndarray, str]
     some = f", {len(chosen)} of {len(embedding)} items" if len(chosen) < len(embedding) else ""
     if rows.shape[1] == 2:
         return chosen, rows, some.removeprefix(", ")
-    if len(rows) < 4 or rows.shape[1] == 1 or np.ptp(rows, axis=0).max() == 0:
-        line = rows[:, :1] - rows[:, :1].mean()
+    # t-SNE knows no scale, but its sums in float32 do.
+    rows = (rows - rows.mean(0, dtype=np.float64)).astype(np.float32)
+    rows /= max(float(np.abs(rows).max()), 1e-30)
+    if len(rows) < 4 or rows.shape[1] == 1 or not rows.any():
+        line = rows[:, :1]
         return chosen, np.concatenate([line, np.zeros_like(line)], axis=1), some.removeprefix(", ")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
