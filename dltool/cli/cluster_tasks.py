@@ -92,7 +92,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
             return
         grouped = None if source is None else _group(watcher, stop, (model, where.model), settings, around, source)
         if grouped is None:
-            _tell_stopped(console, where)
+            _tell_stopped(console, where, settings)
             stop.leave()
             return
         # What an older result left is no obstacle where it gives way.
@@ -164,7 +164,7 @@ def _group(
                 return event
             if isinstance(event, Clustering):
                 return Grouped(source, event)
-            if stop and model is not None:
+            if stop and (model is not None or not settings.trains):  # what is trained saves its checkpoint first
                 return None
     return None
 
@@ -210,8 +210,8 @@ def _show_plan(
     console.document(shown, None, output=where.output, status="planned", count=len(planned), items=items)
 
 
-def _tell_stopped(console: Console, where: Where) -> None:
-    if (where.output / "last.ckpt").is_file():
+def _tell_stopped(console: Console, where: Where, settings: ClusterSettings) -> None:
+    if where.model is None and settings.trains and (where.output / "last.ckpt").is_file():
         console.warn(f"stopped; {where.output} holds what is done, --resume goes on from here")
     else:
         console.warn("stopped; nothing was written, features that were computed are kept in the cache")

@@ -11,6 +11,7 @@ from torch import Tensor
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.modularity import Graph, improve, joined_groups, link_neighbors, rough_groups, spectral_coordinates
+from dltool.errors import ModelError
 from dltool.training.seeds import derive_seed, numpy_generator
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _STORED_BYTES = 16 * 2**20
 _SLOW_ROWS = 200_000
 ARCHITECTURE = "manifold"
 _ROWS, _LABELS, _RANK = "neighbors.rows", "neighbors.labels", PER_CLUSTER + "number"
+_ORIGIN, _SCALE = "neighbors.origin", "neighbors.scale"
 
 
 def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
@@ -104,6 +106,9 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
     centers = (sums / counts[:, None].clamp_min(1)).float()
     distances, margins, inertia = _distances(rows, tensor, centers)
     stored = _stored_rows(len(rows), rows.shape[1], seed)
+    origin = mean_row(rows, torch.device("cpu"))[0]
+    moved = torch.from_numpy(rows[stored]) - origin
+    scale = moved.abs().max().clamp_min(1e-30)
     return Clustering(
         labels=labels,
         centers=centers,
@@ -115,7 +120,9 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
         figures={"modularity": value},
         architecture=ARCHITECTURE,
         tensors={
-            _ROWS: torch.from_numpy(rows[stored]).half(),
+            _ROWS: (moved / scale).half(),  # within [-1, 1], as half precision knows no large numbers
+            _ORIGIN: origin,
+            _SCALE: scale,
             _LABELS: tensor[stored].int(),
             _RANK: torch.arange(k),
         },
@@ -146,6 +153,9 @@ def assign_manifold(
     """The assigner of this method's models: the vote of the nearest stored rows."""
     from dltool.cluster.assign import embed_new
 
+    missing = {_ROWS, _LABELS, _RANK, _ORIGIN, _SCALE} - set(model.tensors)
+    if missing:
+        raise ModelError(f"{path}: damaged: {min(missing)} is missing")
     rows = yield from embed_new(model, path, source, device, cache, workers)
     rows = np.ascontiguousarray(rows[:], np.float32)
     labels = vote(rows, model.tensors)
@@ -159,6 +169,7 @@ def vote(rows: np.ndarray, tensors: dict[str, Tensor]) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     stored = tensors[_ROWS].float().numpy()
+    rows = ((torch.from_numpy(rows) - tensors[_ORIGIN]) / tensors[_SCALE]).numpy()
     rank = torch.empty_like(tensors[_RANK])
     rank[tensors[_RANK]] = torch.arange(len(rank))  # clusters were numbered anew after the rows were stored
     labels = rank[tensors[_LABELS].long()].numpy()

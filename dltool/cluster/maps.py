@@ -77,7 +77,7 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
         if clustering.embedding.shape[1] == 2:
             notes.append("stars: centres")
             stars = clustering.centers.numpy()
-            axes.scatter(*stars.T, marker="*", s=320, color="white", edgecolor="black", zorder=3)
+            axes.scatter(*stars.T, marker="*", s=320, color=colors, edgecolor="black", zorder=3)
         axes.set(
             title=f"{source.name}: {count_of(len(names), 'clusters')}" + (f" ({', '.join(notes)})" if notes else "")
         )
@@ -102,6 +102,8 @@ def _scatter(axes: Any, places: np.ndarray, groups: np.ndarray, names: list[str]
         own = places[groups == number]
         label = names[number][:_LONGEST_NAME] if number < _MOST_NAMED else None
         axes.scatter(*own.T, s=size, color=colors[number], label=label, alpha=0.8, linewidths=0)
+    if len(names) > _MOST_NAMED:
+        axes.scatter([], [], color="none", label=f"and {len(names) - _MOST_NAMED} more")
     axes.set_aspect("equal", adjustable="datalim")
     # Beside the points, not on them.
     shown = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}

@@ -48,7 +48,7 @@ def link_neighbors(distances: np.ndarray, neighbors: np.ndarray) -> Graph:
     scale = distances[:, min(6, width - 1)].astype(np.float64)
     product = scale[:, None] * scale[neighbors]
     # Copies of one row have no scale; they are as near as can be.
-    exponent = np.where(distances > 0, distances.astype(np.float64) ** 2 / np.maximum(product, 1e-300), 0.0)
+    exponent = np.where(distances > 0, distances.astype(np.float64) ** 2 / np.maximum(product, 1e-200), 0.0)
     weights = np.exp(-np.minimum(exponent, 30.0)).astype(np.float32)
     sources = np.repeat(np.arange(count), width)
     directed = sparse.csr_matrix((weights.ravel(), (sources, neighbors.ravel())), (count, count))

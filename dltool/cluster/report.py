@@ -6,7 +6,7 @@ from typing import Any
 
 from dltool.cluster.group import Grouped
 from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_picture_map
-from dltool.cluster.method import Step
+from dltool.cluster.method import Notice, Step
 from dltool.cluster.model import model_agreement, write_model
 from dltool.cluster.output import OutputFolder, Placement, place
 from dltool.cluster.results import agreement, summarize, write_assignments
@@ -19,7 +19,7 @@ _MOST_SHEETS = 200
 
 def write_report(
     out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: list[Placement], sort: SortBy | None
-) -> Iterator[Step | dict[str, Any]]:
+) -> Iterator[Step | Notice | dict[str, Any]]:
     """Write everything into the folder; yield progress, and the content of `clusters.json` at the end.
 
     The summary is written last: a folder that has one is complete.
@@ -38,6 +38,8 @@ def write_report(
         write_model(out.model, grouped, summary["metrics"], as_plain(settings))
     if source.split is not None:
         k = len(clustering.centers)
+        if k > _MOST_SHEETS:
+            yield Notice(f"sheets of the {_MOST_SHEETS} largest of {k} clusters")
         for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
             yield Step("drawing sheets", number, min(k, _MOST_SHEETS))
     yield from _draw_charts(out, grouped, settings.seed)

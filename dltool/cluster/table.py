@@ -112,16 +112,16 @@ def check_finite(rows: np.ndarray | TableFile, path: Path) -> None:
         raise DataError(f"{path}: a table of rows and columns is needed, the shape of this one is {rows.shape}")
     largest = 0.0
     for start in range(0, len(rows), _PIECE):
-        piece = np.abs(rows[start : start + _PIECE])
-        bad = np.argwhere(~(piece <= _LARGEST))
+        piece = rows[start : start + _PIECE]
+        bad = np.argwhere(~(np.abs(piece) <= _LARGEST))
         if len(bad):
             row, column = bad[0]
             place, value = f"row {start + row + 1}, column {column + 1}", piece[row, column]
             told = "; remove the row or fill it in" if np.isnan(value) else ", too large; scale the columns"
             raise DataError(f"{path}: {place} is {value:.3g}{told}")
-        largest = max(largest, float(piece.max()))
+        largest = max(largest, float(np.abs(piece).max()))
     if 0 < largest < 1 / _LARGEST:
-        raise DataError(f"{path}: no number in it is larger than {largest:.1g}; scale the columns")
+        raise DataError(f"{path}: no number in it is larger than {largest:.1g}, too small; scale the columns")
 
 
 def _first_bad_cell(path: Path, delimiter: str, header: bool) -> str:

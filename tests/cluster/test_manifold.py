@@ -136,6 +136,12 @@ def test_new_items_go_where_their_neighbours_are_after_groups_are_numbered_anew(
     assert new > own - 0.03
 
 
+def test_large_numbers_are_stored_so_that_they_are_found_again() -> None:
+    rows = (load_digits().data[:200] * 1e6 + 3e6).astype(np.float32)  # half precision ends at 65,504
+    found = _group(rows, 5)
+    assert (vote(rows, found.tensors) == found.labels).mean() > 0.95
+
+
 def test_margins_are_measured_from_the_own_centre() -> None:
     rows = np.array([[0.0], [1], [2], [10], [11], [12]])
     found = _group(rows, 2)
