@@ -82,12 +82,12 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
             title=f"{source.name}: {count_of(len(names), 'clusters')}" + (f" ({', '.join(notes)})" if notes else "")
         )
         if classes is not None:
-            colors = _class_colors(clustering, source, colors)
+            colors = class_colors(clustering, source, colors)
             _scatter(drawn[1], places, classes, list(source.class_names), colors)
             drawn[1].set(title="the same by class")
 
 
-def _class_colors(clustering: Clustering, source: Source, colors: list[RGB]) -> list[RGB]:
+def class_colors(clustering: Clustering, source: Source, colors: list[RGB]) -> list[RGB]:
     """Each class in the colour of the cluster that is matched to it; those without one in shades of grey."""
     found = agreement(source, clustering)
     assert found is not None

@@ -9,7 +9,7 @@ from scipy import sparse
 from dltool.training.seeds import derive_seed
 
 _ROUNDS = 30
-_SETTLED = 2e-4
+_SETTLED = 4e-4
 _LEAST_GAIN = 1e-5
 _CANDIDATES = 3
 # Small groups times the random starts from which they are put together.
@@ -188,11 +188,12 @@ def _move_rows(graph: Graph, labels: np.ndarray, k: int, random: np.random.Gener
         volume = np.bincount(labels, graph.degrees, k) / total
         gain = graph.weights @ _one_hot(labels, k) - (graph.degrees[:, None] * volume).astype(np.float32)
         target = gain.argmax(1)
-        moving = (target != labels) & (random.random(len(labels)) < 0.5)
+        willing = target != labels
+        moving = willing & (random.random(len(labels)) < 0.5)
         counts = np.bincount(labels, minlength=k) - np.bincount(labels[moving], minlength=k)
         moving &= counts[labels] > 0  # no group is given up
         labels[moving] = target[moving]
-        if moving.sum() < _SETTLED * len(labels):
+        if willing.sum() <= _SETTLED * len(labels):
             break
     return labels
 

@@ -134,6 +134,7 @@ def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_pat
     words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copies", "-q"]
     assert run_inside(*words).exit_code == 0
     mine.write_bytes(b"mine")
+    (out / "sorted" / "cluster-0" / "kept.txt").write_text("keeps the folder, through which a path may lead out")
     with (out / "assignments.csv").open("a") as table:
         table.write(f"{mine},0,0,0\n../../../mine.jpg,0,0,0\n")
     for copy in list((out / "sorted").rglob("brick*"))[1:]:
@@ -141,7 +142,7 @@ def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_pat
             copy.unlink()  # what is gone already is no obstacle either
     done = run_inside(*words, "--overwrite")
     assert done.exit_code == 0, done.output
-    assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 16
+    assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 17
 
 
 def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -> None:
