@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from dltool.cli import options
-from dltool.cli.cluster_tasks import Where, run_cluster
+from dltool.cli.cluster_tasks import Where, refuse_ignored, run_cluster
 from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, NoCache
 from dltool.cluster.settings import ClusterSettings, Init, Method, SortBy, parse_k
@@ -162,23 +162,25 @@ def command(
     values = dict(context.params) | {"k": parse_k(k)}
     known = {item.name for item in fields(ClusterSettings)}
     settings = ClusterSettings(**{name: value for name, value in values.items() if name in known})
+    typed = options.typed_options(context)
     if model is not None:
-        _refuse_with_model(context)
+        _refuse_with_model(typed)
+    else:
+        refuse_ignored(typed, settings)
     if resume and not settings.trains:
         raise SettingsError(f"--resume: --method {method.value} with --features {features} trains nothing")
     where = Where(
         *(data, output, model, sort, options.on_existing(overwrite, skip_existing), dry_run, resume),
-        *(device, threads, 2 if workers is None else workers, not no_cache),
+        *(device, threads, 2 if workers is None else workers, not no_cache, typed),
         reading={"root": data_root, "download": download, "limit": limit, "seed": seed},
     )
     run_cluster(Console("cluster", as_json, quiet), where, settings)
 
 
-def _refuse_with_model(context: typer.Context) -> None:
+def _refuse_with_model(typed: dict[str, str]) -> None:
     """Raise SettingsError for options that a model has decided already."""
     decided = ("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume")
     deep = ("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end")
     for name in (*decided, "init", "n_init", "max_iter", "tol", "batch_size", *deep):
-        if options.was_given(context, name):
-            option = "-k" if name == "k" else f"--{name.replace('_', '-')}"
-            raise SettingsError(f"{option}: with --model the groups are given; leave it out")
+        if name in typed:
+            raise SettingsError(f"{typed[name]}: with --model the groups are given; leave it out")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from dltool.cli.cluster_watch import Watcher, describe_result
 from dltool.cli.console import Console
 from dltool.cli.signals import StopRequest, stop_requests
-from dltool.cluster.settings import ClusterSettings, SortBy, count_of
+from dltool.cluster.settings import ClusterSettings, SortBy, count_of, ignored
 from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
 
@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Where:
-    """Data, places and manners of one run; `reading` are options of `open_source`."""
+    """Data, places and manners of one run.
+
+    Attributes:
+        typed: options that were typed, as the command line spells them.
+        reading: options of `open_source`.
+    """
 
     data: str
     output: Path
@@ -34,26 +39,38 @@ class Where:
     threads: int | None
     workers: int
     cache: bool
+    typed: dict[str, str]
     reading: dict[str, Any]
+
+
+def refuse_ignored(typed: dict[str, str], settings: ClusterSettings) -> None:
+    """Raise SettingsError for a typed option that changes nothing beside the others."""
+    for name, purpose in ignored(settings).items():
+        if name in typed:
+            raise SettingsError(f"{typed[name]}: has no effect here; it is for {purpose}")
 
 
 def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> None:
     """Do all of it, and report."""
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
-        from dltool.cluster.assign import load_groups
+        from dltool.cluster.assign import load_groups, model_settings
+        from dltool.cluster.embed import resolve_features
         from dltool.cluster.group import Surroundings
         from dltool.cluster.output import OutputFolder
         from dltool.data.store import default_cache
         from dltool.device import describe_device, select_device, set_threads
 
+        model = None
+        if where.model is not None:
+            model = load_groups(where.model)
+            settings = replace(model_settings(model, where.model), seed=settings.seed)
         out = OutputFolder(where.output)
         if where.on_existing is OnExisting.SKIP and out.holds_result:
             console.say(f"{where.output}: holds a result already, skipped")
             console.document(settings, None, output=where.output, status="skipped")
             return
         out.check(where.on_existing, where.resume)
-        model = None if where.model is None else load_groups(where.model)
         set_threads(where.threads)
         device = select_device(where.device)
         around = Surroundings(
@@ -68,12 +85,14 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
         source = _open(watcher, stop, where, around)
         if where.sort is not None and source is not None and not hasattr(source.split, "paths"):
             raise SettingsError(f"--sort: needs files of pictures, and {where.data} has none")
+        if source is not None and model is None:
+            refuse_ignored(where.typed, replace(settings, features=resolve_features(settings, source.kind)))
         if source is not None and where.dry_run and where.sort is None:
             _plan_only(console, where, settings, source)
             return
         grouped = None if source is None else _group(watcher, stop, (model, where.model), settings, around, source)
         if grouped is None:
-            _tell_stopped(console, where)
+            _tell_stopped(console, where, settings)
             stop.leave()
             return
         # What an older result left is no obstacle where it gives way.
@@ -145,7 +164,7 @@ def _group(
                 return event
             if isinstance(event, Clustering):
                 return Grouped(source, event)
-            if stop and model is not None:
+            if stop and (model is not None or not settings.trains):  # what is trained saves its checkpoint first
                 return None
     return None
 
@@ -191,8 +210,8 @@ def _show_plan(
     console.document(shown, None, output=where.output, status="planned", count=len(planned), items=items)
 
 
-def _tell_stopped(console: Console, where: Where) -> None:
-    if (where.output / "last.ckpt").is_file():
+def _tell_stopped(console: Console, where: Where, settings: ClusterSettings) -> None:
+    if where.model is None and settings.trains and (where.output / "last.ckpt").is_file():
         console.warn(f"stopped; {where.output} holds what is done, --resume goes on from here")
     else:
         console.warn("stopped; nothing was written, features that were computed are kept in the cache")

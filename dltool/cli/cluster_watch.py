@@ -33,7 +33,7 @@ def describe_result(summary: dict[str, Any]) -> list[str]:
     lines = []
     for row in summary["clusters"]:
         text = f"cluster {row['cluster']}: {count_of(row['size'], summary['kind'])}"
-        if row.get("counts"):
+        if row["size"] and row.get("counts"):
             counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
             text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
         elif row["size"] and summary["kind"] == "pictures":

@@ -143,6 +143,16 @@ def split_names(text: str | None, option: str) -> tuple[str, ...]:
     return names
 
 
+def typed_options(context: typer.Context) -> dict[str, str]:
+    """Parameters that were typed, rather than left alone or set in a configuration file, with their spelling."""
+    typed = {}
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if source is not None and source.name == "COMMANDLINE":
+            typed[parameter.name or ""] = "/".join(parameter.opts)
+    return typed
+
+
 def was_given(context: typer.Context, name: str) -> bool:
     """Whether an option was typed, or stands in the configuration file."""
     source = context.get_parameter_source(name)

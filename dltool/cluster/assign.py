@@ -11,10 +11,11 @@ from dltool.cluster.kmeans import finish
 from dltool.cluster.method import Clustering, Notice, Step
 from dltool.cluster.methods import find_assigner
 from dltool.cluster.model import COMMAND
+from dltool.cluster.settings import ClusterSettings, from_plain
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.transform import Transform
 from dltool.data.features import Extracted
-from dltool.errors import DataError, ModelError
+from dltool.errors import DataError, ModelError, SettingsError
 from dltool.training.model_file import ModelFile, load_model
 
 
@@ -31,6 +32,18 @@ def load_groups(path: Path) -> ModelFile:
     if find_assigner(model.architecture) is None or centers is None or centers.ndim != 2:
         raise ModelError(f"{path}: not a grouping that this version knows ({model.architecture})")
     return model
+
+
+def model_settings(model: ModelFile, path: Path) -> ClusterSettings:
+    """The settings that a model's groups were made with.
+
+    Raises:
+        ModelError: they are damaged.
+    """
+    try:
+        return from_plain(model.settings)
+    except (TypeError, ValueError, SettingsError) as error:
+        raise ModelError(f"{path}: its settings are damaged") from error
 
 
 def assign(

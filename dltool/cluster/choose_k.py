@@ -42,8 +42,9 @@ def choose_k(task: Task) -> Iterator[Step | Choice]:
     tried: list[Tried] = []
     sampled = 0
     highest = min(settings.k_max, different - 1)
-    for k in range(min(settings.k_min, highest), highest + 1):
-        yield Step("choosing k", k - settings.k_min, highest + 1 - settings.k_min, f"k {k}")
+    lowest = min(settings.k_min, highest)
+    for k in range(lowest, highest + 1):
+        yield Step("choosing k", k - lowest, highest + 1 - lowest, f"k {k}")
         if task.should_stop():
             return
         for event in kmeans(replace(task, k=k)):

@@ -14,7 +14,7 @@ from dltool.backbones.pooled import input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
 from dltool.cluster.gradients import gradient_features
-from dltool.cluster.settings import AUTO, GRADIENTS, PIXELS, ClusterSettings, Method
+from dltool.cluster.settings import AUTO, AUTOENCODER, GRADIENTS, PIXELS, VALUES, ClusterSettings, Method
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.table import TableFile
 from dltool.data.features import Extracted, FeatureExtractor
@@ -25,7 +25,6 @@ from dltool.images.stream import read_ahead
 
 # Files are scaled to this side where their pixels are compared.
 PIXEL_SIDE = 32
-VALUES = "values"
 _CHUNK = 512
 
 
@@ -63,10 +62,16 @@ def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
         if settings.features not in (AUTO, VALUES):
             raise SettingsError(f"--features {settings.features}: these are {kind.value}, not pictures; leave it out")
         return VALUES
-    if settings.features == AUTO and kind is Kind.ARRAYS and settings.method is Method.MANIFOLD:
-        return GRADIENTS
+    if settings.method.is_deep:
+        return PIXELS
+    if settings.features == AUTO and kind is Kind.ARRAYS:
+        return GRADIENTS if settings.method is Method.MANIFOLD else PIXELS
     if settings.features == AUTO:
-        return PIXELS if kind is Kind.ARRAYS or settings.method.is_deep else DEFAULT_BACKBONE
+        return DEFAULT_BACKBONE
+    if settings.features == VALUES:
+        raise SettingsError(f"--features {VALUES}: those of a table, but these are {kind.value}; leave it out")
+    if settings.features == f"{AUTOENCODER}:":
+        raise SettingsError(f"--features {settings.features}: name a model of dltool ae after the colon")
     return settings.features
 
 
@@ -97,7 +102,7 @@ def pixel_embedder(settings: ClusterSettings, source: Source, size: tuple[int, i
     """
     if size is not None and size[0] != size[1]:
         raise SettingsError(f"--features {settings.features}: made for pictures of {size}; a square is needed")
-    if isinstance(source.split, ArraySplit) and size in (None, source.split.images.shape[1:3]):
+    if isinstance(source.split, ArraySplit) and not settings.size and size in (None, source.split.images.shape[1:3]):
         shape = source.split.images.shape[1:]
         return Embedder(PIXELS, preprocessing=Preprocessing(resize=shape[0], crop=shape[0]), shape=shape)
     side = size[0] if size else settings.size or PIXEL_SIDE
@@ -186,7 +191,8 @@ def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     elif images.ndim == 3 and len(shape) == 3:
         images = np.repeat(images[..., None], 3, axis=3)
     if images.shape[1:] != tuple(shape):
-        raise DataError(f"pictures of {images.shape[1:]} pixels, but the model groups those of {shape}")
+        found, wanted = (" × ".join(map(str, sides[:2])) for sides in (images.shape[1:], shape))
+        raise DataError(f"pictures of {found} pixels, but the model groups those of {wanted}")
     return images
 
 

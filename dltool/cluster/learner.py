@@ -2,8 +2,7 @@
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from dltool.cluster.method import Notice, Step
-from dltool.cluster.settings import ClusterSettings
+from dltool.cluster.settings import ClusterSettings, as_plain
 from dltool.data.splits import content_hash
 from dltool.training.run_folder import RunFolder, refuse_changes
 from dltool.training.schedule import one_cycle
@@ -60,10 +59,7 @@ class Checkpoints:
             ModelError: `resume`, and the checkpoint is damaged.
         """
         self._run = None if folder is None else RunFolder(folder)
-        self._facts = {
-            name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()
-        }
-        self._facts["pictures"] = content_hash(np.ascontiguousarray(images).tobytes())
+        self._facts = as_plain(settings) | {"pictures": content_hash(np.ascontiguousarray(images).tobytes())}
         self._state: dict[str, Any] | None = None
         if self._run is not None and resume:
             self._state = self._run.load_checkpoint()

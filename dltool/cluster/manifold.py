@@ -10,7 +10,8 @@ from torch import Tensor
 
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
-from dltool.cluster.modularity import Graph, improve, link_neighbors, rough_groups, spectral_coordinates
+from dltool.cluster.modularity import Graph, improve, joined_groups, link_neighbors, rough_groups, spectral_coordinates
+from dltool.errors import ModelError
 from dltool.training.seeds import derive_seed, numpy_generator
 
 if TYPE_CHECKING:
@@ -19,12 +20,14 @@ if TYPE_CHECKING:
 
 NEIGHBORS = 10
 _STARTS = 20
+_FEWEST_COORDINATES = 6
 _CHUNK = 2048
 _STORED_BYTES = 16 * 2**20
 # All pairs are compared.
 _SLOW_ROWS = 200_000
 ARCHITECTURE = "manifold"
 _ROWS, _LABELS, _RANK = "neighbors.rows", "neighbors.labels", PER_CLUSTER + "number"
+_ORIGIN, _SCALE = "neighbors.origin", "neighbors.scale"
 
 
 def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
@@ -33,7 +36,7 @@ def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
     Spectral clustering from several starts, each improved until its modularity rises no more; the best by modularity
     is kept. Centres are the means of groups; a row may lie nearer to another's, so its margin may be negative.
     """
-    rows = np.ascontiguousarray(task.rows, np.float32)
+    rows = np.ascontiguousarray(task.rows[:], np.float32)
     k, seed = task.k, task.settings.seed
     if len(rows) > _SLOW_ROWS:
         yield Notice(f"{len(rows)} items: comparing all pairs takes long")
@@ -44,7 +47,8 @@ def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
             if task.should_stop():
                 return
             if start == 0:
-                coordinates = spectral_coordinates(graph, min(len(rows) - 1, k + (k + 1) // 2))
+                dimensions = max(_FEWEST_COORDINATES, _leading(k))
+                coordinates = spectral_coordinates(graph, min(len(rows) - 1, dimensions))
             yield Step("cutting the graph", start, _STARTS, f"modularity {best[1]:.4f}" if start else "")
             found = _cut(graph, coordinates, k, seed, start)
             if start == 0 or found[1] > best[1]:
@@ -80,10 +84,20 @@ def without_self(distances: np.ndarray, neighbors: np.ndarray) -> tuple[np.ndarr
     return distances[~own].reshape(shape), neighbors[~own].reshape(shape)
 
 
+def _leading(k: int) -> int:
+    """How many spectral coordinates tell k groups apart: some more than k, as not each shows a group."""
+    return k + (k + 1) // 2
+
+
 def _cut(graph: Graph, coordinates: np.ndarray, k: int, seed: int, start: int) -> tuple[np.ndarray, float]:
+    """One start: groups of nearby coordinates, or every second time of small groups put together; then improved."""
     number = derive_seed(seed, "manifold", k, start) % 2**31
-    labels = rough_groups(coordinates, k, number)
-    return improve(graph, labels, k, coordinates, numpy_generator(seed, "moves", k, start))
+    random = numpy_generator(seed, "moves", k, start)
+    if start % 2:
+        labels = joined_groups(graph, coordinates, k, number, random)
+    else:
+        labels = rough_groups(coordinates[:, : _leading(k)], k, number)
+    return improve(graph, labels, k, coordinates, random)
 
 
 def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed: int) -> Clustering:
@@ -92,6 +106,9 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
     centers = (sums / counts[:, None].clamp_min(1)).float()
     distances, margins, inertia = _distances(rows, tensor, centers)
     stored = _stored_rows(len(rows), rows.shape[1], seed)
+    origin = mean_row(rows, torch.device("cpu"))[0]
+    moved = torch.from_numpy(rows[stored]) - origin
+    scale = moved.abs().max().clamp_min(1e-30)
     return Clustering(
         labels=labels,
         centers=centers,
@@ -103,7 +120,9 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
         figures={"modularity": value},
         architecture=ARCHITECTURE,
         tensors={
-            _ROWS: torch.from_numpy(rows[stored]).half(),
+            _ROWS: (moved / scale).half(),  # within [-1, 1], as half precision knows no large numbers
+            _ORIGIN: origin,
+            _SCALE: scale,
             _LABELS: tensor[stored].int(),
             _RANK: torch.arange(k),
         },
@@ -134,8 +153,12 @@ def assign_manifold(
     """The assigner of this method's models: the vote of the nearest stored rows."""
     from dltool.cluster.assign import embed_new
 
+    missing = {_ROWS, _LABELS, _RANK, _ORIGIN, _SCALE} - set(model.tensors)
+    if missing:
+        raise ModelError(f"{path}: damaged: {min(missing)} is missing")
     rows = yield from embed_new(model, path, source, device, cache, workers)
-    labels = vote(np.ascontiguousarray(rows, np.float32), model.tensors)
+    rows = np.ascontiguousarray(rows[:], np.float32)
+    labels = vote(rows, model.tensors)
     centers = model.tensors["centers"].float()
     distances, margins, inertia = _distances(rows, torch.from_numpy(labels), centers)
     yield Clustering(labels, centers, distances, margins, rows, inertia, 0)
@@ -146,6 +169,7 @@ def vote(rows: np.ndarray, tensors: dict[str, Tensor]) -> np.ndarray:
     from sklearn.neighbors import NearestNeighbors
 
     stored = tensors[_ROWS].float().numpy()
+    rows = ((torch.from_numpy(rows) - tensors[_ORIGIN]) / tensors[_SCALE]).numpy()
     rank = torch.empty_like(tensors[_RANK])
     rank[tensors[_RANK]] = torch.arange(len(rank))  # clusters were numbered anew after the rows were stored
     labels = rank[tensors[_LABELS].long()].numpy()

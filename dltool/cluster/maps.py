@@ -46,8 +46,11 @@ def map_places(embedding: Rows, seed: int) -> tuple[np.ndarray, np.ndarray, str]
     some = f", {len(chosen)} of {len(embedding)} items" if len(chosen) < len(embedding) else ""
     if rows.shape[1] == 2:
         return chosen, rows, some.removeprefix(", ")
-    if len(rows) < 4 or rows.shape[1] == 1 or np.ptp(rows, axis=0).max() == 0:
-        line = rows[:, :1] - rows[:, :1].mean()
+    # t-SNE knows no scale, but its sums in float32 do.
+    rows = (rows - rows.mean(0, dtype=np.float64)).astype(np.float32)
+    rows /= max(float(np.abs(rows).max()), 1e-30)
+    if len(rows) < 4 or rows.shape[1] == 1 or not rows.any():
+        line = rows[:, :1]
         return chosen, np.concatenate([line, np.zeros_like(line)], axis=1), some.removeprefix(", ")
     from sklearn.decomposition import PCA
     from sklearn.manifold import TSNE
@@ -74,17 +77,17 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
         if clustering.embedding.shape[1] == 2:
             notes.append("stars: centres")
             stars = clustering.centers.numpy()
-            axes.scatter(*stars.T, marker="*", s=320, color="white", edgecolor="black", zorder=3)
+            axes.scatter(*stars.T, marker="*", s=320, color=colors, edgecolor="black", zorder=3)
         axes.set(
             title=f"{source.name}: {count_of(len(names), 'clusters')}" + (f" ({', '.join(notes)})" if notes else "")
         )
         if classes is not None:
-            colors = _class_colors(clustering, source, colors)
+            colors = class_colors(clustering, source, colors)
             _scatter(drawn[1], places, classes, list(source.class_names), colors)
             drawn[1].set(title="the same by class")
 
 
-def _class_colors(clustering: Clustering, source: Source, colors: list[RGB]) -> list[RGB]:
+def class_colors(clustering: Clustering, source: Source, colors: list[RGB]) -> list[RGB]:
     """Each class in the colour of the cluster that is matched to it; those without one in shades of grey."""
     found = agreement(source, clustering)
     assert found is not None
@@ -99,6 +102,8 @@ def _scatter(axes: Any, places: np.ndarray, groups: np.ndarray, names: list[str]
         own = places[groups == number]
         label = names[number][:_LONGEST_NAME] if number < _MOST_NAMED else None
         axes.scatter(*own.T, s=size, color=colors[number], label=label, alpha=0.8, linewidths=0)
+    if len(names) > _MOST_NAMED:
+        axes.scatter([], [], color="none", label=f"and {len(names) - _MOST_NAMED} more")
     axes.set_aspect("equal", adjustable="datalim")
     # Beside the points, not on them.
     shown = {"loc": "upper left", "bbox_to_anchor": (1, 1), "frameon": False}

@@ -42,8 +42,11 @@ class OutputFolder:
 
     def check(self, on_existing: OnExisting, resume: bool = False) -> None:
         """Raise SettingsError if the folder cannot take a result, or there is no training in it to `resume`."""
-        if self.path.exists() and not self.path.is_dir():
-            raise SettingsError(f"-o {self.path}: a file, but a folder for the results is needed")
+        existing = self.path
+        while not existing.exists():
+            existing = existing.parent
+        if not existing.is_dir():
+            raise SettingsError(f"-o {self.path}: {existing} is a file, but a folder for the results is needed")
         if resume:
             if not self.checkpoint.is_file():
                 raise SettingsError(f"--resume: nothing was trained in {self.path} (it has no {self.checkpoint.name})")
@@ -51,9 +54,6 @@ class OutputFolder:
             raise SettingsError(
                 f"-o {self.path}: the folder exists and is not empty; give --overwrite or choose another"
             )
-        existing = self.path
-        while not existing.exists():
-            existing = existing.parent
         if not os.access(existing, os.W_OK):
             raise SettingsError(f"-o {self.path}: {existing} cannot be written to")
 

@@ -2,16 +2,15 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict
 from typing import Any
 
 from dltool.cluster.group import Grouped
 from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_picture_map
-from dltool.cluster.method import Step
+from dltool.cluster.method import Notice, Step
 from dltool.cluster.model import model_agreement, write_model
 from dltool.cluster.output import OutputFolder, Placement, place
 from dltool.cluster.results import agreement, summarize, write_assignments
-from dltool.cluster.settings import ClusterSettings, SortBy
+from dltool.cluster.settings import ClusterSettings, SortBy, as_plain
 from dltool.cluster.sheets import center_pictures, write_centers, write_sheets
 from dltool.files import write_atomically
 
@@ -20,7 +19,7 @@ _MOST_SHEETS = 200
 
 def write_report(
     out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: list[Placement], sort: SortBy | None
-) -> Iterator[Step | dict[str, Any]]:
+) -> Iterator[Step | Notice | dict[str, Any]]:
     """Write everything into the folder; yield progress, and the content of `clusters.json` at the end.
 
     The summary is written last: a folder that has one is complete.
@@ -36,9 +35,11 @@ def write_report(
         if grouped.smoothed:
             agreeing = model_agreement(grouped.plain, clustering.labels, clustering.centers)
             summary["metrics"]["model_agreement"] = agreeing
-        write_model(out.model, grouped, summary["metrics"], _plain(settings))
+        write_model(out.model, grouped, summary["metrics"], as_plain(settings))
     if source.split is not None:
         k = len(clustering.centers)
+        if k > _MOST_SHEETS:
+            yield Notice(f"sheets of the {_MOST_SHEETS} largest of {k} clusters")
         for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
             yield Step("drawing sheets", number, min(k, _MOST_SHEETS))
     yield from _draw_charts(out, grouped, settings.seed)
@@ -46,7 +47,7 @@ def write_report(
         assert sort is not None
         place(placement, sort)
         yield Step("sorting", number, len(placements))
-    content = {"settings": _plain(settings), **summary}
+    content = {"settings": as_plain(settings), **summary}
     write_atomically(out.summary, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
     yield summary
 
@@ -67,7 +68,3 @@ def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Iterator[Ste
     if pictures is not None:
         sizes = [int((clustering.labels == number).sum()) for number in range(len(pictures))]
         write_centers(out.path / "centers.png", pictures, sizes)
-
-
-def _plain(settings: ClusterSettings) -> dict[str, Any]:
-    return {name: getattr(value, "value", value) for name, value in asdict(settings).items()}

@@ -22,7 +22,7 @@ class Agreement:
         accuracy: share of items whose cluster's class, by the best one-to-one matching, is their own.
         purity: share of items whose cluster's most frequent class is their own.
         nmi, ari: normalised mutual information; adjusted Rand index.
-        matching: class of each cluster by that matching; -1 where there are more clusters than classes.
+        matching: class of each cluster by that matching; -1 where no item of the class is in it, or no class is left.
         table: k × classes counts.
     """
 
@@ -42,7 +42,7 @@ def compare_with_classes(labels: np.ndarray, classes: np.ndarray, k: int, num_cl
     np.add.at(table, (labels, classes), 1)
     rows, columns = linear_sum_assignment(table, maximize=True)
     matching = np.full(k, -1)
-    matching[rows] = columns
+    matching[rows] = np.where(table[rows, columns] > 0, columns, -1)
     return Agreement(
         accuracy=float(table[rows, columns].sum() / len(labels)),
         purity=float(table.max(1).sum() / len(labels)),
@@ -84,7 +84,7 @@ def count_different(rows: Rows, enough: int) -> int:
     seen: set[bytes] = set()
     for start in range(0, len(rows), 1024):
         for row in np.asarray(rows[start : start + 1024]):
-            seen.add(row.tobytes())
+            seen.add((row + 0.0).tobytes())  # -0 is 0
             if len(seen) >= enough:
                 return len(seen)
     return len(seen)

@@ -1,7 +1,8 @@
 """Settings of `dltool cluster`, free of torch so that the command line answers at once."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
+from typing import Any
 
 from dltool.errors import SettingsError
 
@@ -35,6 +36,8 @@ class SortBy(StrEnum):
 
 
 AUTO, PIXELS, GRADIENTS, AUTOENCODER = "auto", "pixels", "gradients", "ae"
+# A table's own numbers.
+VALUES = "values"
 
 
 @dataclass(frozen=True)
@@ -94,8 +97,49 @@ class ClusterSettings:
             raise SettingsError(f"--k-min {self.k_min} --k-max {self.k_max}: 2 <= k-min <= k-max is needed")
         if not 0 <= self.clustering_weight < float("inf"):
             raise SettingsError(f"--clustering-weight {self.clustering_weight}: a finite number from 0 is needed")
+        if not 0 <= self.tol < float("inf"):
+            raise SettingsError(f"--tol {self.tol}: a finite number from 0 is needed")
         if self.ramp_start is not None and self.ramp_end is not None and self.ramp_end <= self.ramp_start:
             raise SettingsError(f"--ramp-start {self.ramp_start} --ramp-end {self.ramp_end}: the end comes first")
+
+
+def ignored(settings: ClusterSettings) -> dict[str, str]:
+    """Names of the settings that change nothing beside the others, and what each is for.
+
+    `features` is what was asked for, or better what it means for the data at hand, such as `values`.
+    """
+    method, features, k_given = settings.method, settings.features, settings.k is not None
+    given_network = features.startswith(f"{AUTOENCODER}:")
+    no_backbone = features in (PIXELS, GRADIENTS, VALUES, AUTOENCODER) or given_network
+    of_features = "methods that compare features"
+    found = {
+        "-k auto": ("k_min", "k_max") if k_given else (),
+        "k-means and -k auto": ("init", "n_init", "max_iter", "tol") if k_given and method is Method.MANIFOLD else (),
+        "--method minibatch": () if method is Method.MINIBATCH else ("batch_size",),
+        "--method deep-kmeans": () if method.is_deep else ("clustering_weight", "ramp_start", "ramp_end"),
+        "--method deep-kmeans and --features ae": () if settings.trains else ("epochs", "latent_dim"),
+        "features of a backbone": ("weights",) if no_backbone else (),
+        "pictures, but not those of ae:MODEL": ("size",) if features == VALUES or given_network else (),
+        of_features: ("pca", "normalize", "smooth") if k_given and method.is_deep else (),
+    }
+    if method.is_deep and features not in (AUTO, PIXELS):
+        found[of_features] += ("features",)
+    return {name: purpose for purpose, names in found.items() for name in names}
+
+
+def as_plain(settings: ClusterSettings) -> dict[str, Any]:
+    """The settings as JSON knows them."""
+    return {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
+
+
+def from_plain(values: dict[str, Any]) -> ClusterSettings:
+    """The settings that `as_plain` wrote down.
+
+    Raises:
+        TypeError, ValueError: it wrote no such thing.
+    """
+    kinds = {"method": Method, "init": Init}
+    return ClusterSettings(**{name: kinds.get(name, lambda value: value)(value) for name, value in values.items()})
 
 
 def count_of(number: int, items: str) -> str:

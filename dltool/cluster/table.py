@@ -9,6 +9,7 @@ from dltool.errors import DataError
 
 TABLE_SUFFIXES = (".csv", ".tsv", ".npy")
 _PIECE = 8192
+_LARGEST = 1e15
 
 
 class TableFile:
@@ -50,17 +51,22 @@ class TableFile:
         start, stop, step = part.indices(len(self))
         assert step == 1
         if self._fortran and len(self.shape) > 1:  # columns lie together: the map's pages hold all of them
-            return np.array(np.load(self.path, mmap_mode="r")[start:stop], dtype=np.float32)
+            return _as_float(np.load(self.path, mmap_mode="r")[start:stop])
         width = int(np.prod(self.shape[1:]))
         with self.path.open("rb", buffering=0) as file:
             file.seek(self._offset + start * width * self.dtype.itemsize)
             wanted = max(0, stop - start) * width
             flat = np.frombuffer(file.read(wanted * self.dtype.itemsize), self.dtype)
-        return flat.reshape(-1, *self.shape[1:]).astype(np.float32)
+        return _as_float(flat.reshape(-1, *self.shape[1:]))
 
     def take(self, indices: np.ndarray) -> np.ndarray:
         """The rows at `indices`, float32."""
         return np.stack([self[int(i) : int(i) + 1][0] for i in indices])
+
+
+def _as_float(rows: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):  # what becomes infinite is named by `check_finite`
+        return np.array(rows, dtype=np.float32)
 
 
 def read_csv(path: Path) -> np.ndarray:
@@ -76,7 +82,7 @@ def read_csv(path: Path) -> np.ndarray:
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{path}: not a readable text file ({error})") from error
     if not first.strip():
-        raise DataError(f"{path}: empty")
+        raise DataError(f"{path}: its first line is empty; numbers, or names of columns, are needed there")
     delimiter = max(",;\t", key=first.count)
     header = not any(_is_number(cell) for cell in next(csv.reader([first], delimiter=delimiter)))
     if header and not rest.strip():
@@ -98,17 +104,24 @@ def read_csv(path: Path) -> np.ndarray:
 
 
 def check_finite(rows: np.ndarray | TableFile, path: Path) -> None:
-    """Raise DataError for an empty table and at the first number that is none (NaN) or infinite."""
+    """Raise DataError for an empty table, at the first number that is none (NaN), and for what float32 cannot square.
+
+    Distances are sums of squares: beyond 1e15 they may overflow, and below 1e-15 they may all be 0.
+    """
     if len(rows.shape) != 2 or 0 in rows.shape:
-        shape = " × ".join(str(n) for n in rows.shape)
-        raise DataError(f"{path}: a table of rows and columns is needed, this one is {shape}")
+        raise DataError(f"{path}: a table of rows and columns is needed, the shape of this one is {rows.shape}")
+    largest = 0.0
     for start in range(0, len(rows), _PIECE):
         piece = rows[start : start + _PIECE]
-        bad = np.argwhere(~np.isfinite(piece))
+        bad = np.argwhere(~(np.abs(piece) <= _LARGEST))
         if len(bad):
             row, column = bad[0]
-            place = f"row {start + row + 1}, column {column + 1}"
-            raise DataError(f"{path}: {place} is {piece[row, column]}; remove the row or fill it in")
+            place, value = f"row {start + row + 1}, column {column + 1}", piece[row, column]
+            told = "; remove the row or fill it in" if np.isnan(value) else ", too large; scale the columns"
+            raise DataError(f"{path}: {place} is {value:.3g}{told}")
+        largest = max(largest, float(np.abs(piece).max()))
+    if 0 < largest < 1 / _LARGEST:
+        raise DataError(f"{path}: no number in it is larger than {largest:.1g}, too small; scale the columns")
 
 
 def _first_bad_cell(path: Path, delimiter: str, header: bool) -> str:

@@ -134,6 +134,7 @@ def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_pat
     words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copies", "-q"]
     assert run_inside(*words).exit_code == 0
     mine.write_bytes(b"mine")
+    (out / "sorted" / "cluster-0" / "kept.txt").write_text("keeps the folder, through which a path may lead out")
     with (out / "assignments.csv").open("a") as table:
         table.write(f"{mine},0,0,0\n../../../mine.jpg,0,0,0\n")
     for copy in list((out / "sorted").rglob("brick*"))[1:]:
@@ -141,7 +142,7 @@ def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_pat
             copy.unlink()  # what is gone already is no obstacle either
     done = run_inside(*words, "--overwrite")
     assert done.exit_code == 0, done.output
-    assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 16
+    assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 17
 
 
 def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -> None:
@@ -158,6 +159,8 @@ def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -
         assert refused.exit_code == code and said in refused.stderr, refused.output
         assert "Errno" not in refused.stderr
     assert files_in(out) == before
+    refused = run_inside(*words, "2", "-o", out / "map.png" / "deeper")
+    assert refused.exit_code == 2 and "map.png is a file" in refused.stderr
     refused = run_inside(*words, "2", "-o", "/proc/no/such")  # root may try, others are stopped before
     assert refused.exit_code in (1, 2) and "/proc/no/such: " in refused.stderr and "Error:" not in refused.stderr
     refused = run_inside(
@@ -199,6 +202,48 @@ def test_tables_of_numbers_are_grouped_and_bad_ones_named(tmp_path: Path) -> Non
     refused = run_inside("cluster", tmp_path / "bad.csv", "-o", tmp_path / "bad")
     assert refused.exit_code == 3 and "row 2, column 2 is nan" in refused.stderr
     assert not (tmp_path / "bad").exists()
+
+
+def test_a_model_of_rows_groups_rows_again_and_shows_its_own_settings(tmp_path: Path) -> None:
+    rows = np.concatenate([np.random.default_rng(0).normal(m, 1, (40, 3)) for m in (0, 9)])
+    np.save(tmp_path / "rows.npy", rows)
+    words = ["cluster", tmp_path / "rows.npy", "-o"]
+    made = [*words, tmp_path / "first", "-k", "2", "--method", "manifold", "--pca", "2", "--json"]
+    first = json.loads(run_inside(*made).stdout)
+    (tmp_path / "shared.toml").write_text("[cluster]\nk = 7\n")  # for other runs
+    again = [*words, tmp_path / "again", "--model", tmp_path / "first", "--config", tmp_path / "shared.toml"]
+    done = run_inside(*again, "--seed", 5, "--json")
+    assert done.exit_code == 0, done.output
+    assert json.loads(done.stdout)["settings"] == first["settings"] | {"seed": 5}
+    assert rows_of(tmp_path / "again") == rows_of(tmp_path / "first")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--epochs", 3), "--epochs: has no effect here; it is for --method deep-kmeans"),
+        (("--lambda", 1), "--clustering-weight/--lambda: has no effect here"),
+        (("--batch-size", 99), "--batch-size: has no effect here; it is for --method minibatch"),
+        (("-k", 3, "--k-max", 4), "--k-max: has no effect here; it is for -k auto"),
+        (("-k", 3, "--method", "manifold", "--n-init", 2), "--n-init: has no effect"),
+        (("-k", 3, "--method", "deep-kmeans", "--no-normalize"), "--normalize: has no effect"),
+        (("--method", "deep-kmeans", "--features", "resnet18"), "--features: has no effect"),
+        (("--weights", "none"), "--weights: has no effect here; it is for features of a backbone"),
+        (("--features", "values"), "--features values: those of a table"),
+        (("--features", "ae:"), "--features ae:: name a model"),
+        (("--tol", "inf"), "--tol inf"),
+    ],
+)
+def test_options_without_effect_are_refused(tmp_path: Path, words: tuple[object, ...], said: str) -> None:
+    refused = run_inside("cluster", "digits", "--limit", 20, *words, "-o", tmp_path / "out")
+    assert refused.exit_code == 2 and said in refused.stderr, refused.output
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_shared_configuration_holds_for_other_runs_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "shared.toml").write_text('[cluster]\nepochs = 3\nweights = "none"\nbatch-size = 9\n')
+    done = run_inside("cluster", "blobs", "-k", 3, "-o", tmp_path / "out", "--config", tmp_path / "shared.toml")
+    assert done.exit_code == 0, done.output
 
 
 def test_odd_folders_get_a_line_or_the_right_answer(tmp_path: Path, sample_images: Path) -> None:

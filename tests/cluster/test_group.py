@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dltool.cluster.group import Grouped, Surroundings, by_size, group
+from dltool.cluster.group import Grouped, Surroundings, by_size, group, in_plain_space
 from dltool.cluster.method import Clustering
 from dltool.cluster.results import agreement, from_center, summarize
 from dltool.cluster.settings import ClusterSettings, parse_k
@@ -82,6 +82,15 @@ def test_tables_in_memory_and_in_their_file_give_the_same_groups(
     assert np.array_equal(inside.clustering.labels, streamed.clustering.labels)
     assert torch.allclose(inside.clustering.centers, streamed.clustering.centers, rtol=1e-6)
     assert np.array_equal(inside.clustering.labels, inside.clustering.labels[np.arange(400) % 4])
+
+
+def test_margins_are_negative_where_neighbours_spoke_against_a_row() -> None:
+    angles = np.deg2rad([0, 10, 80, 90, 85])
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    labels = np.array([0, 0, 1, 1, 0])
+    found = in_plain_space(Clustering(labels, torch.zeros(2, 2), labels, labels, rows, 0.0, 1), rows)
+    assert (found.margins > 0).tolist() == [True, True, True, True, False] and found.margins[4] < 0
+    assert torch.allclose(found.centers.norm(dim=1), torch.ones(2))
 
 
 def test_clusters_are_numbered_from_the_largest() -> None:

@@ -11,7 +11,7 @@ from sklearn.datasets import make_blobs
 from dltool.cluster.distances import CPU_CHUNK, cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.kmeans import kmeans, lloyd, lloyd_sklearn, lloyd_torch
 from dltool.cluster.method import Clustering, Task
-from dltool.cluster.minibatch import minibatch
+from dltool.cluster.minibatch import _revive, minibatch
 from dltool.cluster.seeding import random_centers, spread_centers
 from dltool.cluster.settings import ClusterSettings, Init
 from dltool.cluster.table import TableFile
@@ -187,3 +187,10 @@ def test_a_gpu_ends_where_the_cpu_does(blobs: np.ndarray) -> None:
     moved = torch.from_numpy(blobs).cuda()
     there = lloyd_torch(moved, start.cuda(), origin.cuda(), 500, 0.0)
     assert torch.equal(here.labels, there.labels.cpu())
+
+
+def test_a_minibatch_centre_without_rows_moves_to_the_furthest_row() -> None:
+    centers, seen = torch.zeros(3, 1), torch.tensor([3.0, 5.0, 4.0])
+    batch = torch.tensor([[0.0], [5.0], [1.0]])
+    _revive(centers, torch.tensor([3, 0, 4]), seen, batch, torch.tensor([0.0, 25.0, 1.0]))
+    assert centers.flatten().tolist() == [0, 5, 0] and seen.tolist() == [3, 0, 4]

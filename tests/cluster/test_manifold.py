@@ -1,5 +1,7 @@
 """Cutting neighbour graphs: modularity by hand, groups of any shape, a known accuracy on digits, new items."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,11 +9,22 @@ from scipy import sparse
 from sklearn.datasets import load_digits, make_circles, make_moons
 
 from dltool.cluster.group import by_size
-from dltool.cluster.manifold import manifold, vote, without_self
+from dltool.cluster.manifold import assign_manifold, manifold, vote, without_self
 from dltool.cluster.method import Clustering, Task
-from dltool.cluster.modularity import Graph, improve, link_neighbors, modularity, spectral_coordinates
+from dltool.cluster.modularity import (
+    Graph,
+    _exchanges,
+    _join,
+    improve,
+    link_neighbors,
+    modularity,
+    spectral_coordinates,
+)
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.settings import ClusterSettings, Method
+from dltool.cluster.source import Kind, Source
+from dltool.errors import ModelError
+from dltool.training.model_file import ModelFile
 
 
 def _group(rows: np.ndarray, k: int, seed: int = 0) -> Clustering:
@@ -40,6 +53,20 @@ def test_moves_find_the_triangles_from_a_wrong_start() -> None:
     labels, value = improve(_two_triangles(), start, 2, np.eye(6), np.random.default_rng(0))
     assert value == pytest.approx(6 / 7 - 0.5)
     assert len(set(labels[:3])) == len(set(labels[3:])) == 1
+
+
+def test_rows_that_would_change_places_for_ever_come_together() -> None:
+    weights = np.zeros((4, 4), np.float32)
+    weights[[0, 1, 2, 3], [1, 0, 3, 2]] = 1
+    graph = Graph(sparse.csr_matrix(weights), np.ones(4))
+    assert improve(graph, np.array([0, 1, 1, 0]), 2, np.eye(4), np.random.default_rng(0))[1] == pytest.approx(0.5)
+
+
+def test_no_group_is_given_up() -> None:
+    labels, _ = improve(_two_triangles(), np.array([0, 0, 0, 1, 1, 2]), 3, np.eye(6), np.random.default_rng(0))
+    assert np.bincount(labels, minlength=3).min() > 0
+    joined = _join(np.ones((8, 8)), 3, np.random.default_rng(0))  # all would be one group
+    assert np.bincount(joined, minlength=3).min() > 0
 
 
 def test_a_class_cut_in_two_beside_two_that_are_joined_is_put_right() -> None:
@@ -78,6 +105,32 @@ def test_groups_of_any_shape(toy: object) -> None:
     assert compare_with_classes(_group(points, 2).labels, classes, 2, 2).accuracy > 0.99
 
 
+@pytest.mark.parametrize("seed", [0, 2])
+def test_rings_that_touch_are_told_apart(seed: int) -> None:
+    points, classes = make_circles(500, noise=0.1, factor=0.5, random_state=seed)
+    assert compare_with_classes(_group(points, 2).labels, classes, 2, 2).accuracy > 0.95
+
+
+def test_no_group_is_empty_where_there_are_fewer_than_asked_for() -> None:
+    points, _ = make_moons(120, noise=0.05, random_state=0)
+    assert np.bincount(_group(points, 9).labels, minlength=9).min() > 0
+
+
+def test_exchanges_are_those_that_promise_most() -> None:
+    random = np.random.default_rng(0)
+    for k in range(3, 9):
+        between, gains = random.random((k, k)), random.normal(size=k)
+        between += between.T
+        gains[0] = -np.inf  # it cannot be cut
+        volumes = between.sum(1)
+        promise = {
+            (cut, keep, gone): gains[cut] + 2 * between[keep, gone] - 2 * volumes[keep] * volumes[gone]
+            for cut, keep, gone in np.ndindex(k, k, k)
+            if 0 < cut not in (keep, gone) and keep < gone
+        }
+        assert _exchanges(between, gains) == sorted(promise, key=promise.get, reverse=True)[:3]
+
+
 @pytest.mark.parametrize("k", [1, 3])
 def test_equal_rows_and_few_rows_are_grouped_all_the_same(k: int) -> None:
     rows = np.repeat(np.array([[0.0, 0], [5, 5], [9, 0]]), 4, axis=0)
@@ -108,6 +161,18 @@ def test_new_items_go_where_their_neighbours_are_after_groups_are_numbered_anew(
     new = compare_with_classes(vote(rows[1::2], found.tensors), digits.target[1::2], 10, 10).accuracy
     own = compare_with_classes(found.labels, digits.target[::2], 10, 10).accuracy
     assert new > own - 0.03
+
+
+def test_large_numbers_are_stored_so_that_they_are_found_again() -> None:
+    rows = (load_digits().data[:200] * 1e6 + 3e6).astype(np.float32)  # half precision ends at 65,504
+    found = _group(rows, 5)
+    assert (vote(rows, found.tensors) == found.labels).mean() > 0.95
+
+
+def test_a_model_without_its_neighbours_is_damaged() -> None:
+    model = ModelFile("cluster", "manifold", {}, {"centers": torch.zeros(2, 2)})
+    with pytest.raises(ModelError, match=r"m: damaged: cluster.number is missing"):
+        list(assign_manifold(model, Path("m"), Source("rows", Kind.TABLE), torch.device("cpu"), None, 0))
 
 
 def test_margins_are_measured_from_the_own_centre() -> None:

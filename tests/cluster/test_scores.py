@@ -30,6 +30,15 @@ def test_more_clusters_than_classes_cost_accuracy_but_not_purity() -> None:
     assert found.ari == pytest.approx(adjusted_rand_score(classes, labels))
 
 
+def test_a_cluster_is_not_matched_with_a_class_that_is_not_in_it() -> None:
+    found = compare_with_classes(np.array([0, 0, 0, 1, 1]), np.array([0, 0, 1, 0, 0]), 2, 3)
+    assert found.table == ((2, 1, 0), (2, 0, 0)) and sorted(found.matching) == [0, 1]
+    found = compare_with_classes(np.array([0, 0, 0, 1, 1]), np.array([0, 1, 1, 1, 1]), 2, 3)
+    assert found.matching == (0, 1)
+    found = compare_with_classes(np.zeros(4, int), np.array([0, 0, 0, 2]), 2, 3)
+    assert found.matching == (0, -1)
+
+
 def test_the_best_matching_is_not_the_greedy_one() -> None:
     table = np.array([[10, 9], [9, 1]])  # greedy takes 10 + 1
     pairs = [(k, c) for k in range(2) for c in range(2) for _ in range(table[k, c])]
@@ -89,3 +98,4 @@ def test_copies_are_looked_for_inside_clusters() -> None:
 def test_different_rows_are_counted_up_to_what_is_enough() -> None:
     rows = np.array([[1.0], [1.0], [2.0], [3.0]], np.float32)
     assert [count_different(rows, enough) for enough in (1, 2, 9)] == [1, 2, 3]
+    assert count_different(np.array([[0.0], [-0.0]], np.float32), 9) == 1

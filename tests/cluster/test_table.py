@@ -69,3 +69,20 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     for name, said in (("cut", "truncated"), ("text", "not a readable"), ("words", "numbers are needed")):
         with pytest.raises(DataError, match=said):
             TableFile(tmp_path / f"{name}.npy")
+
+
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1e20, "row 1, column 2 is 1e.20, too large"), (1e-25, "larger than 1e-25")]
+)
+def test_numbers_whose_squares_float32_cannot_hold_are_told(tmp_path: Path, scale: float, said: str) -> None:
+    np.save(tmp_path / "t.npy", np.array([[0, 1], [1, 0]]) * scale)
+    with pytest.raises(DataError, match=said):
+        check_finite(TableFile(tmp_path / "t.npy"), tmp_path)
+
+
+@pytest.mark.filterwarnings("error")
+def test_numbers_beyond_float32_are_told_without_a_warning(tmp_path: Path) -> None:
+    np.save(tmp_path / "t.npy", np.array([[1.0, -1e50]]))
+    with pytest.raises(DataError, match="row 1, column 2 is -inf, too large"):
+        check_finite(TableFile(tmp_path / "t.npy"), tmp_path)
+    check_finite(np.zeros((3, 2), np.float32), tmp_path)

@@ -1,0 +1,49 @@
+"""Maps, colours of classes, and centres as pictures."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.datasets import load_digits
+
+from dltool.cluster.group import Grouped, Surroundings, group
+from dltool.cluster.maps import class_colors, map_places
+from dltool.cluster.method import Clustering
+from dltool.cluster.settings import ClusterSettings
+from dltool.cluster.sheets import center_pictures
+from dltool.cluster.source import Kind, Source
+from dltool.data.splits import ArraySplit
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_map_knows_no_scale_and_no_origin() -> None:
+    rows = load_digits().data[:30].astype(np.float32)
+    places = map_places(rows, 0)[1]
+    assert np.array_equal(map_places(rows * 2.0**-60, 0)[1], places)
+    assert np.isfinite(map_places(rows + np.float32(2**23), 0)[1]).all()
+    assert map_places(rows[:3], 0)[1].shape == (3, 2) and not map_places(np.ones((9, 5)), 0)[1].any()
+
+
+def test_rows_of_two_numbers_are_their_own_places() -> None:
+    rows = np.random.default_rng(0).normal(size=(9, 2)).astype(np.float32)
+    chosen, places, how = map_places(rows, 0)
+    assert np.array_equal(places, rows) and chosen.tolist() == list(range(9)) and not how
+
+
+def test_classes_have_the_colours_of_their_clusters_and_others_are_grey() -> None:
+    labels, classes = np.array([0, 0, 0, 1]), np.array([1, 1, 0, 2])
+    clustering = Clustering(labels, torch.zeros(2, 2), labels, labels, labels, 0.0, 1)
+    source = Source("rows", Kind.TABLE, rows=np.zeros((4, 2)), labels=classes, class_names=("a", "b", "c"))
+    first, second = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
+    grey, *colors = class_colors(clustering, source, [first, second])
+    assert colors == [first, second] and len(set(grey)) == 1
+
+
+def test_centres_of_pixels_are_mean_pictures_behind_components_too() -> None:
+    images = (load_digits().images[:40] * 15).astype(np.uint8)
+    source = Source("digits", Kind.ARRAYS, ArraySplit(images, np.zeros(40, np.int64), "digits"))
+    settings = ClusterSettings(k=3, pca=40)  # all that 40 pictures differ by
+    *_, found = group(source, settings, Surroundings(torch.device("cpu")))
+    assert isinstance(found, Grouped)
+    for number, picture in enumerate(center_pictures(found)):
+        mean = images[found.clustering.labels == number].mean(0)
+        assert np.abs(picture[..., 0] - mean).max() < 1
