@@ -106,9 +106,10 @@ def command(
     settings = DenoiseSettings(
         method, sigma, strength, dither, ensemble, tile, steps, options.parse_seconds(time, "--time"), seed
     )
+    typed = options.typed_options(context)
     for name in ("steps", "time") if method is Method.NETWORK else ("model", "precision", "dither"):
-        if options.was_given(context, name):
-            raise SettingsError(f"--{name}: has no effect with --method {method.value}")
+        if name in typed:
+            raise SettingsError(f"{typed[name]}: has no effect with --method {method.value}")
     if reference is not None and not reference.exists():
         raise DataError(f"--reference {reference}: no such file or folder")
     on_existing = options.on_existing(overwrite, skip_existing)
