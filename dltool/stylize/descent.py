@@ -12,7 +12,9 @@ from dltool.stylize.objective import Losses, Objective
 from dltool.stylize.settings import LossForm, Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
-_DIVERGED = 100.0  # times the best loss so far
+# Times the best loss so far. L-BFGS that overshoots comes back by itself, but to a picture that has lost its shapes;
+# Adam's loss jumps about by far more than that where its steps are long, and it is none the worse.
+_DIVERGED = {Optimizer.LBFGS: 3.0, Optimizer.ADAM: 100.0}
 _NOTHING = 1e-7  # a relative loss that is rounding: of a photo that is its own painting, or of two flat colours
 _POOR_AVERAGE = 1.5  # times the best loss: more, and the average is not taken
 _LONGEST_STEP = 0.02  # root mean square over the pixels, once a longer step has made the loss run away
@@ -57,7 +59,7 @@ class Descent:
         if losses.total < self.best_losses.total:
             self.best_losses = losses
             self._best.copy_(self.image)
-        if not losses.total <= _DIVERGED * max(self.best_losses.total, self._nothing):
+        if not losses.total <= _DIVERGED[self._settings.optimizer] * max(self.best_losses.total, self._nothing):
             self._restart()
         elif self._settings.optimizer is Optimizer.ADAM:
             self.image.grad = gradient

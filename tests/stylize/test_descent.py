@@ -68,6 +68,28 @@ def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smalle
     assert losses.total < 0.2 * first.total
 
 
+class _Overshooting:
+    """Losses as told, whatever the picture."""
+
+    def __init__(self) -> None:
+        self._losses = iter([1.0, 0.9, 4.5])
+
+    def evaluate(self, image):
+        loss = next(self._losses)
+        return [Losses(loss, loss, loss)], torch.full_like(image, 0.01)
+
+
+@pytest.mark.parametrize("optimizer", list(Optimizer))
+def test_lbfgs_goes_back_to_the_best_picture_when_a_step_multiplies_the_loss_and_adam_does_not(optimizer: Optimizer):
+    descents = Descents(_Overshooting(), [torch.full((1, 3, 2, 2), 0.5)], StylizeSettings(optimizer=optimizer))
+    descents.step()
+    best = descents.each[0].image.clone()
+    descents.step()
+    descents.step()
+    assert (descents.each[0].restarts > 0) == (optimizer is Optimizer.LBFGS)
+    assert torch.equal(descents.each[0].image, best) == (optimizer is Optimizer.LBFGS)
+
+
 def test_an_average_that_is_much_worse_than_the_best_picture_is_not_taken():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5, learning_rate=0.9)
     descent = Descents(_Exploding(), [torch.full((1, 3, 2, 2), 0.45)], settings)
