@@ -1,6 +1,6 @@
 """Everything that decides what a trained autoencoder is; free of torch, so that the help page is quick."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -143,14 +143,3 @@ def ignored(settings: AeSettings) -> tuple[str, ...]:
 def option(name: str) -> str:
     """The command line's spelling of a setting."""
     return "--" + name.replace("_", "-")
-
-
-def as_plain(settings: AeSettings) -> dict[str, Any]:
-    """The settings as JSON knows them."""
-    plain = {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in plain.items()}
-
-
-def from_plain(values: dict[str, Any]) -> AeSettings:
-    """The settings that `as_plain` wrote down."""
-    return AeSettings(**values)

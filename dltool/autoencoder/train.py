@@ -14,12 +14,13 @@ from dltool.autoencoder.data import Loaded, PictureData, load_pictures
 from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise import parse_noise
-from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, as_plain, complete
+from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
 from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
 from dltool.images.write import write_picture
+from dltool.plain import as_plain
 from dltool.plots import plot_restoration
 from dltool.training import distributed
 from dltool.training.events import Notice, Stopped

@@ -13,8 +13,6 @@ from dltool.autoencoder.settings import (
     Color,
     Loss,
     Optimizer,
-    as_plain,
-    from_plain,
     ignored,
     option,
 )
@@ -25,6 +23,7 @@ from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOptio
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.errors import SettingsError
+from dltool.plain import as_plain
 
 if TYPE_CHECKING:
     from dltool.autoencoder.train import AeResult
@@ -179,7 +178,7 @@ def command(
     place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("ae train", as_json, quiet)
     if resume:
-        settings, data_values = stored_settings(place, settings, from_plain, data_values)
+        settings, data_values = stored_settings(place, settings, data_values)
     if dry_run:
         options.check_choices(device)
         _show_dry_run(console, place, settings, data_values)

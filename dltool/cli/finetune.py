@@ -31,7 +31,6 @@ from dltool.finetune.settings import (
     HeadInit,
     Optimizer,
     Strategy,
-    from_plain,
 )
 
 if TYPE_CHECKING:
@@ -224,7 +223,7 @@ def command(
     place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("finetune", as_json, quiet)
     if resume:
-        settings, data_values = stored_settings(place, settings, from_plain, data_values)
+        settings, data_values = stored_settings(place, settings, data_values)
     if dry_run:
         pretrained = settings.backbone not in ("", *SMALL_NETWORKS)
         options.check_choices(device, settings.backbone if pretrained else None)

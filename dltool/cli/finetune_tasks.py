@@ -9,7 +9,8 @@ from dltool.cli.finetune_watch import Watcher, result_fields
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace
 from dltool.errors import SettingsError
-from dltool.finetune.settings import FinetuneSettings, as_plain
+from dltool.finetune.settings import FinetuneSettings
+from dltool.plain import as_plain
 
 if TYPE_CHECKING:
     from dltool.finetune.train import FinetuneResult, Surroundings

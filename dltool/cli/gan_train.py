@@ -12,7 +12,8 @@ from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOptio
 from dltool.cli.gan_watch import Watcher, describe_data, result_fields, result_lines
 from dltool.cli.signals import StopRequest
 from dltool.cli.training import RunPlace, run_training, stored_settings
-from dltool.gan.settings import Arch, Augment, GanSettings, Loss, as_plain, from_plain
+from dltool.gan.settings import Arch, Augment, GanSettings, Loss
+from dltool.plain import as_plain
 
 if TYPE_CHECKING:
     from dltool.gan.train import GanResult
@@ -147,7 +148,7 @@ def command(
     place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
     console = Console("gan train", as_json, quiet)
     if resume:
-        settings, data_values = stored_settings(place, settings, from_plain, data_values)
+        settings, data_values = stored_settings(place, settings, data_values)
     if dry_run:
         options.check_choices(device)
         _show_dry_run(console, place, settings, data_values)

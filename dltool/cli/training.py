@@ -32,7 +32,7 @@ class RunPlace:
 
 
 def stored_settings(
-    place: RunPlace, settings: _Settings, from_plain: Callable[[dict[str, Any]], _Settings], data_values: dict[str, Any]
+    place: RunPlace, settings: _Settings, data_values: dict[str, Any]
 ) -> tuple[_Settings, dict[str, Any]]:
     """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
 
@@ -46,7 +46,7 @@ def stored_settings(
     for name, value in config["data"].items():
         if name in data_values and _OPTIONS.get(name, name) not in place.given:
             data_values[name] = Path(value) if name in _PATHS and value is not None else value
-    return replace(from_plain(config["settings"]), **typed), data_values  # type: ignore[type-var]
+    return replace(type(settings)(**config["settings"]), **typed), data_values  # type: ignore[type-var]
 
 
 def run_training(

@@ -11,7 +11,7 @@ from dltool.cluster.kmeans import finish
 from dltool.cluster.method import Clustering, Notice, Step
 from dltool.cluster.methods import find_assigner
 from dltool.cluster.model import COMMAND
-from dltool.cluster.settings import ClusterSettings, from_plain
+from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.transform import Transform
 from dltool.data.features import Extracted
@@ -41,7 +41,7 @@ def model_settings(model: ModelFile, path: Path) -> ClusterSettings:
         ModelError: they are damaged.
     """
     try:
-        return from_plain(model.settings)
+        return ClusterSettings(**model.settings)
     except (TypeError, ValueError, SettingsError) as error:
         raise ModelError(f"{path}: its settings are damaged") from error
 

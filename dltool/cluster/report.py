@@ -10,9 +10,10 @@ from dltool.cluster.method import Notice, Step
 from dltool.cluster.model import model_agreement, write_model
 from dltool.cluster.output import OutputFolder, Placement, place
 from dltool.cluster.results import agreement, summarize, write_assignments
-from dltool.cluster.settings import ClusterSettings, SortBy, as_plain
+from dltool.cluster.settings import ClusterSettings, SortBy
 from dltool.cluster.sheets import center_pictures, write_centers, write_sheets
 from dltool.files import write_atomically
+from dltool.plain import as_plain
 
 _MOST_SHEETS = 200
 

@@ -1,8 +1,7 @@
 """Settings of `dltool cluster`, free of torch so that the command line answers at once."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
 
 from dltool.errors import SettingsError
 
@@ -91,6 +90,8 @@ class ClusterSettings:
         return self.method.is_deep or self.features == AUTOENCODER
 
     def __post_init__(self) -> None:
+        for name, kind in (("method", Method), ("init", Init)):
+            object.__setattr__(self, name, kind(getattr(self, name)))
         if self.k is not None and self.k < 1:
             raise SettingsError(f"-k {self.k}: at least 1 is needed")
         if not 2 <= self.k_min <= self.k_max:
@@ -125,21 +126,6 @@ def ignored(settings: ClusterSettings) -> dict[str, str]:
     if method.is_deep and features not in (AUTO, PIXELS):
         found[of_features] += ("features",)
     return {name: purpose for purpose, names in found.items() for name in names}
-
-
-def as_plain(settings: ClusterSettings) -> dict[str, Any]:
-    """The settings as JSON knows them."""
-    return {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
-
-
-def from_plain(values: dict[str, Any]) -> ClusterSettings:
-    """The settings that `as_plain` wrote down.
-
-    Raises:
-        TypeError, ValueError: it wrote no such thing.
-    """
-    kinds = {"method": Method, "init": Init}
-    return ClusterSettings(**{name: kinds.get(name, lambda value: value)(value) for name, value in values.items()})
 
 
 def count_of(number: int, items: str) -> str:

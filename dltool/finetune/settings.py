@@ -1,6 +1,6 @@
 """Everything that decides what a trained classifier is; free of torch, so that the help page is quick."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -213,13 +213,3 @@ def ignored(settings: FinetuneSettings) -> tuple[str, ...]:
 def option(name: str) -> str:
     """The command line's spelling of a setting."""
     return "--" + name.replace("_", "-")
-
-
-def as_plain(settings: FinetuneSettings) -> dict[str, Any]:
-    """The settings as JSON knows them."""
-    return {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
-
-
-def from_plain(values: dict[str, Any]) -> FinetuneSettings:
-    """The settings that `as_plain` wrote down."""
-    return FinetuneSettings(**values)

@@ -26,7 +26,7 @@ from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd
 from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.saving import best_saver, epoch_saver
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, as_plain, complete
+from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, complete
 from dltool.finetune.setup import (
     BlockParameters,
     Body,
@@ -42,6 +42,7 @@ from dltool.finetune.setup import (
     start_head,
 )
 from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
+from dltool.plain import as_plain
 from dltool.training import distributed
 from dltool.training.model_file import save_model
 from dltool.training.session import Session

@@ -18,9 +18,10 @@ from dltool.gan.health import Health
 from dltool.gan.pictures import class_columns, grid_page, write_film
 from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
 from dltool.gan.sample import generate, latent
-from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings, as_plain
+from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings
 from dltool.gan.step import PENALTY_EVERY, GanStep
 from dltool.images.write import write_picture
+from dltool.plain import as_plain
 from dltool.plots import plot_gan
 from dltool.training import distributed
 from dltool.training.ema import Ema, half_life_decay

@@ -1,7 +1,7 @@
 """Everything that decides what a trained generator is; free of torch, so that the help page is quick."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
@@ -207,13 +207,3 @@ def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> G
 def option(name: str) -> str:
     """The command line's spelling of a setting."""
     return "--" + name.replace("_", "-")
-
-
-def as_plain(settings: GanSettings) -> dict[str, Any]:
-    """The settings as JSON knows them."""
-    return {name: value.value if isinstance(value, StrEnum) else value for name, value in asdict(settings).items()}
-
-
-def from_plain(values: dict[str, Any]) -> GanSettings:
-    """The settings that `as_plain` wrote down."""
-    return GanSettings(**values)

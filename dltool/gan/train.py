@@ -13,7 +13,8 @@ from dltool.gan.data import GanData, load_pictures
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
 from dltool.gan.networks import build_discriminator, build_generator
-from dltool.gan.settings import GanSettings, NetworkSpec, as_plain, complete
+from dltool.gan.settings import GanSettings, NetworkSpec, complete
+from dltool.plain import as_plain
 from dltool.training import distributed
 from dltool.training.events import Notice, Stopped
 from dltool.training.seeds import seeded
