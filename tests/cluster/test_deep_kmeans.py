@@ -15,7 +15,9 @@ from sklearn.datasets import load_digits
 
 from dltool.cluster import deep_kmeans as module
 from dltool.cluster.deep_kmeans import deep_kmeans
+from dltool.cluster.gradients import gradient_features
 from dltool.cluster.learner import Checkpoints
+from dltool.cluster.manifold import neighbor_graph
 from dltool.cluster.method import Clustering, Notice, Task
 from dltool.cluster.settings import ClusterSettings, Init, Method
 from dltool.errors import SettingsError
@@ -78,6 +80,19 @@ def test_the_grouping_of_higher_modularity_is_kept(better: str, monkeypatch: pyt
 
     assert compare_with_classes(found.labels, _digits(200)[1], 10, 10).accuracy == pytest.approx(own)
     assert any(isinstance(event, Notice) and "0.5" in event.text for event in events)
+
+
+def test_the_judging_graph_is_of_edges(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    def watched(rows: np.ndarray, device: torch.device) -> Any:
+        seen.append(rows)
+        return (yield from neighbor_graph(rows, device))
+
+    monkeypatch.setattr(module, "neighbor_graph", watched)
+    _finish(_task(200, epochs=2))
+    images = torch.from_numpy(_digits(200)[0]).float().div(255).unsqueeze(1)
+    np.testing.assert_allclose(seen[0], gradient_features(images).numpy(), atol=1e-5)
 
 
 def test_one_group_of_all_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
