@@ -3,9 +3,9 @@
     python benchmarks/autoencoders.py DATA [--seeds 0 1 2 3 4] [--arch stacked conv] [--threads 2] [--json FILE]
 
 DATA is the folder with MNIST/raw/*.gz. Every seed trains a network twice for 20 epochs with the defaults: on clean
-pictures, and with `--noise gaussian:0.5`. "noisy -> clean" is the squared error to the clean test pictures when the
+images, and with `--noise gaussian:0.5`. "noisy -> clean" is the squared error to the clean test images when the
 network is fed the same noisy ones (sigma 0.5, not clipped). Rows that FILE already holds are kept, so that runs can be
-made one by one (`--noise none` trains on clean pictures alone).
+made one by one (`--noise none` trains on clean images alone).
 """
 
 import argparse
@@ -16,8 +16,8 @@ from typing import Any
 
 import torch
 
-from dltool.autoencoder.batches import whole_pictures
-from dltool.autoencoder.data import PictureData
+from dltool.autoencoder.batches import whole_images
+from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.heldout import HeldOut
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings
@@ -32,11 +32,11 @@ def train(data: Path, arch: str, noise: str, seed: int) -> dict[str, Any]:
     """One run with the defaults; its test errors with clean and with noisy input, and its seconds."""
     settings = AeSettings(arch=arch, noise=noise, latent_dim=10, epochs=20, seed=seed)
     started, cpu = time.perf_counter(), time.process_time()
-    *_, result = train_autoencoder(PictureData("mnist", root=data, seed=seed), settings, Surroundings(CPU))
+    *_, result = train_autoencoder(ImageData("mnist", root=data, seed=seed), settings, Surroundings(CPU))
     assert isinstance(result, AeResult)
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-    pictures = result.data.splits["test"]
-    test = whole_pictures(pictures, 1, (28, 28))
+    images = result.data.splits["test"]
+    test = whole_images(images, 1, (28, 28))
     loss = LOSSES[settings.loss or "mse"]
     model = result.autoencoder.module
     clean = HeldOut((test,), None, 0).measure(model, CPU, loss, structure=False)

@@ -2,10 +2,10 @@
 
     python benchmarks/cluster_photos.py [DATA] [--seeds 3] [--json FILE]
 
-DATA holds catanddog, ants_bees and style (the default is DLTOOL_TEST_DATA/data). `mix` is so many pictures of each of
+DATA holds catanddog, ants_bees and style (the default is DLTOOL_TEST_DATA/data). `mix` is so many images of each of
 cats and dogs, ants and bees, paintings, drawn anew for every seed, to be split by kind; with all of them there are a
 few paintings among hundreds of photos, so k is 5: each animal and the paintings. Purity is the share of
-pictures whose cluster's most frequent class is theirs; mean over seeds. Rows: the features as they are, angles around
+images whose cluster's most frequent class is theirs; mean over seeds. Rows: the features as they are, angles around
 their mean, and the defaults, which also average over neighbours; then the k that `-k auto` takes with the defaults.
 """
 
@@ -24,7 +24,7 @@ from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.source import Source, open_source
 from dltool.data.splits import join_splits
 from dltool.data.store import ContentStore, default_cache
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
 WAYS = {
@@ -62,19 +62,19 @@ def main() -> None:
 
 
 def opened(path: Path) -> Source:
-    """The pictures of a folder."""
+    """The images of a folder."""
     cache = default_cache()
-    events = open_source(str(path), ContentStore(cache / "fingerprints"), lambda file: read_picture(file).pixels, 2)
+    events = open_source(str(path), ContentStore(cache / "fingerprints"), lambda file: read_image(file).pixels, 2)
     return [event for event in events if isinstance(event, Source)][-1]
 
 
 def take(source: Source, indices: np.ndarray) -> Source:
-    """Some of the pictures."""
+    """Some of the images."""
     return replace(source, split=source.split.take(indices), labels=source.labels[indices])
 
 
 def mixed(sources: list[Source], count: int, seed: int) -> Source:
-    """At most so many pictures of each source, labelled by it."""
+    """At most so many images of each source, labelled by it."""
     random = np.random.default_rng(seed)
     parts = [take(source, np.sort(random.permutation(len(source))[:count])) for source in sources]
     labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])

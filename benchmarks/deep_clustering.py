@@ -1,4 +1,4 @@
-"""How well pictures that nobody labelled are grouped: found on 60,000, scored on the 10,000 that were never seen.
+"""How well images that nobody labelled are grouped: found on 60,000, scored on the 10,000 that were never seen.
 
     python benchmarks/deep_clustering.py DATA [--sets mnist,fashion-mnist] [--methods …] [--seeds 0,1,2] [--json FILE]
 
@@ -67,11 +67,11 @@ def main() -> None:
 
 
 def measure(root: Path, name: str, method: str, seed: int, epochs: int | None, device: str) -> dict[str, Any]:
-    """Group the training pictures, assign the test pictures by the model file, score these."""
+    """Group the training images, assign the test images by the model file, score these."""
     dataset = load_builtin(name, root, download=False)
     sources = {
-        split: Source(name, Kind.ARRAYS, pictures, labels=pictures.labels, class_names=dataset.class_names)
-        for split, pictures in dataset.splits.items()
+        split: Source(name, Kind.ARRAYS, images, labels=images.labels, class_names=dataset.class_names)
+        for split, images in dataset.splits.items()
     }
     classes = len(dataset.class_names)
     settings = ClusterSettings(k=classes, epochs=epochs, seed=seed, **METHODS[method][1])

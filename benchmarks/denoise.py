@@ -1,14 +1,14 @@
 """How well and how fast `dltool ae denoise` takes noise out of photos, beside non-local means and BM3D.
 
-    python benchmarks/denoise.py DATA [--pictures N] [--slow-pictures 3] [--phone-pictures 3] [--threads 2]
+    python benchmarks/denoise.py DATA [--images N] [--slow-images 3] [--phone-images 3] [--threads 2]
         [--model FILE] [--json FILE] [--sheet FILE.png]
 
 DATA is a folder of clean photos. White Gaussian noise of sigma 15, 25 and 50 (of 255) is added to their colours in
 floating point and not clipped, the same for every method; results are clipped to [0, 1]. PSNR and SSIM are means over
-the pictures, seconds those of one picture, without reading and writing files. Beside dltool: scikit-image's
+the images, seconds those of one image, without reading and writing files. Beside dltool: scikit-image's
 non-local means (fast mode, patches of 5, distance 6, h = 0.6 sigma, sigma told) and the package `bm3d` (sigma told)
-where they are installed; bm3d takes so long that it sees the first --slow-pictures only, and the other methods' means
-over the same pictures stand beside it ("slow subset").
+where they are installed; bm3d takes so long that it sees the first --slow-images only, and the other methods' means
+over the same images stand beside it ("slow subset").
 
 The second table is sigma 0: how near a clean photo stays to itself. The third is a phone's kind of noise: sigma 25 on
 a Bayer mosaic, its missing colours interpolated, then a JPEG of quality 90. Its errors hold those of the mosaic too,
@@ -33,14 +33,14 @@ from dltool.autoencoder.denoise import denoise
 from dltool.autoencoder.denoise_settings import DenoiseSettings, Method
 from dltool.autoencoder.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
 from dltool.device import has_fast_bf16, select_device, set_threads
-from dltool.images.folder import find_pictures
+from dltool.images.folder import find_images
 from dltool.images.quality import psnr, ssim
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.images.sheet import Tile, contact_sheet
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
-Picture = np.ndarray  # H × W × 3 float32, 1 is white
-Restore = Callable[[Picture], Picture]
+DecodedImage = np.ndarray  # H × W × 3 float32, 1 is white
+Restore = Callable[[DecodedImage], DecodedImage]
 
 
 def main() -> None:
@@ -59,29 +59,31 @@ def main() -> None:
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     device = select_device(arguments.device)
-    paths = find_pictures(arguments.data)[: arguments.pictures]
-    photos = [read_picture(path).pixels.astype(np.float32) / 255 for path in paths]
+    paths = find_images(arguments.data)[: arguments.images]
+    photos = [read_image(path).pixels.astype(np.float32) / 255 for path in paths]
     models = {
         ensemble: load_denoiser(arguments.model, device, has_fast_bf16(device), ensemble) for ensemble in (False, True)
     }
     print(f"{len(photos)} pictures of {arguments.data}, {arguments.threads} threads, {device.type}", flush=True)
     results: dict[str, Any] = {"white": [], "pictures": len(photos), "threads": arguments.threads}
     for sigma in arguments.sigmas:
-        results["white"] += white_noise(photos, sigma, models, arguments.slow_pictures)
+        results["white"] += white_noise(photos, sigma, models, arguments.slow_images)
     results["clean"] = clean_photos(photos, models[False])
-    results["phone"] = phone_noise(photos[: arguments.phone_pictures], models[False], device, arguments.sheet)
+    results["phone"] = phone_noise(photos[: arguments.phone_images], models[False], device, arguments.sheet)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 
 
-def white_noise(photos: list[Picture], sigma: float, models: dict[bool, Denoiser], slow: int) -> list[dict[str, Any]]:
+def white_noise(
+    photos: list[DecodedImage], sigma: float, models: dict[bool, Denoiser], slow: int
+) -> list[dict[str, Any]]:
     """PSNR, SSIM and seconds of every method at one level."""
     noisy = [
         photo + np.float32(sigma / 255) * np.random.default_rng(index).standard_normal(photo.shape, np.float32)
         for index, photo in enumerate(photos)
     ]
     methods: dict[str, Restore] = {
-        "noisy": lambda picture: picture,
+        "noisy": lambda image: image,
         "dltool": _restore_with(models[False]),
         "dltool --ensemble": _restore_with(models[True]),
         **_others(sigma / 255),
@@ -100,15 +102,15 @@ def white_noise(photos: list[Picture], sigma: float, models: dict[bool, Denoiser
     return rows
 
 
-def clean_photos(photos: list[Picture], denoiser: Denoiser) -> dict[str, float]:
-    """What denoising does to pictures without noise."""
+def clean_photos(photos: list[DecodedImage], denoiser: Denoiser) -> dict[str, float]:
+    """What denoising does to images without noise."""
     found = [_measure(_restore_with(denoiser), photo, photo)[0] for photo in photos]
     print(f"\nsigma 0: PSNR to itself {np.mean(found):.2f} dB, worst {min(found):.2f} dB", flush=True)
     return {"psnr": float(np.mean(found)), "worst_psnr": min(found)}
 
 
 def phone_noise(
-    photos: list[Picture], denoiser: Denoiser, device: torch.device, sheet: Path | None
+    photos: list[DecodedImage], denoiser: Denoiser, device: torch.device, sheet: Path | None
 ) -> list[dict[str, Any]]:
     """The default and the method `self` on noise that a camera's processing has spread; both as the command does it."""
     noisy = [as_phone(photo, 25, index) for index, photo in enumerate(photos)]
@@ -122,8 +124,8 @@ def phone_noise(
         seconds[name] = (time.perf_counter() - started) / max(1, len(noisy))
     rows = []
     print(f"\nphone, {len(photos)} pictures{'':12}PSNR    SSIM  seconds")
-    for name, pictures in outputs.items():
-        pairs = zip(pictures, photos, strict=True)
+    for name, images in outputs.items():
+        pairs = zip(images, photos, strict=True)
         mean = np.mean([_quality(pixels.astype(np.float32) / 255, photo) for pixels, photo in pairs], axis=0)
         rows.append({"method": name, "psnr": mean[0], "ssim": mean[1], "seconds": seconds[name]})
         print(f"  {name:24}{mean[0]:8.2f}{mean[1]:8.4f}{seconds[name]:9.2f}", flush=True)
@@ -132,7 +134,7 @@ def phone_noise(
     return rows
 
 
-def as_phone(photo: Picture, sigma: float, seed: int) -> np.ndarray:
+def as_phone(photo: DecodedImage, sigma: float, seed: int) -> np.ndarray:
     """Noise on a Bayer mosaic (red at even rows and columns), bilinear interpolation, JPEG; H × W × 3 uint8."""
     noisy = photo + sigma / 255 * np.random.default_rng(seed).standard_normal(photo.shape)
     rows, columns = np.indices(photo.shape[:2])
@@ -150,8 +152,8 @@ def as_phone(photo: Picture, sigma: float, seed: int) -> np.ndarray:
 
 
 def _restore_with(denoiser: Denoiser) -> Restore:
-    def restore(picture: Picture) -> Picture:
-        tensor = torch.from_numpy(picture).permute(2, 0, 1).unsqueeze(0).contiguous()
+    def restore(image: DecodedImage) -> DecodedImage:
+        tensor = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).contiguous()
         return denoiser(tensor).squeeze(0).permute(1, 2, 0).numpy()
 
     return restore
@@ -163,26 +165,26 @@ def _others(sigma: float) -> dict[str, Restore]:
         from skimage.restoration import denoise_nl_means
 
         quick = {"patch_size": 5, "patch_distance": 6, "fast_mode": True, "channel_axis": -1}
-        methods["non-local means"] = lambda picture: denoise_nl_means(picture, h=0.6 * sigma, sigma=sigma, **quick)
+        methods["non-local means"] = lambda image: denoise_nl_means(image, h=0.6 * sigma, sigma=sigma, **quick)
     except ImportError:
         print("  (scikit-image is not installed)")
     try:
         from bm3d import bm3d_rgb
 
-        methods["bm3d"] = lambda picture: bm3d_rgb(picture, sigma)
+        methods["bm3d"] = lambda image: bm3d_rgb(image, sigma)
     except ImportError:
         print("  (bm3d is not installed)")
     return methods
 
 
-def _measure(restore: Restore, noisy: Picture, clean: Picture) -> tuple[float, float, float]:
+def _measure(restore: Restore, noisy: DecodedImage, clean: DecodedImage) -> tuple[float, float, float]:
     started = time.perf_counter()
     restored = restore(noisy)
     seconds = time.perf_counter() - started
     return (*_quality(np.clip(restored, 0, 1).astype(np.float32), clean), seconds)
 
 
-def _quality(restored: Picture, clean: Picture) -> tuple[float, float]:
+def _quality(restored: DecodedImage, clean: DecodedImage) -> tuple[float, float]:
     pair = [torch.from_numpy(np.ascontiguousarray(each)).permute(2, 0, 1).unsqueeze(0) for each in (restored, clean)]
     return float(psnr(*pair)), float(ssim(*pair))
 
@@ -191,7 +193,7 @@ def _named(figures: np.ndarray) -> dict[str, float]:
     return dict(zip(("psnr", "ssim", "seconds"), figures.tolist(), strict=True))
 
 
-def _draw_sheet(photos: list[Picture], outputs: dict[str, list[np.ndarray]], path: Path) -> None:
+def _draw_sheet(photos: list[DecodedImage], outputs: dict[str, list[np.ndarray]], path: Path) -> None:
     """A row for each photo, its most telling detail as every method leaves it."""
     tiles, side = [], 128
     shown = [name for name in outputs if name != "no noise"]
@@ -199,11 +201,11 @@ def _draw_sheet(photos: list[Picture], outputs: dict[str, list[np.ndarray]], pat
         clean = np.rint(255 * photo).astype(np.uint8)
         top, left = find_detail(clean, side)
         here = slice(top, top + side), slice(left, left + side)
-        for name, picture in [("clean", clean), *((name, outputs[name][index]) for name in shown)]:
-            value = "" if name == "clean" else f" {_quality(picture.astype(np.float32) / 255, photo)[0]:.2f} dB"
-            tiles.append(Tile(picture[here], name + value))
+        for name, image in [("clean", clean), *((name, outputs[name][index]) for name in shown)]:
+            value = "" if name == "clean" else f" {_quality(image.astype(np.float32) / 255, photo)[0]:.2f} dB"
+            tiles.append(Tile(image[here], name + value))
     title = "Sigma 25 on a Bayer mosaic, interpolated, JPEG quality 90"
-    write_picture(path, contact_sheet(tiles, columns=1 + len(shown), tile_size=256, title=title))
+    write_image(path, contact_sheet(tiles, columns=1 + len(shown), tile_size=256, title=title))
 
 
 if __name__ == "__main__":

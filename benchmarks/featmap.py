@@ -1,9 +1,9 @@
 """How far featmap's maps can be trusted, what they cost, and which networks it takes.
 
-    python benchmarks/featmap.py trust FOLDER... [--pictures 20] [--methods gradcam,saliency] [--json FILE]
+    python benchmarks/featmap.py trust FOLDER... [--images 20] [--methods gradcam,saliency] [--json FILE]
     python benchmarks/featmap.py backbones [--only PATTERN] [--json FILE]
 
-`trust` explains the bundled network's first answer to each picture by every method and measures insertion minus
+`trust` explains the bundled network's first answer to each image by every method and measures insertion minus
 deletion (Petsiuk et al. 2018), beside two maps that know nothing: random pixels, and random 7 × 7 fields enlarged as a
 CAM is. `backbones` lists the layers of each of torchvision's classifiers, untrained and small, and draws the map of
 the last one that is no pooling.
@@ -35,8 +35,8 @@ from dltool.featmap.sheets import layer_sheet
 from dltool.featmap.targets import Target
 from dltool.featmap.trust import measure_trust
 from dltool.featmap.work import finish
-from dltool.images.folder import find_pictures
-from dltool.images.read import read_picture
+from dltool.images.folder import find_images
+from dltool.images.read import read_image
 
 CPU = torch.device("cpu")
 SMALL = 64
@@ -57,18 +57,18 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     if options.part == "trust":
-        figures = trust(options.folders, options.pictures, parse_methods([options.methods]))
+        figures = trust(options.folders, options.images, parse_methods([options.methods]))
     else:
         figures = backbones(options.only)
     if options.json:
         options.json.write_text(json.dumps(figures, indent=2) + "\n")
 
 
-def trust(folders: list[Path], pictures: int, methods: tuple[Method, ...]) -> dict[str, Any]:
-    """Print, for each method, the mean scores, how often it beats a random map, and its seconds per picture."""
+def trust(folders: list[Path], images: int, methods: tuple[Method, ...]) -> dict[str, Any]:
+    """Print, for each method, the mean scores, how often it beats a random map, and its seconds per image."""
     network = network_from_backbone(create_backbone(DEFAULT_BACKBONE), CPU)
-    each = pictures // max(1, len(folders))
-    files = [file for folder in folders for file in find_pictures(folder)[:each]]
+    each = images // max(1, len(folders))
+    files = [file for folder in folders for file in find_images(folder)[:each]]
     if not files:
         sys.exit("trust: name folders with pictures")
     rows: dict[str, list[dict[str, float]]] = {}
@@ -97,7 +97,7 @@ def trust(folders: list[Path], pictures: int, methods: tuple[Method, ...]) -> di
 def _scores(
     network: Network, file: Path, methods: tuple[Method, ...], seed: int
 ) -> Iterator[tuple[str, dict[str, float]]]:
-    image = network.to_input([network.crop(read_picture(file).pixels)])
+    image = network.to_input([network.crop(read_image(file).pixels)])
     with torch.no_grad():
         target = Target(int(answer(network, image).argmax()))
     layer = choose_layer(network, list_layers(network), image, [target])
@@ -144,13 +144,13 @@ def _look_into(name: str) -> dict[str, Any]:
     try:
         network = network_from_backbone(backbone, CPU, SMALL)
         layers = list_layers(network)
-    except SettingsError:  # a transformer of one size, or a network that shrinks a small picture to nothing
+    except SettingsError:  # a transformer of one size, or a network that shrinks a small image to nothing
         network = network_from_backbone(backbone, CPU)
         layers = list_layers(network)
     last = last_maps(layers)[0]
-    picture = np.random.default_rng(0).integers(0, 256, (network.size, network.size, 3), dtype=np.uint8)
-    feature = feature_maps(network, network.to_input([picture]), {last: last})[0][0]
-    page = layer_sheet(feature, picture, name, MapSettings())
+    image = np.random.default_rng(0).integers(0, 256, (network.size, network.size, 3), dtype=np.uint8)
+    feature = feature_maps(network, network.to_input([image]), {last: last})[0][0]
+    page = layer_sheet(feature, image, name, MapSettings())
     flat = not feature.values.std() > 0
     return {
         "size": network.size,

@@ -4,7 +4,7 @@
 
 The plain loop is torchvision's ImageFolder with the default DataLoader, Resize, CenterCrop and random flips, the whole
 network forward in every epoch with a frozen backbone in float32 and contiguous memory, AdamW on a linear head, and a
-validation after every epoch. Both sides see the same pictures for the same number of epochs with the same backbone
+validation after every epoch. Both sides see the same images for the same number of epochs with the same backbone
 (the bundled one), in the same process, one after the other. dltool is measured with an empty cache and again with the
 cache that it left; its time includes the data check and the final evaluation. DATA has train/ and val/; the default
 is ants_bees of DLTOOL_TEST_DATA.

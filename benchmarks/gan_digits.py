@@ -21,11 +21,11 @@ from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
 from dltool.data.load import DataSettings
-from dltool.gan.pictures import grid_page
+from dltool.gan.images import grid_page
 from dltool.gan.sample import generate
 from dltool.gan.settings import Arch, GanSettings
 from dltool.gan.train import GanResult, Surroundings, train_gan
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.training.seeds import new_generator
 
 _SURE = 0.9
@@ -61,8 +61,8 @@ def main() -> None:
     noise = torch.randn(options.samples, module.spec.latent_dim, generator=new_generator(options.seed, "benchmark"))
     classes = module.spec.num_classes
     labels = torch.arange(options.samples) % classes if classes else None
-    pictures = generate(module, noise, labels)
-    answers = judge.predict_proba(pictures.flatten(1).numpy() / 255)
+    images = generate(module, noise, labels)
+    answers = judge.predict_proba(images.flatten(1).numpy() / 255)
     sure = float((answers.max(1) >= _SURE).mean())
     counts = np.bincount(answers.argmax(1), minlength=10).tolist()
     print(f"trained {result.epochs} epochs in {seconds:.0f} s ({cpu_seconds:.0f} CPU s), best {result.best_epoch}")
@@ -73,7 +73,7 @@ def main() -> None:
     print(f"judge on {options.samples} samples: at least {_SURE:.0%} sure of {sure:.1%} (bar 85 %)")
     print(f"samples by digit: {', '.join(map(str, counts))} (bar 10)")
     if options.sheet:
-        write_picture(options.sheet, grid_page(pictures[:100], columns=20, scale=6))
+        write_image(options.sheet, grid_page(images[:100], columns=20, scale=6))
     if options.json:
         found = {"epochs": result.epochs, "seconds": seconds, "cpu_seconds": cpu_seconds, "threads": options.threads}
         found |= {"sure": sure, "counts": counts, "judge_accuracy": accuracy}

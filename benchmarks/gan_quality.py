@@ -4,9 +4,9 @@
                                      [--samples 10000] [--threads 2] [--seed 0] [--json FILE] [--sheet FILE.png]
 
 Every contestant has the same wall time from its first step to its last (for dltool that includes the quality figures
-by which it keeps its best snapshot) and sees the 60,000 training pictures only. Then 10,000 samples of each are
-compared with the 10,000 test pictures as `dltool gan evaluate` does, in features of the bundled backbone; `training
-set` is what 10,000 training pictures get. `textbook` is the network of `mlp` in the loop of `textbook_gan.py`: default
+by which it keeps its best snapshot) and sees the 60,000 training images only. Then 10,000 samples of each are
+compared with the 10,000 test images as `dltool gan evaluate` does, in features of the bundled backbone; `training
+set` is what 10,000 training images get. `textbook` is the network of `mlp` in the loop of `textbook_gan.py`: default
 DataLoader, ToTensor, binary cross-entropy after a sigmoid, Adam 2e-4. On a machine that does other work, the CPU
 seconds tell how much of it a contestant had. `modern` learns the classes where the data has them, and then draws as
 many samples of each; `modern-unconditional` is not told them, like the others. DATA holds FashionMNIST/raw.
@@ -28,13 +28,13 @@ from dltool.data.load import DataSettings
 from dltool.device import describe_device, select_device
 from dltool.gan.evaluate import Comparison, compare
 from dltool.gan.features import Extractor
+from dltool.gan.images import grid_page
 from dltool.gan.networks import Generator, build_discriminator, build_generator
-from dltool.gan.pictures import grid_page
 from dltool.gan.sample import generate
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec
 from dltool.gan.train import GanResult, Surroundings, train_gan
 from dltool.images.sheet import stack_pages, title_page
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.training.seeds import new_generator, seeded
 
 _SIZE = 28
@@ -54,9 +54,9 @@ class Row:
 def train_textbook(data: Path, seconds: float, seed: int, device: torch.device) -> tuple[Generator, int, float]:
     """The generator, images that it was trained on, seconds."""
     spec = NetworkSpec(Arch.MLP, _SIZE, 1)
-    with seeded(seed, "textbook"), textbook_fashion(data) as pictures:
+    with seeded(seed, "textbook"), textbook_fashion(data) as images:
         networks = build_generator(spec), build_discriminator(spec)
-        loop = TextbookLoop(*networks, pictures, batch_size=64, latent_dim=spec.latent_dim, device=device)
+        loop = TextbookLoop(*networks, images, batch_size=64, latent_dim=spec.latent_dim, device=device)
         loop.train(seconds)
     return loop.generator.eval(), loop.images, loop.seconds
 
@@ -95,9 +95,9 @@ def main() -> None:
     rows: list[Row] = []
     pages: list[np.ndarray] = []
 
-    def score(name: str, pictures: Tensor, seconds: float = 0, cpu: float = 0, images: int = 0) -> None:
-        rows.append(Row(name, seconds, cpu, images, compare(features, extractor(pictures), options.seed)))
-        pages.extend([title_page(f"{name}, {seconds:.0f} s", 24 * 58), grid_page(pictures[:96], columns=24, scale=2)])
+    def score(name: str, photos: Tensor, seconds: float = 0, cpu: float = 0, images: int = 0) -> None:
+        rows.append(Row(name, seconds, cpu, images, compare(features, extractor(photos), options.seed)))
+        pages.extend([title_page(f"{name}, {seconds:.0f} s", 24 * 58), grid_page(photos[:96], columns=24, scale=2)])
         print(f"  {name}: Fréchet distance {rows[-1].figures.frechet}", flush=True)
 
     chosen = torch.randperm(len(training), generator=new_generator(options.seed, "benchmark"))[: options.samples]
@@ -115,7 +115,7 @@ def main() -> None:
         score(arch, generate(generator, noise, labels), seconds, cpu, images)
     print_table(rows, real, extractor, describe_device(device), options)
     if options.sheet:
-        write_picture(options.sheet, stack_pages(pages))
+        write_image(options.sheet, stack_pages(pages))
     if options.json:
         described = {"minutes": options.minutes, "threads": options.threads, "device": describe_device(device)}
         described |= {"extractor": extractor.name, "resizing": extractor.resizing, "seed": options.seed}

@@ -4,7 +4,7 @@
                                    [--threads 1] [--precisions auto,fp32] [--json FILE]
 
 The textbook's loop is `textbook_gan.py`: torchvision's FashionMNIST with ToTensor, the default DataLoader, two
-separate draws of generated pictures, a sigmoid and binary cross-entropy, plain Adam, float32. dltool's side is `dltool
+separate draws of generated images, a sigmoid and binary cross-entropy, plain Adam, float32. dltool's side is `dltool
 gan train` from the first step on, its average of the generator included. Both train newly drawn networks of the same
 shape, in turns of `--seconds`, so that other work on the machine meets both; the median of the rounds counts. On the
 CPU images per CPU-second are printed as well, which other processes disturb less. DATA holds FashionMNIST/raw; the

@@ -4,7 +4,7 @@
 
 A run is a size and what --max-memory gets (empty: nothing is given). A few steps at full size are enough: memory peaks
 in an evaluation with a full history of L-BFGS. Torch's own part is the peak
-of a process that imports what the command imports, builds the network and looks at one small picture.
+of a process that imports what the command imports, builds the network and looks at one small image.
 """
 
 import argparse

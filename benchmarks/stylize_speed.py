@@ -1,16 +1,16 @@
-"""How fast `dltool stylize` is, beside a plain textbook loop with the same network, the same loss, the same pictures.
+"""How fast `dltool stylize` is, beside a plain textbook loop with the same network, the same loss, the same images.
 
     python benchmarks/stylize_speed.py [--networks efficientnet_lite0,vgg16] [--evaluations 300] [--json FILE]
     python benchmarks/stylize_speed.py --together 1,2,4,8 [--sizes 96,128,192,256] [--device cpu]
 
 The textbook loop is what most tutorials do: full resolution from the first step, float32 in contiguous memory, the
 whole network up to its last layer, torch's L-BFGS as it comes, started from the photo. Both sides are judged by the
-loss of the picture that would be written, clamped to [0, 1], in float32; dltool is given more steps until it is at the
+loss of the image that would be written, clamped to [0, 1], in float32; dltool is given more steps until it is at the
 textbook loop's loss or below. Each side runs in a process of its own, so that the peak of memory is its own; seconds
 are of the optimization alone, imports and weights excluded, but for the command, which is the whole `dltool stylize`.
 Needs the photo, the painting and (for VGG-16) the weights that DLTOOL_TEST_DATA points to.
 
-With --together instead: how long a step of one picture takes when N pictures of one size (w x 3/4 w) go through
+With --together instead: how long a step of one image takes when N images of one size (w x 3/4 w) go through
 EfficientNet-Lite0 at once, each with its own L-BFGS, against N that go alone. dltool's rule of what goes together
 follows it.
 """
@@ -94,17 +94,17 @@ def _time_command(network: str, size: int) -> dict:
     }
 
 
-def _pictures(size: int):
-    from dltool.images.read import read_picture
-    from dltool.images.tensors import resize_picture, to_tensor
+def _images(size: int):
+    from dltool.images.read import read_image
+    from dltool.images.tensors import resize_image, to_tensor
 
-    return [to_tensor(resize_picture(read_picture(path), size).pixels) for path in (PHOTO, PAINTING)]
+    return [to_tensor(resize_image(read_image(path), size).pixels) for path in (PHOTO, PAINTING)]
 
 
 def _textbook(network: str, size: int, evaluations: int, _: float) -> dict:
     import torch
 
-    content, style = _pictures(size)
+    content, style = _images(size)
     loss_of = _textbook_loss(network, content, style)
     image = content.clone().requires_grad_()
     optimizer = torch.optim.LBFGS([image])
@@ -179,7 +179,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
     from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 
     device = torch.device("cpu")
-    content, style = _pictures(size)
+    content, style = _images(size)
     with FeatureNetwork(create_backbone(network, WEIGHTS[network]), device, bf16=None) as features:
         for steps in (evaluations * share // 12 for share in (4, 6, 8, 10, 12, 14, 16, 20, 24)):
             started = time.perf_counter()
@@ -194,7 +194,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
 
 
 def _compare_groups(sizes: list[int], counts: list[int], device_name: str) -> None:
-    """Print milliseconds of a step per picture, and the share of the time alone, by size and by pictures at once."""
+    """Print milliseconds of a step per image, and the share of the time alone, by size and by images at once."""
     import torch
 
     from dltool.backbones.registry import create_backbone
@@ -215,7 +215,7 @@ def _compare_groups(sizes: list[int], counts: list[int], device_name: str) -> No
 
 
 def _steps(network, count: int, size: tuple[int, int], device):
-    """A function that evaluates and moves `count` random pictures once."""
+    """A function that evaluates and moves `count` random images once."""
     import torch
 
     from dltool.stylize import StylizeSettings

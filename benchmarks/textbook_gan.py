@@ -75,7 +75,7 @@ class TextbookLoop:
 
 @contextmanager
 def textbook_fashion(root: Path) -> Iterator[Dataset]:
-    """torchvision's FashionMNIST training pictures from `root/FashionMNIST/raw`, whose files may be gzipped."""
+    """torchvision's FashionMNIST training images from `root/FashionMNIST/raw`, whose files may be gzipped."""
     with TemporaryDirectory() as folder:
         raw = Path(folder) / "FashionMNIST" / "raw"
         raw.mkdir(parents=True)

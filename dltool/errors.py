@@ -17,7 +17,7 @@ class SettingsError(DltoolError):
 
 
 class DataError(DltoolError):
-    """The data cannot be used: nothing readable, a broken picture, one class only (exit code 3)."""
+    """The data cannot be used: nothing readable, a broken image, one class only (exit code 3)."""
 
     exit_code = 3
 

@@ -56,7 +56,7 @@ def plot_curves(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def plot_restoration(path: Path, history: Sequence[Mapping[str, Any]], loss: str) -> None:
-    """An autoencoder's loss by epoch beside the PSNR of held-out pictures at each strength of the noise."""
+    """An autoencoder's loss by epoch beside the PSNR of held-out images at each strength of the noise."""
     epochs = [row["epoch"] for row in history]
     best = [row for row in history if row["best"]]
     with chart(path, 10, 4, columns=2) as (left, right):

@@ -1,4 +1,4 @@
-"""What many tests need: the sample pictures, the optional test data, a quick network."""
+"""What many tests need: the sample images, the optional test data, a quick network."""
 
 import os
 from pathlib import Path
@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1]
 
 @pytest.fixture(scope="session")
 def sample_images() -> Path:
-    """The folder of small real pictures that comes with the project."""
+    """The folder of small real images that comes with the project."""
     return ROOT / "sample_images"
 
 

@@ -2,7 +2,7 @@
 
 The Python API: `train_autoencoder` trains (a generator of small dataclasses), `load_autoencoder` and
 `reconstruct_files` use the result, `create_autoencoder` builds an untrained network. `denoise` takes the noise out of
-one picture, `denoise_files` out of many (generators too), with the `Denoiser` that `load_denoiser` reads.
+one image, `denoise_files` out of many (generators too), with the `Denoiser` that `load_denoiser` reads.
 """
 
 from dltool.autoencoder.denoise_settings import DenoiseSettings

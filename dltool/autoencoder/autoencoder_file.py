@@ -21,8 +21,8 @@ class TrainedAutoencoder:
     Attributes:
         arch, arguments: as `create_autoencoder` takes them.
         settings: of the run that made it (`as_plain`); `noise` says what it learnt to take away, `data` from which
-            pictures and how many.
-        metrics: on held-out pictures.
+            images and how many.
+        metrics: on held-out images.
     """
 
     module: nn.Module = field(repr=False)
@@ -33,12 +33,12 @@ class TrainedAutoencoder:
 
     @property
     def channels(self) -> int:
-        """1 for grey pictures, 3 for colours."""
+        """1 for grey images, 3 for colours."""
         return self.arguments["in_channels"]
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Height and width of its pictures; None if it takes any."""
+        """Height and width of its images; None if it takes any."""
         if "height" not in self.arguments:
             return None
         return self.arguments["height"], self.arguments["width"]

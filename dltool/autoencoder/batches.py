@@ -1,4 +1,4 @@
-"""Batches of clean pictures as uint8, each a function of (seed, epoch, sample)."""
+"""Batches of clean images as uint8, each a function of (seed, epoch, sample)."""
 
 from collections.abc import Iterator, Sequence
 from typing import Protocol
@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from dltool.autoencoder.data import Pictures, to_channels
+from dltool.autoencoder.data import Images, to_channels
 from dltool.autoencoder.settings import Augment
 from dltool.images.stream import read_ahead
 from dltool.training.seeds import numpy_generator
@@ -25,7 +25,7 @@ class Source(Protocol):
 
 
 class WholeSource:
-    """Equally large whole pictures as one uint8 tensor, on the device where it fits; no loader in the way."""
+    """Equally large whole images as one uint8 tensor, on the device where it fits; no loader in the way."""
 
     def __init__(self, images: Tensor, augment: Augment, seed: int) -> None:
         """`images`: N × C × H × W uint8."""
@@ -49,22 +49,22 @@ class WholeSource:
 
 
 class CropSource:
-    """Random square crops of pictures of any size; smaller ones are continued by reflection."""
+    """Random square crops of images of any size; smaller ones are continued by reflection."""
 
     def __init__(
-        self, pictures: Pictures, channels: int, side: int, per_image: int, augment: Augment, seed: int, workers: int
+        self, images: Images, channels: int, side: int, per_image: int, augment: Augment, seed: int, workers: int
     ) -> None:
-        """An epoch has `per_image` crops of `side` pixels of every picture; `workers` threads decode files."""
-        self._pictures = pictures
+        """An epoch has `per_image` crops of `side` pixels of every image; `workers` threads decode files."""
+        self._images = images
         self._channels = channels
         self._side = side
         self._per_image = per_image
         self._augment = augment
         self._seed = seed
-        self._workers = 0 if pictures.in_memory else workers
+        self._workers = 0 if images.in_memory else workers
 
     def __len__(self) -> int:
-        return len(self._pictures) * self._per_image
+        return len(self._images) * self._per_image
 
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
         """See `Source`."""
@@ -81,7 +81,7 @@ class CropSource:
             yield batch
 
     def _crop(self, number: int, place: np.ndarray, symmetry: int) -> Tensor:
-        pixels = self._pictures.pixels(number % len(self._pictures))
+        pixels = self._images.pixels(number % len(self._images))
         height, width = pixels.shape[:2]
         top = int(place[0] * (max(height, self._side) - self._side + 1))
         left = int(place[1] * (max(width, self._side) - self._side + 1))
@@ -90,7 +90,7 @@ class CropSource:
 
 
 def reflect_to(image: Tensor, side: int) -> Tensor:
-    """Continue a C × H × W picture by reflection until no side is below `side`."""
+    """Continue a C × H × W image by reflection until no side is below `side`."""
     for dim in (1, 2):
         length = image.shape[dim]
         if length < side:
@@ -100,11 +100,11 @@ def reflect_to(image: Tensor, side: int) -> Tensor:
     return image
 
 
-def whole_pictures(pictures: Pictures, channels: int, size: tuple[int, int]) -> Tensor:
-    """All pictures as one N × C × H × W uint8 tensor; those of another size are cut to its shape and scaled."""
-    images = torch.empty((len(pictures), channels, *size), dtype=torch.uint8)
-    for index in range(len(pictures)):
-        images[index] = to_channels(fit_pixels(pictures.pixels(index), size), channels)
+def whole_images(photos: Images, channels: int, size: tuple[int, int]) -> Tensor:
+    """All images as one N × C × H × W uint8 tensor; those of another size are cut to its shape and scaled."""
+    images = torch.empty((len(photos), channels, *size), dtype=torch.uint8)
+    for index in range(len(photos)):
+        images[index] = to_channels(fit_pixels(photos.pixels(index), size), channels)
     return images
 
 
@@ -116,9 +116,9 @@ def fit_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS))
 
 
-def common_size(pictures: Sequence[Pictures]) -> tuple[int, int] | None:
-    """Height and width if all pictures share them, else None."""
-    sizes = {size for split in pictures for size in split.sizes}
+def common_size(images: Sequence[Images]) -> tuple[int, int] | None:
+    """Height and width if all images share them, else None."""
+    sizes = {size for split in images for size in split.sizes}
     return sizes.pop() if len(sizes) == 1 else None
 
 
@@ -131,6 +131,6 @@ def _symmetries(count: int, augment: Augment, seed: int, epoch: int) -> np.ndarr
 
 
 def _turn(image: Tensor, symmetry: int) -> Tensor:
-    """Turn a C × H × W picture by `symmetry` % 4 quarters and mirror it from 4 on."""
+    """Turn a C × H × W image by `symmetry` % 4 quarters and mirror it from 4 on."""
     turned = torch.rot90(image, symmetry % 4, (1, 2)) if symmetry % 4 else image
     return turned.flip(2) if symmetry >= 4 else turned

@@ -6,27 +6,25 @@ from scipy.ndimage import uniform_filter
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import resize_pixels
 
-_SIDE = 640  # of a picture on the page
+_SIDE = 640  # of an image on the page
 _MAGNIFIED = 5
 _FRAME = (235, 60, 40)
 _FRAME_WIDTH = 2
 
 
 def compare_page(before: np.ndarray, after: np.ndarray, labels: tuple[str, str], title: str = "") -> np.ndarray:
-    """Lay H × W × 3 uint8 pictures before | after side by side, and under each the same detail, magnified.
+    """Lay H × W × 3 uint8 images before | after side by side, and under each the same detail, magnified.
 
-    The detail is chosen by `find_detail` and framed in the upper pictures. `labels` go under those.
+    The detail is chosen by `find_detail` and framed in the upper images. `labels` go under those.
     """
     height, width = before.shape[:2]
     side = min(_SIDE // _MAGNIFIED, height, width)
     top, left = find_detail(after, side)
     here = slice(top, top + side), slice(left, left + side)
     times = _SIDE // side
-    tiles = [
-        Tile(_framed(picture, top, left, side), label) for picture, label in zip((before, after), labels, strict=True)
-    ]
-    for picture, name in ((before, "before"), (after, "after")):
-        magnified = np.kron(picture[here], np.ones((times, times, 1), np.uint8))
+    tiles = [Tile(_framed(image, top, left, side), label) for image, label in zip((before, after), labels, strict=True)]
+    for image, name in ((before, "before"), (after, "after")):
+        magnified = np.kron(image[here], np.ones((times, times, 1), np.uint8))
         tiles.append(Tile(magnified, f"{name}, framed detail, {times}:1"))
     return contact_sheet(tiles, columns=2, tile_size=_SIDE, title=title)
 
@@ -48,11 +46,11 @@ def find_detail(image: np.ndarray, side: int) -> tuple[int, int]:
     return int(top), int(left)
 
 
-def _framed(picture: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
-    """The picture as large as it appears on the page, with a frame around the detail if it leaves something to see."""
-    height, width = picture.shape[:2]
+def _framed(image: np.ndarray, top: int, left: int, side: int) -> np.ndarray:
+    """The image as large as it appears on the page, with a frame around the detail if it leaves something to see."""
+    height, width = image.shape[:2]
     scale = min(1.0, _SIDE / max(height, width))
-    shown = resize_pixels(picture, (max(1, round(width * scale)), max(1, round(height * scale)))).copy()
+    shown = resize_pixels(image, (max(1, round(width * scale)), max(1, round(height * scale)))).copy()
     first, last = np.rint(np.array([(top, left), (top + side, left + side)]) * scale).astype(int)
     inside = shown[first[0] : last[0] + 1, first[1] : last[1] + 1]
     if min(inside.shape[:2]) > 4 * _FRAME_WIDTH:

@@ -1,4 +1,4 @@
-"""Pictures without labels, from a folder or a set by name, divided into train, val and test."""
+"""Images without labels, from a folder or a set by name, divided into train, val and test."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from dltool.data.folders import split_folders
 from dltool.data.pixels import default_budget
 from dltool.data.splits import ArraySplit, content_hash
 from dltool.errors import DataError, DltoolError, did_you_mean
-from dltool.images.folder import find_pictures
-from dltool.images.read import read_picture
+from dltool.images.folder import find_images
+from dltool.images.read import read_image
 from dltool.images.stream import read_ahead
 from dltool.images.tensors import is_grey
 
@@ -25,14 +25,14 @@ _MOST_VAL = 5000
 
 
 @dataclass(frozen=True)
-class PictureData:
-    """Which pictures, and how they are divided.
+class ImageData:
+    """Which images, and how they are divided.
 
     Attributes:
-        source: a folder, with pictures anywhere below it or below its train/ and val/ or test/; or a name of BUILTIN.
+        source: a folder, with images anywhere below it or below its train/ and val/ or test/; or a name of BUILTIN.
         val: share of train to hold out; None takes the val/ that is there, else a tenth (at most 5000).
         on_bad: `skip` or `fail` for files that cannot be read.
-        limit: keep only this many pictures of each split; 0 keeps all.
+        limit: keep only this many images of each split; 0 keeps all.
         root, download: where sets by name are kept, and whether to fetch an absent one.
     """
 
@@ -46,15 +46,15 @@ class PictureData:
 
 
 @dataclass(frozen=True)
-class Pictures:
-    """Pictures of one split, in memory as far as there is room, else decoded when asked for.
+class Images:
+    """Images of one split, in memory as far as there is room, else decoded when asked for.
 
     Attributes:
         names: what each is called.
         sizes: height and width of each.
-        hashes: of each picture's content.
+        hashes: of each image's content.
         grey: whether each has three equal channels.
-        kept: decoded pictures by name, H × W or H × W × 3 uint8.
+        kept: decoded images by name, H × W or H × W × 3 uint8.
     """
 
     names: tuple[str, ...]
@@ -72,18 +72,18 @@ class Pictures:
         return all(name in self.kept for name in self.names)
 
     def pixels(self, index: int) -> np.ndarray:
-        """One picture, H × W × 3 uint8, or H × W if it is grey and kept.
+        """One image, H × W × 3 uint8, or H × W if it is grey and kept.
 
         Raises:
             DataError: its file can no longer be read.
         """
         kept = self.kept.get(self.names[index])
-        return read_picture(self.names[index]).pixels if kept is None else kept
+        return read_image(self.names[index]).pixels if kept is None else kept
 
-    def take(self, indices: Sequence[int]) -> "Pictures":
-        """The pictures at `indices`, in that order."""
+    def take(self, indices: Sequence[int]) -> "Images":
+        """The images at `indices`, in that order."""
         columns = ([column[i] for i in indices] for column in (self.names, self.sizes, self.hashes, self.grey))
-        return Pictures(*(tuple(column) for column in columns), self.kept)
+        return Images(*(tuple(column) for column in columns), self.kept)
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,23 @@ class Loaded:
     """The data, checked and divided: `train` and `val` always, `test` where there is one."""
 
     name: str
-    splits: dict[str, Pictures]
+    splits: dict[str, Images]
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
 
     @property
     def digest(self) -> str:
-        """One text that depends on every picture and its split."""
+        """One text that depends on every image and its split."""
         parts = [f"{name}{split.hashes}" for name, split in self.splits.items()]
         return content_hash("".join(parts).encode())
 
 
-def load_pictures(data: PictureData, workers: int, budget: int | None = None) -> Iterator[Checked | Loaded]:
-    """Decode every picture once; yield the progress and at the end what there is.
+def load_images(data: ImageData, workers: int, budget: int | None = None) -> Iterator[Checked | Loaded]:
+    """Decode every image once; yield the progress and at the end what there is.
 
     Args:
         workers: threads that decode.
-        budget: bytes of decoded pictures to keep; None takes what suits the machine.
+        budget: bytes of decoded images to keep; None takes what suits the machine.
 
     Raises:
         DataError: no such data, none of it readable, or (with on_bad `fail`) a bad file.
@@ -130,31 +130,31 @@ def load_pictures(data: PictureData, workers: int, budget: int | None = None) ->
     yield Loaded(name, splits, tuple(notes), tuple(unreadable))
 
 
-def _from_arrays(split: ArraySplit) -> Pictures:
+def _from_arrays(split: ArraySplit) -> Images:
     names = tuple(split.name(index) for index in range(len(split)))
     pixels = dict(zip(names, split.images, strict=True))
     size = tuple(split.images.shape[1:3])
     grey = split.images.ndim == 3
-    return Pictures(names, (size,) * len(split), split.hashes, (grey,) * len(split), pixels)
+    return Images(names, (size,) * len(split), split.hashes, (grey,) * len(split), pixels)
 
 
-def _read_folder(root: Path, data: PictureData, unreadable: list[str], workers: int, budget: int) -> Iterator[Checked]:
+def _read_folder(root: Path, data: ImageData, unreadable: list[str], workers: int, budget: int) -> Iterator[Checked]:
     if not root.exists():
         raise DataError(f"{root}: no such folder{did_you_mean(str(root), BUILTIN)}")
     if not root.is_dir():
         raise DataError(f"{root}: a file, but a folder of pictures is needed")
-    folders = {name: find_pictures(folder) for name, folder in split_folders(root).items()}
+    folders = {name: find_images(folder) for name, folder in split_folders(root).items()}
     if not folders.get("train"):
-        folders = {"train": find_pictures(root)}
+        folders = {"train": find_images(root)}
     found = {name: paths for name, paths in folders.items() if paths}
     if not found:
         raise DataError(f"{root}: no pictures in this folder")
     done, total = 0, sum(len(paths) for paths in found.values())
     kept: dict[str, np.ndarray] = {}
-    splits: dict[str, Pictures] = {}
+    splits: dict[str, Images] = {}
     for name, paths in found.items():
         rows = []
-        for path, pixels in read_ahead(paths, lambda path: read_picture(path).pixels, workers):
+        for path, pixels in read_ahead(paths, lambda path: read_image(path).pixels, workers):
             done += 1
             yield Checked(done, total)
             if isinstance(pixels, DltoolError):
@@ -171,13 +171,13 @@ def _read_folder(root: Path, data: PictureData, unreadable: list[str], workers: 
             rows.append((str(path), pixels.shape[:2], digest, grey))
         if rows:
             columns = [tuple(column) for column in zip(*rows, strict=True)]
-            splits[name] = Pictures(*columns, kept)
+            splits[name] = Images(*columns, kept)
     if "train" not in splits:
         raise DataError(f"{root}: none of its pictures can be read; the first: {unreadable[0]}")
     return splits
 
 
-def _divide(splits: dict[str, Pictures], data: PictureData, notes: list[str]) -> dict[str, Pictures]:
+def _divide(splits: dict[str, Images], data: ImageData, notes: list[str]) -> dict[str, Images]:
     """Hold a share of train out where there is no val, by a hash of the content, so that names don't matter."""
     train = splits["train"]
     if "val" not in splits or data.val:

@@ -1,4 +1,4 @@
-"""Taking the noise out of one picture: what is known of the noise, and what the network makes of it, tile by tile."""
+"""Taking the noise out of one image: what is known of the noise, and what the network makes of it, tile by tile."""
 
 import time
 from collections.abc import Callable, Generator, Iterator
@@ -33,11 +33,11 @@ _FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor tha
 
 @dataclass(frozen=True)
 class Denoised:
-    """What became of a picture.
+    """What became of an image.
 
     Attributes:
-        pixels: H × W × C of the type and range of the noisy ones; C is 1 for a picture without colours, else 3.
-        noise: found in the noisy picture.
+        pixels: H × W × C of the type and range of the noisy ones; C is 1 for an image without colours, else 3.
+        noise: found in the noisy image.
         dither: level of the noise that was drowned in noise added for it, in units of the range [0, 1].
         seconds: of work.
     """
@@ -51,15 +51,15 @@ class Denoised:
 def denoise(
     pixels: np.ndarray, denoiser: Denoiser | None, settings: DenoiseSettings, device: torch.device
 ) -> Iterator[LearnStep | TileDone | Denoised]:
-    """Take the noise out of one picture.
+    """Take the noise out of one image.
 
     Args:
-        pixels: H × W × 3 uint8 or uint16, sRGB; three equal channels are a grey picture and stay one.
+        pixels: H × W × 3 uint8 or uint16, sRGB; three equal channels are a grey image and stay one.
         denoiser: the trained network; None with the method `self`, which learns one on `device`.
 
     Yields:
-        A LearnStep for every step of learning, a TileDone for every tile (and again where the picture is worked on
-        once more), and at last the Denoised picture.
+        A LearnStep for every step of learning, a TileDone for every tile (and again where the image is worked on
+        once more), and at last the Denoised image.
     """
     started = time.perf_counter()
     pixels = drop_equal_channels(pixels)
@@ -113,7 +113,7 @@ def _drowning(
 def grey_sigma(pixels: np.ndarray, noise: NoiseLevel) -> float:
     """Standard deviation of the noise in H × W × 1 pixels, in units of their range, not misled by texture.
 
-    The noise floor, 6 % up for being the quietest blocks', but no more than the median of all; pictures too small for
+    The noise floor, 6 % up for being the quietest blocks', but no more than the median of all; images too small for
     a floor have the median alone.
     """
     floor = noise_floor(pixels)
@@ -121,10 +121,10 @@ def grey_sigma(pixels: np.ndarray, noise: NoiseLevel) -> float:
 
 
 def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
-    """Make a network for colour restore 1 × C × H × W pictures whose channels share noise of level `sigma`.
+    """Make a network for colour restore 1 × C × H × W images whose channels share noise of level `sigma`.
 
     It was taught noise that differs between channels: what all three share is texture to it and stays. All of a grey
-    picture's noise is so (C = 1), and nearly all of a JPEG's, which keeps colours at half the size. So the picture gets
+    image's noise is so (C = 1), and nearly all of a JPEG's, which keeps colours at half the size. So the image gets
     noise in the colours as strong as what it has in grey: √3 σ along each axis of RGB across the grey one, which makes
     the whole white noise of √3 σ. It sums to zero over the channels.
     """
@@ -140,7 +140,7 @@ def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: in
 
 
 def choose_dither(noisy: np.ndarray, restored: np.ndarray, settings: DenoiseSettings) -> float:
-    """Level of the noise that a network left in a picture, H × W × C, and that is to be drowned in more; 0 for none.
+    """Level of the noise that a network left in an image, H × W × C, and that is to be drowned in more; 0 for none.
 
     A camera's noise is not white: colours are interpolated from a mosaic, then compressed. What a network cannot tell
     from texture it leaves, above all in the luminance. Added noise drowns it, and is removed with it. The price is fine
@@ -167,7 +167,7 @@ def halve_to_range(pixels: np.ndarray) -> np.ndarray:
 
 
 def dithered(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Callable[[Tensor], Tensor]:
-    """The mean of what `restore` makes of a picture with white noise added, drawn anew each time, from `seed`."""
+    """The mean of what `restore` makes of an image with white noise added, drawn anew each time, from `seed`."""
     random = new_generator(seed, "dither")
 
     def mean(image: Tensor) -> Tensor:
@@ -180,7 +180,7 @@ def dithered(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Ca
 def _apply(
     pixels: np.ndarray, restore: Callable[[Tensor], Tensor], settings: DenoiseSettings
 ) -> Generator[TileDone, None, np.ndarray]:
-    """Restore a picture tile by tile, as far as the settings want it; returns the result."""
+    """Restore an image tile by tile, as far as the settings want it; returns the result."""
 
     def wanted(noisy: Tensor) -> Tensor:
         taken = noisy - restore(noisy)
@@ -210,9 +210,9 @@ def limit_energy(taken: Tensor, sigma: float) -> Tensor:
 def _learn(
     pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, device: torch.device
 ) -> Iterator[LearnStep | Callable[[Tensor], Tensor]]:
-    """Learn a network for the picture, and yield at last what restores its tiles.
+    """Learn a network for the image, and yield at last what restores its tiles.
 
-    Where neighbouring pixels share their noise it cannot be told from the picture by comparing them; in the picture at
+    Where neighbouring pixels share their noise it cannot be told from the image by comparing them; in the image at
     half its size it is nearly white. There the network is learnt, and applied first.
     """
     image = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
@@ -231,7 +231,7 @@ def _restore_twice(denoiser: Denoiser, noisy: Tensor) -> Tensor:
 
 
 def shares_noise(noise: NoiseLevel) -> bool:
-    """Whether neighbouring pixels share the picture's noise, as far as its levels at two sizes tell."""
+    """Whether neighbouring pixels share the image's noise, as far as its levels at two sizes tell."""
     return noise.coarse > max(_SHARED_LEVEL, _SHARED_NOISE * noise.fine)
 
 

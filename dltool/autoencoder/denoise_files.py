@@ -1,4 +1,4 @@
-"""Denoising files: pictures are read ahead and written behind, and a bad one never stops the rest."""
+"""Denoising files: images are read ahead and written behind, and a bad one never stops the rest."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
@@ -20,16 +20,16 @@ from dltool.autoencoder.self_supervised import LearnStep
 from dltool.autoencoder.tiles import TileDone
 from dltool.device import memory_errors
 from dltool.errors import DataError, DltoolError
-from dltool.images.deep import read_deep_picture
+from dltool.images.deep import read_deep_image
 from dltool.images.folder import Job
-from dltool.images.read import Picture
+from dltool.images.read import DecodedImage
 from dltool.images.stream import WriteBehind, read_ahead, write_error
-from dltool.images.write import keeps_16_bits, to_eight_bits, write_picture
+from dltool.images.write import keeps_16_bits, to_eight_bits, write_image
 
 
 @dataclass(frozen=True)
 class FileStep:
-    """Something was done for the picture that is file `number` (from 1) of `count`."""
+    """Something was done for the image that is file `number` (from 1) of `count`."""
 
     job: Job
     number: int
@@ -44,7 +44,7 @@ class FileDone:
     Attributes:
         size: width and height.
         bits: of each channel of the written file.
-        before, after: how near the noisy and the written picture are to the clean one; None without a reference.
+        before, after: how near the noisy and the written image are to the clean one; None without a reference.
     """
 
     job: Job
@@ -57,19 +57,19 @@ class FileDone:
     after: Quality | None = None
 
 
-def find_reference(reference: Path, picture: Path) -> Path:
-    """The clean picture for a noisy one: `reference` itself, or in a folder the file of the same name or stem.
+def find_reference(reference: Path, image: Path) -> Path:
+    """The clean image for a noisy one: `reference` itself, or in a folder the file of the same name or stem.
 
     Raises:
         DataError: the folder has none, or several.
     """
     if not reference.is_dir():
         return reference
-    if (reference / picture.name).is_file():
-        return reference / picture.name
-    same = [path for path in reference.iterdir() if path.is_file() and path.stem == picture.stem]
+    if (reference / image.name).is_file():
+        return reference / image.name
+    same = [path for path in reference.iterdir() if path.is_file() and path.stem == image.stem]
     if len(same) != 1:
-        raise DataError(f"{picture}: {len(same) or 'no'} pictures called {picture.stem} in --reference {reference}")
+        raise DataError(f"{image}: {len(same) or 'no'} pictures called {image.stem} in --reference {reference}")
     return same[0]
 
 
@@ -85,30 +85,30 @@ def denoise_files(
 ) -> Iterator[FileStep | FileDone]:
     """Denoise every job's input into its output, in order; jobs marked `exists` are skipped.
 
-    A picture is written in the kind that the output's suffix names, with its alpha channel, and with 16 bits where it
+    An image is written in the kind that the output's suffix names, with its alpha channel, and with 16 bits where it
     came with them and that kind can hold them.
 
     Args:
         denoiser: the trained network; None with the method `self`.
-        reference: the clean picture, or a folder of them, to measure by.
+        reference: the clean image, or a folder of them, to measure by.
         compare: also write the page of before and after.
-        should_stop: asked after every step; when it says so, the picture at work is given up, what is finished is
+        should_stop: asked after every step; when it says so, the image at work is given up, what is finished is
             written, and the generator ends.
     """
     yield from (FileDone(job, "skipped") for job in jobs if job.exists)
     waiting = [job for job in jobs if not job.exists]
     written: deque[tuple[FileDone, Future[None]]] = deque()
-    pictures = read_ahead(waiting, lambda job: _read(job.input, reference), workers)
+    images = read_ahead(waiting, lambda job: _read(job.input, reference), workers)
     with WriteBehind() as writer:
-        for number, (job, read) in enumerate(pictures, start=1):
+        for number, (job, read) in enumerate(images, start=1):
             if isinstance(read, DltoolError):
                 yield FileDone(job, "failed", read)
                 continue
-            picture, clean = read
+            image, clean = read
             event: LearnStep | TileDone | Denoised | None = None
             try:
                 with _failures_of(job.input):
-                    for event in denoise(picture.pixels, denoiser, settings, device):
+                    for event in denoise(image.pixels, denoiser, settings, device):
                         if not isinstance(event, Denoised):
                             yield FileStep(job, number, len(waiting), event)
                         if should_stop():
@@ -118,7 +118,7 @@ def denoise_files(
                 continue
             if not isinstance(event, Denoised):
                 break
-            output = _Output(job.output, picture, event)
+            output = _Output(job.output, image, event)
             done = replace(output.done(job), **output.qualities(clean))
             written.append((done, writer.submit(partial(output.write, done, compare))))
             while written and written[0][1].done():
@@ -130,12 +130,12 @@ def denoise_files(
 
 
 class _Output:
-    """A denoised picture as its file will hold it."""
+    """A denoised image as its file will hold it."""
 
-    def __init__(self, path: Path, picture: Picture, result: Denoised) -> None:
-        self._path, self._noisy, self._alpha, self._result = path, picture.pixels, picture.alpha, result
+    def __init__(self, path: Path, image: DecodedImage, result: Denoised) -> None:
+        self._path, self._noisy, self._alpha, self._result = path, image.pixels, image.alpha, result
         pixels = result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels
-        deep = keeps_16_bits(path, pixels, picture.alpha)
+        deep = keeps_16_bits(path, pixels, image.alpha)
         self._pixels = pixels if deep else to_eight_bits(pixels)
 
     def done(self, job: Job) -> FileDone:
@@ -154,26 +154,26 @@ class _Output:
         alpha = self._alpha
         if alpha is not None and alpha.dtype != self._pixels.dtype:
             alpha = to_eight_bits(alpha)
-        write_picture(self._path, self._pixels, alpha)
+        write_image(self._path, self._pixels, alpha)
         if not compare:
             return
         noisy, restored = (to_eight_bits(_three_channels(pixels)) for pixels in (self._noisy, self._pixels))
         figures = [f": {q.psnr:.2f} dB, SSIM {q.ssim:.3f}" if q else "" for q in (done.before, done.after)]
         title = f"{self._path.name}: noise level {255 * self._result.noise.fine:.1f} of 255"
         page = compare_page(noisy, restored, (f"before{figures[0]}", f"after{figures[1]}"), title)
-        write_picture(compare_path(self._path), page)
+        write_image(compare_path(self._path), page)
 
 
-def _read(path: Path, reference: Path | None) -> tuple[Picture, np.ndarray | None]:
-    picture = read_deep_picture(path)
+def _read(path: Path, reference: Path | None) -> tuple[DecodedImage, np.ndarray | None]:
+    image = read_deep_image(path)
     if reference is None:
-        return picture, None
+        return image, None
     clean_path = find_reference(reference, path)
-    clean = read_deep_picture(clean_path).pixels
-    if clean.shape != picture.pixels.shape:
-        sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (picture.pixels, clean)]
+    clean = read_deep_image(clean_path).pixels
+    if clean.shape != image.pixels.shape:
+        sizes = [f"{pixels.shape[1]} x {pixels.shape[0]}" for pixels in (image.pixels, clean)]
         raise DataError(f"{path}: {sizes[0]} pixels, but the reference {clean_path} has {sizes[1]}")
-    return picture, clean
+    return image, clean
 
 
 def _three_channels(pixels: np.ndarray) -> np.ndarray:
@@ -182,7 +182,7 @@ def _three_channels(pixels: np.ndarray) -> np.ndarray:
 
 @contextmanager
 def _failures_of(path: Path) -> Iterator[None]:
-    """Name the picture that memory does not suffice for."""
+    """Name the image that memory does not suffice for."""
     try:
         with memory_errors("try a smaller --tile"):
             yield

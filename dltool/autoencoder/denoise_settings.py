@@ -1,4 +1,4 @@
-"""What decides how a picture is denoised; free of torch, so that the help page is quick."""
+"""What decides how an image is denoised; free of torch, so that the help page is quick."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,7 +10,7 @@ MIN_TILE = 128
 
 
 class Method(StrEnum):
-    """Who denoises: a trained network, or one that learns from the noisy picture itself."""
+    """Who denoises: a trained network, or one that learns from the noisy image itself."""
 
     NETWORK = "network"
     SELF = "self"
@@ -25,17 +25,17 @@ class Dither(StrEnum):
 
 @dataclass(frozen=True)
 class DenoiseSettings:
-    """Settings of denoising one picture.
+    """Settings of denoising one image.
 
     Attributes:
-        method: a trained network, or Zero-Shot Noise2Noise on the picture itself.
+        method: a trained network, or Zero-Shot Noise2Noise on the image itself.
         sigma: standard deviation of the noise in units of 0..255; None where it is not known.
-        strength: how much of the difference to the restored picture is applied, from 0 to 1.
+        strength: how much of the difference to the restored image is applied, from 0 to 1.
         dither: see `Dither`; with a trained network only.
         ensemble: average over eight flips and turns.
         tile: longest side in pixels of what the network sees at once.
         steps: of learning, with method self.
-        time: most seconds of learning a picture, with method self; the result then depends on the machine.
+        time: most seconds of learning an image, with method self; the result then depends on the machine.
         seed: of the random numbers of learning and of dithering.
     """
 

@@ -1,4 +1,4 @@
-"""A trained network as a denoiser of pictures of any size and either kind, colour or grey."""
+"""A trained network as a denoiser of images of any size and either kind, colour or grey."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,16 +14,16 @@ SHIPPED_DENOISER = Path(__file__).parent / "weights" / "denoiser.safetensors"
 
 
 class Denoiser:
-    """Restores 1 × C × H × W pictures in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
+    """Restores 1 × C × H × W images in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
 
-    A network for colour sees a grey picture three times, and its answers are averaged; one for grey sees the channels
-    of a colour picture one by one. (See `denoise.with_color_noise` for why the former needs more.)
+    A network for colour sees a grey image three times, and its answers are averaged; one for grey sees the channels
+    of a colour image one by one. (See `denoise.with_color_noise` for why the former needs more.)
     """
 
     def __init__(
         self, network: nn.Module, in_channels: int, device: torch.device, bf16: bool = False, ensemble: bool = False
     ) -> None:
-        """`ensemble` averages over the picture's eight flips and turns, at eight times the time."""
+        """`ensemble` averages over the image's eight flips and turns, at eight times the time."""
         self.device = device
         self._network = network.eval().to(device, memory_format=torch.channels_last)
         self.in_channels = in_channels
@@ -32,7 +32,7 @@ class Denoiser:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
-        """Restore one picture or one tile; results may reach a little beyond [0, 1]. Input and output on the CPU."""
+        """Restore one image or one tile; results may reach a little beyond [0, 1]. Input and output on the CPU."""
         image = image.to(self.device)
         return sum(undo(self._restore(do(image))) for do, undo in self._symmetries).div(len(self._symmetries)).cpu()
 
@@ -51,7 +51,7 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
     """Read a model file of `dltool ae train --arch unet`, or a run's folder, which stands for its best model.
 
     Raises:
-        ModelError: missing, damaged, or no network that denoises pictures of any size.
+        ModelError: missing, damaged, or no network that denoises images of any size.
     """
     trained = load_autoencoder(path)
     if trained.size is not None:
@@ -73,5 +73,5 @@ def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callab
     return do, undo
 
 
-# The eight flips and quarter turns, the plain picture first, each with its inverse.
+# The eight flips and quarter turns, the plain image first, each with its inverse.
 SYMMETRIES = tuple(_turn(quarters, flip) for flip in (False, True) for quarters in range(4))

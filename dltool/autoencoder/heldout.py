@@ -1,4 +1,4 @@
-"""How well held-out pictures come back: loss, PSNR and SSIM at named strengths of the noise."""
+"""How well held-out images come back: loss, PSNR and SSIM at named strengths of the noise."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltool.autoencoder.data import Pictures, to_channels
+from dltool.autoencoder.data import Images, to_channels
 from dltool.autoencoder.noise import Mixture, Noise
 from dltool.images.quality import psnr, ssim
 from dltool.training.seeds import derive_seed
@@ -21,7 +21,7 @@ _CROP = 192
 
 @dataclass(frozen=True)
 class HeldOut:
-    """Clean pictures, each group of one size N × C × H × W uint8, and the noise they are measured with."""
+    """Clean images, each group of one size N × C × H × W uint8, and the noise they are measured with."""
 
     groups: tuple[Tensor, ...]
     noise: Noise | Mixture | None
@@ -37,7 +37,7 @@ class HeldOut:
         """Mean loss and squared error over all strengths, and PSNR and SSIM by strength.
 
         What goes in is the same every time: noise from the seed, in float and not clipped. What comes out is clipped to
-        [0, 1] for PSNR and SSIM, which are means over the pictures; `structure` False leaves SSIM out.
+        [0, 1] for PSNR and SSIM, which are means over the images; `structure` False leaves SSIM out.
         """
         model.eval()
         tests: dict[str, Noise | None] = dict(self.noise.tests()) if self.noise else {"clean": None}
@@ -68,7 +68,7 @@ class HeldOut:
 
     @torch.no_grad()
     def examples(self, model: nn.Module, device: torch.device, count: int) -> tuple[str, Tensor, Tensor, Tensor]:
-        """The first pictures of the first group as clean, noisy and restored, and the name of the noise.
+        """The first images of the first group as clean, noisy and restored, and the name of the noise.
 
         Of several strengths the middle one is shown. All are N × C × H × W in [0, 1] on the CPU.
         """
@@ -82,16 +82,16 @@ class HeldOut:
         return name, *(images.clamp(0, 1).cpu() for images in shown)  # type: ignore[return-value]
 
     def batches(self) -> list[Tensor]:
-        """All pictures in batches of one size."""
+        """All images in batches of one size."""
         return [batch for group in self.groups for batch in group.split(_BATCH)]
 
 
-def crops_of(pictures: Pictures, channels: int, count: int = MOST_CROPS, side: int = _CROP) -> tuple[Tensor, ...]:
-    """The middles of `count` pictures, at most `side` pixels wide and high, so that measuring costs little."""
-    step = max(1, len(pictures) // count)
+def crops_of(images: Images, channels: int, count: int = MOST_CROPS, side: int = _CROP) -> tuple[Tensor, ...]:
+    """The middles of `count` images, at most `side` pixels wide and high, so that measuring costs little."""
+    step = max(1, len(images) // count)
     crops = []
-    for index in range(0, len(pictures), step)[:count]:
-        pixels = pictures.pixels(index)
+    for index in range(0, len(images), step)[:count]:
+        pixels = images.pixels(index)
         top, left = (max(0, (length - side) // 2) for length in pixels.shape[:2])
         crops.append(to_channels(pixels[top : top + side, left : left + side], channels))
     sizes = sorted({tuple(crop.shape) for crop in crops})

@@ -1,4 +1,4 @@
-"""How near a picture is to the clean one, in memory that does not grow with it."""
+"""How near an image is to the clean one, in memory that does not grow with it."""
 
 import math
 from dataclasses import dataclass
@@ -15,14 +15,14 @@ _WINDOW = 11  # rows of SSIM's window
 
 @dataclass(frozen=True)
 class Quality:
-    """PSNR in dB (infinite for equal pictures) and SSIM in [-1, 1]."""
+    """PSNR in dB (infinite for equal images) and SSIM in [-1, 1]."""
 
     psnr: float
     ssim: float
 
 
 def measure_quality(pixels: np.ndarray, clean: np.ndarray) -> Quality:
-    """Compare two H × W × C pictures of one shape, each uint8 or uint16, as `images.quality` does with whole ones."""
+    """Compare two H × W × C images of one shape, each uint8 or uint16, as `images.quality` does with whole ones."""
     height = pixels.shape[0]
     starts = range(0, height, _BAND)
     error = sum(_mse(_band(pixels, start, 0), _band(clean, start, 0)) * min(_BAND, height - start) for start in starts)
@@ -30,7 +30,7 @@ def measure_quality(pixels: np.ndarray, clean: np.ndarray) -> Quality:
     likeness, seen = 0.0, 0
     for start in range(0, places, _BAND):
         count = min(_BAND, places - start)
-        bands = (_band(picture, start, _WINDOW - 1) for picture in (pixels, clean))
+        bands = (_band(image, start, _WINDOW - 1) for image in (pixels, clean))
         likeness += count * float(ssim(*bands))
         seen += count
     mean_error = error / height
@@ -41,7 +41,7 @@ def _mse(one: Tensor, other: Tensor) -> float:
     return 10 ** (-float(psnr(one, other)) / 10)
 
 
-def _band(picture: np.ndarray, start: int, beyond: int) -> Tensor:
+def _band(image: np.ndarray, start: int, beyond: int) -> Tensor:
     """Rows from `start` on, and some `beyond`, as 1 × C × h × W float32 in [0, 1]."""
-    rows = picture[start : start + _BAND + beyond]
+    rows = image[start : start + _BAND + beyond]
     return torch.from_numpy(rows.astype(np.float32) / np.iinfo(rows.dtype).max).permute(2, 0, 1).unsqueeze(0)

@@ -1,4 +1,4 @@
-"""The classic autoencoders: a picture through a narrow code and back, at exactly its own size."""
+"""The classic autoencoders: an image through a narrow code and back, at exactly its own size."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -13,15 +13,15 @@ from dltool.errors import ModelError, did_you_mean
 
 
 class Autoencoder(nn.Module):
-    """N × C × H × W pictures in [0, 1] to N × latent_dim codes and back.
+    """N × C × H × W images in [0, 1] to N × latent_dim codes and back.
 
     Weights start by Kaiming's rule with each layer's true fan-in, biases at zero. With torch's default the ReLUs of a
     deep decoder may all fall silent in the first steps, and a sigmoid that starts at a half must first learn that most
     of a digit's page is black: `set_output_mean` starts it there.
 
     Attributes:
-        encoder, decoder: pictures to codes; codes to the sigmoid's inputs, N × C × H × W.
-        shape: C, H, W of the pictures.
+        encoder, decoder: images to codes; codes to the sigmoid's inputs, N × C × H × W.
+        shape: C, H, W of the images.
     """
 
     encoder: nn.Sequential
@@ -33,11 +33,11 @@ class Autoencoder(nn.Module):
         self.latent_dim = latent_dim
 
     def encode(self, images: Tensor) -> Tensor:
-        """N × C × H × W pictures to N × latent_dim codes, which are not bounded."""
+        """N × C × H × W images to N × latent_dim codes, which are not bounded."""
         return self.encoder(images)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """N × latent_dim codes to N × C × H × W pictures in [0, 1]."""
+        """N × latent_dim codes to N × C × H × W images in [0, 1]."""
         return self.decoder(codes).sigmoid()
 
     def forward(self, images: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Laws of noise: a class each, its strength one number or a range that every picture draws its own from."""
+"""Laws of noise: a class each, its strength one number or a range that every image draws its own from."""
 
 import re
 from abc import ABC, abstractmethod
@@ -14,7 +14,7 @@ from dltool.errors import SettingsError, did_you_mean
 
 @dataclass(frozen=True)
 class Noise(ABC):
-    """A law whose strength is drawn evenly from [low, high] for every picture of a batch."""
+    """A law whose strength is drawn evenly from [low, high] for every image of a batch."""
 
     low: float
     high: float
@@ -23,7 +23,7 @@ class Noise(ABC):
     limits: ClassVar[tuple[float, float]]
 
     def __call__(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """Return what is left of N × C × H × W pictures in [0, 1]; `generator` is on their device.
+        """Return what is left of N × C × H × W images in [0, 1]; `generator` is on their device.
 
         What leaves [0, 1] is not clipped, as a sensor's raw values are not.
         """
@@ -36,7 +36,7 @@ class Noise(ABC):
 
     @abstractmethod
     def disturb(self, clean: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-        """Return N × C × H × W pictures disturbed with the strengths `levels`, N × 1 × 1 × 1."""
+        """Return N × C × H × W images disturbed with the strengths `levels`, N × 1 × 1 × 1."""
 
     def tests(self) -> dict[str, "Noise"]:
         """What to measure with, by the name a table gives it: the one strength, or some of the range."""
@@ -65,7 +65,7 @@ class Gaussian(Noise):
         return usual if usual and self.low < self.high else super().test_levels()
 
     def label(self, level: float) -> str:
-        """`sigma 25` for whole steps of 8-bit pictures, else `gaussian 0.5`."""
+        """`sigma 25` for whole steps of 8-bit images, else `gaussian 0.5`."""
         steps = 255 * level
         return f"sigma {steps:.0f}" if abs(steps - round(steps)) < 1e-6 else f"gaussian {level:g}"
 
@@ -73,9 +73,9 @@ class Gaussian(Noise):
 class Camera(Gaussian):
     """Gaussian noise that neighbouring pixels share, as a camera's demosaicing and scaling leave it.
 
-    Of half of the pictures white noise on a Bayer mosaic is demosaiced (the missing colours are means of their
-    neighbours); of the other half, and of grey pictures, it is blurred by a Gaussian of 0.35 to 0.95 pixels that keeps
-    its standard deviation. The pictures themselves stay sharp.
+    Of half of the images white noise on a Bayer mosaic is demosaiced (the missing colours are means of their
+    neighbours); of the other half, and of grey images, it is blurred by a Gaussian of 0.35 to 0.95 pixels that keeps
+    its standard deviation. The images themselves stay sharp.
     """
 
     name = "camera"
@@ -137,7 +137,7 @@ class Mask(Noise):
 
 @dataclass(frozen=True)
 class Mixture:
-    """Every picture gets one of several laws, drawn by their shares, which sum to one."""
+    """Every image gets one of several laws, drawn by their shares, which sum to one."""
 
     laws: tuple[Noise, ...]
     shares: tuple[float, ...]

@@ -1,4 +1,4 @@
-"""How strong the noise in a picture is, told from the picture alone."""
+"""How strong the noise in an image is, told from the image alone."""
 
 from dataclasses import dataclass
 
@@ -14,11 +14,11 @@ _QUIET_PERCENT = 15
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """Standard deviations of the noise of a picture, in units of its range [0, 1].
+    """Standard deviations of the noise of an image, in units of its range [0, 1].
 
     Attributes:
         fine: as seen between neighbouring pixels; the noise's sigma if it is white.
-        coarse: as seen in the picture at half its size, times 2; equal to `fine` for white noise and larger for noise
+        coarse: as seen in the image at half its size, times 2; equal to `fine` for white noise and larger for noise
             that neighbouring pixels share, such as a camera's, which interpolates colours and compresses.
     """
 
@@ -27,11 +27,11 @@ class NoiseLevel:
 
 
 def estimate_sigma(image: np.ndarray) -> float:
-    """Standard deviation of the noise in an H × W × C picture, in the picture's own units; the mean over channels.
+    """Standard deviation of the noise in an H × W × C image, in the image's own units; the mean over channels.
 
     The median of the finest diagonal wavelet coefficients' magnitudes over that of a normal variable: edges are few
     and move it little, noise is everywhere. Blocks of one value (clipped whites and blacks, flat paint) tell nothing
-    about noise that was added before clipping, and are left out unless they are nearly all of the picture. A picture
+    about noise that was added before clipping, and are left out unless they are nearly all of the image. An image
     with a side below 4, the filter's length, gives 0.
 
     Donoho and Johnstone, "Ideal spatial adaptation by wavelet shrinkage", 1994.
@@ -42,7 +42,7 @@ def estimate_sigma(image: np.ndarray) -> float:
 
 
 def noise_level(image: np.ndarray) -> NoiseLevel:
-    """Estimate the noise of an H × W × C picture at its own size and at half of it.
+    """Estimate the noise of an H × W × C image at its own size and at half of it.
 
     `image` holds uint8, uint16, or floats in [0, 1].
     """
@@ -52,7 +52,7 @@ def noise_level(image: np.ndarray) -> NoiseLevel:
 
 
 def noise_floor(image: np.ndarray) -> float:
-    """Standard deviation of the noise where an H × W × C picture has least of it, in units of its range.
+    """Standard deviation of the noise where an H × W × C image has least of it, in units of its range.
 
     As `estimate_sigma`, but within blocks of 32 × 32 pixels, of which the quietest sixth counts: texture, which is
     seldom everywhere, is told from noise, which is. Blocks of one value are left out.
@@ -72,7 +72,7 @@ def color_differences(image: np.ndarray) -> np.ndarray:
 
 
 def halve(image: np.ndarray) -> np.ndarray:
-    """Means of 2 × 2 pixels of an H × W × C picture as float32; an odd last row or column is left out."""
+    """Means of 2 × 2 pixels of an H × W × C image as float32; an odd last row or column is left out."""
     height, width = (side // 2 * 2 for side in image.shape[:2])
     even = image[:height:2, :width:2].astype(np.float32)
     even += image[1:height:2, :width:2]

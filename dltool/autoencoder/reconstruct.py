@@ -1,4 +1,4 @@
-"""What an autoencoder gives back of pictures, how far that is off, and what lies between two codes."""
+"""What an autoencoder gives back of images, how far that is off, and what lies between two codes."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from dltool.data.builtin import load_builtin
 from dltool.device import memory_errors
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.quality import psnr, ssim
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.images.stream import read_ahead
 from dltool.training.seeds import derive_seed
 
@@ -26,7 +26,7 @@ _BATCH = 128
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """One picture and what came back.
+    """One image and what came back.
 
     Attributes:
         path: the file.
@@ -62,12 +62,12 @@ def reconstruct_files(
     workers: int = 2,
     noise: Noise | Mixture | None = None,
     seed: int = 0,
-    read: Callable[[Path], np.ndarray] = lambda path: read_picture(path).pixels,
+    read: Callable[[Path], np.ndarray] = lambda path: read_image(path).pixels,
 ) -> Iterator[Reconstruction]:
     """Yield every file's reconstruction, in order; a bad file is yielded with its error and stops nothing.
 
     Args:
-        noise: what to add to the pictures before the network sees them; picture by picture from `seed` and its number.
+        noise: what to add to the images before the network sees them; image by image from `seed` and its number.
         read: gives a path's H × W × 3 (or H × W) uint8 pixels.
 
     Raises:
@@ -122,8 +122,8 @@ def _forward(autoencoder: TrainedAutoencoder, inputs: Tensor) -> tuple[Tensor, T
         return module.decode(codes).float().clamp(0, 1).cpu(), codes.float().cpu()
 
 
-def named_pictures(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:
-    """Pictures of a built-in set, of its test split where it has one, by what they are called: `mnist/test/0`.
+def named_images(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:
+    """Images of a built-in set, of its test split where it has one, by what they are called: `mnist/test/0`.
 
     Raises:
         DataError: the set is not there.
@@ -135,7 +135,7 @@ def named_pictures(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:
 
 @torch.no_grad()
 def interpolate(autoencoder: TrainedAutoencoder, first: Tensor, second: Tensor, frames: int) -> Tensor:
-    """Decode evenly spaced codes on the line between those of two pictures.
+    """Decode evenly spaced codes on the line between those of two images.
 
     Args:
         first, second: C × H × W in [0, 1], from `prepare`.

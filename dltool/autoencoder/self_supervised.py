@@ -1,4 +1,4 @@
-"""Denoising without any trained model: a small network learns from the one noisy picture itself."""
+"""Denoising without any trained model: a small network learns from the one noisy image itself."""
 
 import time
 from collections.abc import Iterator
@@ -15,13 +15,13 @@ from dltool.training.seeds import numpy_generator, seeded
 
 _CHANNELS = 48
 _LEARNING_RATE = 3e-3
-_CROP = 64  # side in pixels; a step costs the same whatever the picture's size
+_CROP = 64  # side in pixels; a step costs the same whatever the image's size
 _MIN_SIDE = 8
 
 
 @dataclass(frozen=True)
 class LearnStep:
-    """One step of learning from the picture; `loss` is the mean squared error, pixels in [0, 1]."""
+    """One step of learning from the image; `loss` is the mean squared error, pixels in [0, 1]."""
 
     step: int
     steps: int
@@ -29,7 +29,7 @@ class LearnStep:
 
 
 def new_network(channels: int) -> nn.Sequential:
-    """Estimates the noise in N × C × H × W pictures: two 3 × 3 convolutions of 48 channels and one of 1 × 1."""
+    """Estimates the noise in N × C × H × W images: two 3 × 3 convolutions of 48 channels and one of 1 × 1."""
     return nn.Sequential(
         nn.Conv2d(channels, _CHANNELS, 3, padding=1),
         nn.LeakyReLU(0.2),
@@ -40,7 +40,7 @@ def new_network(channels: int) -> nn.Sequential:
 
 
 def diagonal_pair(images: Tensor) -> tuple[Tensor, Tensor]:
-    """Two pictures of half the size from N × C × H × W ones with even sides: means of either diagonal of 2 × 2 pixels.
+    """Two images of half the size from N × C × H × W ones with even sides: means of either diagonal of 2 × 2 pixels.
 
     They show nearly the same, and where neighbouring pixels' noise is independent, so is theirs.
     """
@@ -50,7 +50,7 @@ def diagonal_pair(images: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def zero_shot_loss(network: nn.Module, images: Tensor) -> Tensor:
-    """Each of the two pictures, denoised, shall be the other; and denoising and halving may change places.
+    """Each of the two images, denoised, shall be the other; and denoising and halving may change places.
 
     Mansour and Heckel, "Zero-Shot Noise2Noise: Efficient Image Denoising without any Data", 2023: symmetric residual
     loss and consistency loss.
@@ -66,14 +66,14 @@ def zero_shot_loss(network: nn.Module, images: Tensor) -> Tensor:
 def learn_network(
     image: np.ndarray, steps: int, seed: int, device: torch.device, seconds: float | None = None
 ) -> Iterator[LearnStep | nn.Module]:
-    """Learn to denoise one H × W × C picture (floats in [0, 1]) from itself; crops of 64 px, flipped and turned.
+    """Learn to denoise one H × W × C image (floats in [0, 1]) from itself; crops of 64 px, flipped and turned.
 
     Args:
         steps: of Adam, the learning rate falling to zero along half a cosine.
         seconds: stop after that time, the learning rate falling with it; the result then depends on the machine.
 
     Yields:
-        A LearnStep after every step, and at last a network that restores N × C × H × W pictures in [0, 1].
+        A LearnStep after every step, and at last a network that restores N × C × H × W images in [0, 1].
     """
     channels = image.shape[2]
     source = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1).unsqueeze(0)
@@ -100,7 +100,7 @@ def learn_network(
 
 
 class _Restorer(nn.Module):
-    """The picture without the noise that a network estimates."""
+    """The image without the noise that a network estimates."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()

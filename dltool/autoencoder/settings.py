@@ -16,7 +16,7 @@ class Arch(StrEnum):
 
 
 class Loss(StrEnum):
-    """What is compared with the clean picture: squared or absolute differences, or cross-entropy per pixel."""
+    """What is compared with the clean image: squared or absolute differences, or cross-entropy per pixel."""
 
     MSE = "mse"
     L1 = "l1"
@@ -31,7 +31,7 @@ class Optimizer(StrEnum):
 
 
 class Augment(StrEnum):
-    """How training pictures are varied; auto turns and mirrors crops of photos and leaves whole pictures alone."""
+    """How training images are varied; auto turns and mirrors crops of photos and leaves whole images alone."""
 
     AUTO = "auto"
     NONE = "none"
@@ -40,7 +40,7 @@ class Augment(StrEnum):
 
 
 class Color(StrEnum):
-    """Channels: grey has one, rgb three; auto takes grey where every picture is."""
+    """Channels: grey has one, rgb three; auto takes grey where every image is."""
 
     AUTO = "auto"
     GREY = "grey"
@@ -55,9 +55,9 @@ class AeSettings:
         arch: see `Arch`.
         latent_dim: width of the code of `stacked` and `conv`.
         channels, blocks: of `unet`: channels per level from fine to coarse, residual blocks on each way through one.
-        noise: what the network sees instead of the clean picture, as `parse_noise` reads it.
+        noise: what the network sees instead of the clean image, as `parse_noise` reads it.
         loss, augment, color: see their enums; loss None: L1 for unet, else MSE.
-        size: side of the square that whole pictures are scaled to; None keeps the common size of small ones, else 64.
+        size: side of the square that whole images are scaled to; None keeps the common size of small ones, else 64.
         patch_size, crops_per_image: of unet: side of the random crops, and how many of each photo make an epoch.
         epochs, batch_size, lr: as named; the rate is the peak of a one-cycle schedule.
         optimizer: see `Optimizer`; None: Muon for unet, else Adam.

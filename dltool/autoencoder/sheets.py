@@ -1,4 +1,4 @@
-"""Sheets that show what an autoencoder makes of pictures."""
+"""Sheets that show what an autoencoder makes of images."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ _MOST_TINY, _MOST_LARGE = 10, 4
 
 
 def example_count(height: int, width: int) -> int:
-    """How many pictures a sheet shows: more of tiny ones."""
+    """How many images a sheet shows: more of tiny ones."""
     return _MOST_TINY if max(height, width) <= _TINY else _MOST_LARGE
 
 
@@ -26,7 +26,7 @@ def as_pixels(image: Tensor) -> np.ndarray:
 
 
 def restoration_sheet(rows: dict[str, Tensor], title: str) -> np.ndarray:
-    """Pictures under each other by what was done to them, tiny ones, or beside each other, larger ones.
+    """Images under each other by what was done to them, tiny ones, or beside each other, larger ones.
 
     Args:
         rows: N × C × H × W in [0, 1] by name; the first are what the others are measured against.
@@ -67,7 +67,7 @@ def _name(path: Path) -> str:
 
 
 def enlarge(image: Tensor) -> np.ndarray:
-    """C × H × W in [0, 1] as H × W × 3 uint8, tiny pictures with their pixels repeated to at least 128."""
+    """C × H × W in [0, 1] as H × W × 3 uint8, tiny images with their pixels repeated to at least 128."""
     pixels = as_pixels(image)
     factor = max(1, -(-128 // max(pixels.shape[:2])))
     return pixels.repeat(factor, 0).repeat(factor, 1)

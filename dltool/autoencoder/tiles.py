@@ -1,4 +1,4 @@
-"""A large picture through a network in overlapping tiles, whose windows sum to one at every pixel."""
+"""A large image through a network in overlapping tiles, whose windows sum to one at every pixel."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,13 +7,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# Tiles start at multiples of this, so that a network with strides sees the same grid in a tile as in the whole picture.
+# Tiles start at multiples of this, so that a network with strides sees the same grid in a tile as in the whole image.
 ALIGNMENT = 16
 
 
 @dataclass(frozen=True)
 class TileDone:
-    """So many of a picture's tiles are done."""
+    """So many of an image's tiles are done."""
 
     done: int
     total: int
@@ -57,7 +57,7 @@ def tile_windows(length: int, tile: int, overlap: int) -> list[tuple[int, np.nda
 def restore_in_tiles(
     pixels: np.ndarray, restore: Callable[[Tensor], Tensor], tile: int, overlap: int
 ) -> Iterator[TileDone | np.ndarray]:
-    """Restore a picture tile by tile; memory beyond the two pictures is that of one row of tiles.
+    """Restore an image tile by tile; memory beyond the two images is that of one row of tiles.
 
     Args:
         pixels: H × W × C uint8 or uint16.
@@ -66,7 +66,7 @@ def restore_in_tiles(
         overlap: pixels that neighbouring tiles share at least.
 
     Yields:
-        A TileDone after every tile, and at last the restored picture, of the shape and type of `pixels`.
+        A TileDone after every tile, and at last the restored image, of the shape and type of `pixels`.
     """
     height, width, channels = pixels.shape
     white = np.iinfo(pixels.dtype).max

@@ -1,4 +1,4 @@
-"""One training run from pictures to a model file, as a generator of what happens."""
+"""One training run from images to a model file, as a generator of what happens."""
 
 import time
 from collections.abc import Iterator
@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
-from dltool.autoencoder.batches import CropSource, Source, WholeSource, common_size, whole_pictures
-from dltool.autoencoder.data import Loaded, PictureData, load_pictures
+from dltool.autoencoder.batches import CropSource, Source, WholeSource, common_size, whole_images
+from dltool.autoencoder.data import ImageData, Loaded, load_images
 from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise import parse_noise
@@ -19,7 +19,7 @@ from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.plain import as_plain
 from dltool.plots import plot_restoration
 from dltool.training import distributed
@@ -29,7 +29,7 @@ from dltool.training.seeds import seeded
 from dltool.training.session import Session
 from dltool.training.surroundings import Surroundings
 
-# Whole pictures that are this small are taken as they are; larger or differing ones are scaled to squares.
+# Whole images that are this small are taken as they are; larger or differing ones are scaled to squares.
 _SMALL_SIDE = 128
 _DEFAULT_SIZE = 64
 _MAY_CHANGE = ("time",)
@@ -67,8 +67,8 @@ class AeResult:
 Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped | AeResult
 
 
-def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundings) -> Iterator[Event]:
-    """Read the pictures, train, measure; the last event is AeResult or Stopped.
+def train_autoencoder(data: ImageData, settings: AeSettings, around: Surroundings) -> Iterator[Event]:
+    """Read the images, train, measure; the last event is AeResult or Stopped.
 
     Raises:
         DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
@@ -77,7 +77,7 @@ def train_autoencoder(data: PictureData, settings: AeSettings, around: Surroundi
     noise = parse_noise(settings.noise)
     settings = complete(settings)
     loaded = None
-    for event in load_pictures(data, around.workers):
+    for event in load_images(data, around.workers):
         yield event
         loaded = event if isinstance(event, Loaded) else loaded
     assert loaded is not None
@@ -158,7 +158,7 @@ class _Task:
     def _source(self, around: Surroundings) -> Source:
         settings, train = self.settings, self.data.splits["train"]
         if self.whole:
-            images = whole_pictures(train, self.channels, self.size).to(around.device)
+            images = whole_images(train, self.channels, self.size).to(around.device)
             return WholeSource(images, settings.augment, settings.seed)
         return CropSource(
             *(train, self.channels, settings.patch_size, settings.crops_per_image),
@@ -174,11 +174,11 @@ class _Task:
         return {"in_channels": self.channels, "height": height, "width": width, "latent_dim": settings.latent_dim}
 
     def held_out(self, split: str) -> tuple[Tensor, ...]:
-        """The pictures of `val` or `test` that are measured."""
-        pictures = self.data.splits[split]
+        """The images of `val` or `test` that are measured."""
+        images = self.data.splits[split]
         if self.whole:
-            return (whole_pictures(pictures, self.channels, self.size),)
-        return crops_of(pictures, self.channels)
+            return (whole_images(images, self.channels, self.size),)
+        return crops_of(images, self.channels)
 
 
 class _Recorder:
@@ -217,7 +217,7 @@ class _Recorder:
         if self._held_out.noise is not None:
             rows = {"clean": clean, "noisy": noisy, "restored": restored}
         sheet = restoration_sheet(rows, f"epoch {end.epoch}, {name}: held out {end.held_out['loss']:.5f}")
-        write_picture(self._run.path / "samples" / f"epoch-{end.epoch:03d}.png", sheet)
+        write_image(self._run.path / "samples" / f"epoch-{end.epoch:03d}.png", sheet)
 
     def _write_best(self) -> None:
         best, tensors = self._trainer.best
@@ -228,5 +228,5 @@ class _Recorder:
 
 
 def _channel_means(images: Tensor) -> list[float]:
-    """Mean of each channel of N × C × H × W uint8 pictures, in [0, 1]."""
+    """Mean of each channel of N × C × H × W uint8 images, in [0, 1]."""
     return (images.transpose(0, 1).flatten(1).float().mean(1) / 255).tolist()

@@ -1,4 +1,4 @@
-"""The training loop of an autoencoder: epochs over a source of clean pictures, measured, checkpointed and resumed."""
+"""The training loop of an autoencoder: epochs over a source of clean images, measured, checkpointed and resumed."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -46,7 +46,7 @@ class StepEnd:
 
 @dataclass(frozen=True)
 class EpochEnd:
-    """An epoch is done and measured on held-out pictures (`HeldOut.measure`); epoch 0 is the untrained network."""
+    """An epoch is done and measured on held-out images (`HeldOut.measure`); epoch 0 is the untrained network."""
 
     epoch: int
     epochs: int

@@ -1,4 +1,4 @@
-"""A residual U-Net that takes noise out of pictures of any size."""
+"""A residual U-Net that takes noise out of images of any size."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -21,7 +21,7 @@ class ResidualBlock(nn.Module):
 
 
 class DenoisingUNet(nn.Module):
-    """Estimates the noise in N × C × H × W pictures and takes it away; blind to the noise level.
+    """Estimates the noise in N × C × H × W images and takes it away; blind to the noise level.
 
     There is no bias anywhere, so the network is homogeneous, f(a·x) = a·f(x) for a > 0, and works at noise levels
     between and beyond those it learnt (Mohan et al. 2020). As in DRUNet (Zhang et al. 2021) there are residual blocks,
@@ -70,7 +70,7 @@ class DenoisingUNet(nn.Module):
 
 
 def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
-    """Reflect N × C × H × W pictures, at any size from 1 pixel, on to sides that `multiple` divides."""
+    """Reflect N × C × H × W images, at any size from 1 pixel, on to sides that `multiple` divides."""
     for dim in (-2, -1):
         side = images.shape[dim]
         extra = -side % multiple

@@ -1,4 +1,4 @@
-"""A classifier without its last layer: a function from pictures to features, at one size of pictures or at two."""
+"""A classifier without its last layer: a function from images to features, at one size of images or at two."""
 
 from dataclasses import replace
 
@@ -14,7 +14,7 @@ _LARGER = 9 / 7
 
 
 class MultiScale(nn.Module):
-    """Features of a picture at its own size and at a smaller one, side by side."""
+    """Features of an image at its own size and at a smaller one, side by side."""
 
     def __init__(self, network: nn.Module, small: int) -> None:
         super().__init__()
@@ -79,7 +79,7 @@ def _last_linear(network: nn.Module, sample: Tensor) -> str | None:
 def input_size(network: nn.Module, own: Preprocessing, size: int, multiscale: bool) -> tuple[Preprocessing, int | None]:
     """Preprocessing for `size` (0: the weights' own), and the smaller of two sizes where `multiscale` is wanted.
 
-    Networks trained on random crops see objects larger than test pictures show them, so that 9/7 of the training
+    Networks trained on random crops see objects larger than test images show them, so that 9/7 of the training
     size suits them (Touvron et al., "Fixing the train-test resolution discrepancy", 2019); features at it and
     at the training size, side by side, were the most even over data sets. A network of one fixed size keeps it.
 

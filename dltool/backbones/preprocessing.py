@@ -1,4 +1,4 @@
-"""What a network expects its pictures to look like: a record that belongs to the weights."""
+"""What a network expects its images to look like: a record that belongs to the weights."""
 
 from dataclasses import dataclass, replace
 
@@ -17,7 +17,7 @@ _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.B
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """How a picture becomes a network's input.
+    """How an image becomes a network's input.
 
     Attributes:
         resize: side in pixels that the shorter side is scaled to before cropping.
@@ -51,7 +51,7 @@ class Preprocessing:
         return replace(self, crop=crop, resize=round(self.resize * crop / self.crop))
 
     def normalize(self, image: Tensor) -> Tensor:
-        """Return (x - mean) / std for an N × 3 × H × W picture in [0, 1]; differentiable."""
+        """Return (x - mean) / std for an N × 3 × H × W image in [0, 1]; differentiable."""
         mean = torch.tensor(self.mean, dtype=image.dtype, device=image.device).view(3, 1, 1)
         std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
         return (image - mean) / std

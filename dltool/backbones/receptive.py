@@ -1,7 +1,7 @@
-"""Receptive fields: how many pixels of the picture one unit of a layer looks at, followed through a real forward pass.
+"""Receptive fields: how many pixels of the image one unit of a layer looks at, followed through a real forward pass.
 
 A layer that looks at a window of `kernel` units, `dilation` apart, whose neighbours lie `stride` pixels apart in the
-picture, sees (kernel - 1) · dilation · stride pixels more than its input does (Araujo, Norris & Sim, "Computing
+image, sees (kernel - 1) · dilation · stride pixels more than its input does (Araujo, Norris & Sim, "Computing
 Receptive Fields of Convolutional Neural Networks", Distill 2019). Convolutions and poolings are seen where they run,
 functional ones included, so that no network has to be known by its structure.
 """
@@ -21,10 +21,10 @@ _RESHAPES = ("view", "_unsafe_view", "reshape", "_reshape_alias")
 
 @dataclass(frozen=True)
 class ReceptiveField:
-    """What one unit sees of the picture, in pixels, down and across.
+    """What one unit sees of the image, in pixels, down and across.
 
     Attributes:
-        size: infinite when it sees the whole picture, NaN when that is not known (attention inside windows).
+        size: infinite when it sees the whole image, NaN when that is not known (attention inside windows).
         stride: distance of two neighbouring units' centres.
     """
 
@@ -38,20 +38,20 @@ class ReceptiveField:
 
 
 class ReceptiveFields(TorchDispatchMode):
-    """Context manager: tensors computed inside it, from a picture given to `start`, carry their receptive field.
+    """Context manager: tensors computed inside it, from an image given to `start`, carry their receptive field.
 
     Squeeze-and-excitation gates, one factor for a whole channel, are left out, as is usual: strictly every unit
-    behind one depends on the whole picture.
+    behind one depends on the whole image.
     """
 
     def start(self, images: Tensor) -> Tensor:
-        """Mark N × 3 × H × W `images` as the picture itself."""
+        """Mark N × 3 × H × W `images` as the image itself."""
         setattr(images, _ATTRIBUTE, ReceptiveField())
         return images
 
     @staticmethod
     def of(tensor: Tensor) -> ReceptiveField | None:
-        """The field of one unit of `tensor`, or None for a tensor that depends on no picture."""
+        """The field of one unit of `tensor`, or None for a tensor that depends on no image."""
         return getattr(tensor, _ATTRIBUTE, None)
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -86,7 +86,7 @@ def _propagate(func: Any, args: Any, output: Any) -> ReceptiveField | None:
     if _mixes_all_positions(name, args, source, output):
         return ReceptiveField((inf, inf), field.stride)
     if _is_attention(name, sources):
-        # Attention over one sequence per picture sees everything; over several, windows of unknown place.
+        # Attention over one sequence per image sees everything; over several, windows of unknown place.
         size = inf if name != "bmm" and source.shape[0] == 1 else nan
         return ReceptiveField((size, size), field.stride)
     return field

@@ -74,7 +74,7 @@ class Taps:
         except _LastTap:
             return
         except (RuntimeError, ValueError, AssertionError):
-            # The part behind the taps may not fit the picture; how often each tap runs is known all the same.
+            # The part behind the taps may not fit the image; how often each tap runs is known all the same.
             if len(self._captured) < len(self._modules) or self._expected is not None:
                 raise
         # The first pass went to the end, to learn how often each layer runs; later ones stop after the last tap.

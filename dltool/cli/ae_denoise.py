@@ -1,4 +1,4 @@
-"""`dltool ae denoise`: noisy pictures in, clean ones of the same size, bits and transparency out."""
+"""`dltool ae denoise`: noisy images in, clean ones of the same size, bits and transparency out."""
 
 from contextlib import suppress
 from pathlib import Path

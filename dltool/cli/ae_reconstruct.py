@@ -1,4 +1,4 @@
-"""`dltool ae reconstruct`: what an autoencoder gives back of pictures, on one sheet, with the errors."""
+"""`dltool ae reconstruct`: what an autoencoder gives back of images, on one sheet, with the errors."""
 
 import csv
 import io
@@ -17,8 +17,8 @@ from dltool.cli.items import report_items
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 from dltool.files import write_atomically
-from dltool.images.folder import list_pictures
-from dltool.images.formats import WRITABLE, picture_format
+from dltool.images.folder import list_images
+from dltool.images.formats import WRITABLE, image_format
 
 if TYPE_CHECKING:
     import numpy as np
@@ -67,7 +67,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Send pictures through an autoencoder: originals beside what comes back, errors, codes."""
+    """Send images through an autoencoder: originals beside what comes back, errors, codes."""
     console = Console("ae reconstruct", as_json, quiet)
     is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
     sheet = output if is_file else output / "reconstructions.png"
@@ -75,20 +75,20 @@ def command(
     if latents is not None and latents.suffix != ".npy":
         raise SettingsError(f"--latents {latents}: a .npy file is needed")
     if not is_file and output.suffix and not output.exists() and len(images) == 1 and not images[0].is_dir():
-        picture_format(output)  # "-o sheet.xyz" is a mistyped file name rather than a folder
+        image_format(output)  # "-o sheet.xyz" is a mistyped file name rather than a folder
     named = _named_set(images, data_root, limit)
-    pictures = list(named) or [path for path, _ in list_pictures(images, exclude=None if is_file else output)]
-    pictures = pictures[:limit] if limit else pictures
-    read = [*pictures, model, model / "model.safetensors", *(interpolate or ())]
+    photos = list(named) or [path for path, _ in list_images(images, exclude=None if is_file else output)]
+    photos = photos[:limit] if limit else photos
+    read = [*photos, model, model / "model.safetensors", *(interpolate or ())]
     _check_targets({"-o": sheet, "--csv": csv_file, "--latents": latents, "--interpolate": gif}, read, overwrite)
     settings: dict[str, Any] = {"model": model, "noise": noise, "seed": seed, "csv": csv_file, "latents": latents}
     settings["interpolate"] = interpolate
     if dry_run:
         options.check_choices(device)
-        for path in [f"{len(pictures)} pictures of {images[0]}"] if named else pictures:
+        for path in [f"{len(photos)} pictures of {images[0]}"] if named else photos:
             console.result(f"{path} (planned)")
         console.result(f"would write {', '.join(str(p) for p in (sheet, csv_file, latents, gif) if p is not None)}")
-        items = [{"input": path, "output": sheet, "status": "planned", "error": None} for path in pictures]
+        items = [{"input": path, "output": sheet, "status": "planned", "error": None} for path in photos]
         console.document(settings, None, items=items, counts={"done": 0, "skipped": 0, "failed": 0})
         return
     with stop_requests() as stop, console.progress() as progress:
@@ -104,7 +104,7 @@ def command(
         if interpolate is not None and gif is not None:
             _write_interpolation(gif, autoencoder, interpolate, frames, str(chosen), named)
         count = 2 if workers is None else workers
-        results = _reconstruct(autoencoder, pictures, named, str(chosen), count, noise, seed, progress, stop)
+        results = _reconstruct(autoencoder, photos, named, str(chosen), count, noise, seed, progress, stop)
         items = [_item(result, sheet) for result in results]
         done = [result for result in results if result.error is None]
         if any(result.original is not None for result in done):
@@ -114,7 +114,7 @@ def command(
     if csv_file is not None:
         write_atomically(csv_file, _table(items).encode())
     if stop:
-        console.warn(f"stopped with {len(pictures) - len(items)} of {len(pictures)} pictures not done")
+        console.warn(f"stopped with {len(photos) - len(items)} of {len(photos)} pictures not done")
         stop.leave()
     if len(results) > _MOST_ON_SHEET:
         console.say(f"the sheet shows those of the first {_MOST_ON_SHEET} pictures that could be read")
@@ -127,20 +127,20 @@ def command(
 
 
 def _named_set(images: list[Path], root: Path, limit: int) -> "dict[Path, np.ndarray]":
-    """The pictures of the built-in set that is named instead of files; empty if none is."""
+    """The images of the built-in set that is named instead of files; empty if none is."""
     from dltool.data.builtin import is_builtin
 
     if len(images) > 1 or not is_builtin(str(images[0])):
         return {}
-    from dltool.autoencoder.reconstruct import named_pictures
+    from dltool.autoencoder.reconstruct import named_images
 
-    return named_pictures(str(images[0]), root, limit)
+    return named_images(str(images[0]), root, limit)
 
 
 def _read(named: "dict[Path, np.ndarray]", path: Path) -> "np.ndarray":
-    from dltool.images.read import read_picture
+    from dltool.images.read import read_image
 
-    return named[path] if path in named else read_picture(path).pixels
+    return named[path] if path in named else read_image(path).pixels
 
 
 def _check_targets(targets: dict[str, Path | None], read: list[Path], overwrite: bool) -> None:
@@ -163,7 +163,7 @@ def _check_targets(targets: dict[str, Path | None], read: list[Path], overwrite:
 
 def _reconstruct(
     autoencoder: "TrainedAutoencoder",
-    pictures: list[Path],
+    images: list[Path],
     named: "dict[Path, np.ndarray]",
     device: str,
     workers: int,
@@ -181,12 +181,12 @@ def _reconstruct(
     law = parse_noise(noise)
     target = torch.device(device)
     read = partial(_read, named)
-    with closing(reconstruct_files(autoencoder, pictures, target, workers, law, seed, read)) as events:
+    with closing(reconstruct_files(autoencoder, images, target, workers, law, seed, read)) as events:
         for result in events:
             if len(results) >= _MOST_ON_SHEET:  # only its figures and its code are still needed
                 result = replace(result, original=None, input=None, output=None)
             results.append(result)
-            progress.update("reconstructing", len(results), len(pictures))
+            progress.update("reconstructing", len(results), len(images))
             if stop:
                 break
     return results
@@ -194,10 +194,10 @@ def _reconstruct(
 
 def _write_sheet(path: Path, done: list["Reconstruction"], noise: str) -> None:
     from dltool.autoencoder.sheets import reconstruction_sheet
-    from dltool.images.write import write_picture
+    from dltool.images.write import write_image
 
     shown = [result for result in done if result.original is not None]
-    write_picture(path, reconstruction_sheet(shown, noisy=noise != "none"))
+    write_image(path, reconstruction_sheet(shown, noisy=noise != "none"))
 
 
 def _write_latents(path: Path, done: list["Reconstruction"]) -> None:
@@ -246,7 +246,7 @@ def _line(item: dict[str, Any]) -> str:
 
 
 def _table(items: list[dict[str, Any]]) -> str:
-    """CSV with a row per picture: input, status, error, mse, psnr, ssim."""
+    """CSV with a row per image: input, status, error, mse, psnr, ssim."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["input", "status", "error", *_FIGURES])

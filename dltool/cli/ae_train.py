@@ -1,4 +1,4 @@
-"""`dltool ae train`: a folder of pictures in, an autoencoder or a denoiser out."""
+"""`dltool ae train`: a folder of images in, an autoencoder or a denoiser out."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -167,7 +167,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train an autoencoder; with --noise it learns to give the clean picture back."""
+    """Train an autoencoder; with --noise it learns to give the clean image back."""
     values = dict(context.params) | {"time": options.parse_seconds(time, "--time"), "precision": precision.value}
     values["channels"] = _numbers(channels, "--channels")
     known = {item.name for item in fields(AeSettings)}
@@ -197,7 +197,7 @@ def _numbers(text: str | None, name: str) -> tuple[int, ...] | None:
 
 def _show_dry_run(console: Console, place: RunPlace, settings: AeSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
-    from dltool.autoencoder.data import Loaded, PictureData, load_pictures
+    from dltool.autoencoder.data import ImageData, Loaded, load_images
     from dltool.autoencoder.noise import parse_noise
     from dltool.training.run_folder import RunFolder
 
@@ -205,7 +205,7 @@ def _show_dry_run(console: Console, place: RunPlace, settings: AeSettings, data_
     if not place.resume:
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
-        for event in load_pictures(PictureData(place.source, **data_values), place.workers, budget=0):
+        for event in load_images(ImageData(place.source, **data_values), place.workers, budget=0):
             if isinstance(event, Loaded):
                 break
             progress.update("checking the data", event.done, event.total)
@@ -218,13 +218,13 @@ def _show_dry_run(console: Console, place: RunPlace, settings: AeSettings, data_
 
 def _run(console: Console, place: RunPlace, settings: AeSettings, data_values: dict[str, Any]) -> None:
     def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "AeResult | None":
-        from dltool.autoencoder.data import PictureData
+        from dltool.autoencoder.data import ImageData
         from dltool.autoencoder.train import train_autoencoder
 
         unused = [option(name) for name in ignored(settings) if name in place.given]
         if unused:
             shown.say(f"note: {', '.join(unused)} changes nothing with --arch {settings.arch.value}")
-        events = train_autoencoder(PictureData(place.source, **data_values), settings, around)
+        events = train_autoencoder(ImageData(place.source, **data_values), settings, around)
         return Watcher(progress, shown.quiet).watch(events, stop)
 
     done = run_training(console, place, train)

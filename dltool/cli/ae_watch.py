@@ -63,7 +63,7 @@ def describe_data(loaded: "Loaded", most: int = 8) -> list[str]:
 
 
 def describe_measured(kind: str, metrics: dict[str, Any]) -> list[str]:
-    """A line for each strength of the noise: how well the pictures of a split came back."""
+    """A line for each strength of the noise: how well the images of a split came back."""
     lines = []
     for name, row in metrics["levels"].items():
         before = f" (noisy {row['noisy_psnr']:.2f} dB)" if "noisy_psnr" in row else ""

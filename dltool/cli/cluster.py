@@ -1,4 +1,4 @@
-"""`dltool cluster`: sort pictures nobody labelled, or the rows of a table."""
+"""`dltool cluster`: sort images nobody labelled, or the rows of a table."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -158,7 +158,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Group pictures by likeness, or points by nearness: sheets, a map, a table, and folders if wanted."""
+    """Group images by likeness, or points by nearness: sheets, a map, a table, and folders if wanted."""
     values = dict(context.params) | {"k": parse_k(k)}
     known = {item.name for item in fields(ClusterSettings)}
     settings = ClusterSettings(**{name: value for name, value in values.items() if name in known})

@@ -119,12 +119,12 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
 def _open(watcher: Watcher, stop: StopRequest, where: Where, around: "Surroundings") -> "Source | None":
     from dltool.cluster.source import Source, open_source
     from dltool.data.store import ContentStore
-    from dltool.images.read import read_picture
+    from dltool.images.read import read_image
 
     store = ContentStore(around.cache / "fingerprints" if around.cache else None)
     found = None
     events = open_source(
-        *(where.data, store, lambda path: read_picture(path, shortest_side=256).pixels, around.workers),
+        *(where.data, store, lambda path: read_image(path, shortest_side=256).pixels, around.workers),
         exclude=where.output,
         **where.reading,
     )
@@ -202,7 +202,7 @@ def _plan_only(console: Console, where: Where, settings: ClusterSettings, source
 def _show_plan(
     console: Console, where: Where, settings: ClusterSettings, grouped: "Grouped", planned: "list[Placement]"
 ) -> None:
-    """Say where each picture would go; only the features have been computed, and kept in the cache."""
+    """Say where each image would go; only the features have been computed, and kept in the cache."""
     for placement in planned:
         console.result(f"{placement.source} -> {placement.target}")
     items = [{"input": p.source, "output": p.target, "status": "planned", "error": None} for p in planned]

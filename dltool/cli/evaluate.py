@@ -1,4 +1,4 @@
-"""`dltool evaluate`: how good a model of `dltool finetune` is on labelled pictures."""
+"""`dltool evaluate`: how good a model of `dltool finetune` is on labelled images."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 class SplitName(StrEnum):
-    """Which pictures of the data count."""
+    """Which images of the data count."""
 
     TRAIN = "train"
     VAL = "val"
@@ -83,7 +83,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure accuracy, calibration and confusion on pictures whose classes are known."""
+    """Measure accuracy, calibration and confusion on images whose classes are known."""
     console = Console("evaluate", as_json, quiet)
     if output is not None and output.exists() and not output.is_dir():
         raise SettingsError(f"-o {output}: a file, but a folder is needed")

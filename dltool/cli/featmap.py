@@ -237,10 +237,10 @@ def _check_place(common: "tasks.Common", task: str) -> None:
         return
     if common.output is None:
         raise SettingsError("-o: say where the pages go")
-    takes_pictures = task not in ("--filters", "--maximize")
-    if takes_pictures and not common.images:
+    takes_images = task not in ("--filters", "--maximize")
+    if takes_images and not common.images:
         raise SettingsError("IMAGE: name at least one picture or folder (--filters and --maximize need none)")
-    if not takes_pictures and common.images:
+    if not takes_images and common.images:
         raise SettingsError(f"{task}: looks at the network alone; leave {common.images[0]} out")
 
 

@@ -119,11 +119,11 @@ def draw_explanations(common: Common, settings: WhySettings) -> None:
 
 
 def draw_dreams(common: Common, layer: str, settings: DreamSettings) -> None:
-    """Let a layer dream over every picture."""
+    """Let a layer dream over every image."""
     jobs = _plan(common, ".dream.png")
     if _nothing_to_do(common, jobs, settings):
         return
-    # The dream's size is the picture's; the network's preprocessing has no part in it.
+    # The dream's size is the image's; the network's preprocessing has no part in it.
     common = replace(common, network=replace(common.network, size=None))
     with _loaded(common) as (network, progress, stop):
         from dltool.backbones.layers import resolve_layers
@@ -141,16 +141,16 @@ def draw_filters(common: Common, layer: str, channels: Channels, scale: Scale) -
         return
     with _loaded(common) as (network, _, stop):
         from dltool.featmap.filters import filter_weights, filters_page
-        from dltool.images.write import write_picture
+        from dltool.images.write import write_image
 
         name, weights = filter_weights(network, layer)
-        write_picture(path, filters_page(name, weights, network.name, channels, scale))
+        write_image(path, filters_page(name, weights, network.name, channels, scale))
     entry = {"output": path, "input": None, "kind": "filters", "layer": name, "shape": list(weights.shape)}
     _report_pages(common, {"channels": channels, "scale": scale}, network, [entry], stop)
 
 
 def draw_maximized(common: Common, texts: tuple[str, ...], settings: DreamSettings) -> None:
-    """Draw the picture that excites each channel or class most, and all of them on one page."""
+    """Draw the image that excites each channel or class most, and all of them on one page."""
     page = _plan_page(common, "maximize.png")
     if page is None:
         return
@@ -158,7 +158,7 @@ def draw_maximized(common: Common, texts: tuple[str, ...], settings: DreamSettin
         from dltool.featmap.excitation import MaximizeStep, maximize, parse_objective
         from dltool.images.sheet import Tile, contact_sheet
         from dltool.images.tensors import to_pixels
-        from dltool.images.write import write_picture
+        from dltool.images.write import write_image
 
         objectives = [parse_objective(network, text) for text in texts]
         settings = replace(settings, size=network.size)
@@ -185,8 +185,8 @@ def draw_maximized(common: Common, texts: tuple[str, ...], settings: DreamSettin
             folder = page.with_suffix("")
             for tile, entry in zip(tiles, entries, strict=True):
                 entry["output"] = folder / (tile.label.replace(":", ".").replace(" ", "_").replace("/", "_") + ".png")
-                write_picture(entry["output"], tile.pixels)
-        write_picture(page, contact_sheet(tiles, 4, network.size) if len(tiles) > 1 else tiles[0].pixels)
+                write_image(entry["output"], tile.pixels)
+        write_image(page, contact_sheet(tiles, 4, network.size) if len(tiles) > 1 else tiles[0].pixels)
     _report_pages(common, settings, network, entries, stop)
 
 

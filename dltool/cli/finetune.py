@@ -206,7 +206,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a picture classifier: the data is checked, the strategy chosen and explained, the best model kept."""
+    """Train an image classifier: the data is checked, the strategy chosen and explained, the best model kept."""
     values = dict(context.params) | {"time": options.parse_seconds(time, "--time"), "precision": precision.value}
     known = {item.name for item in fields(FinetuneSettings)}
     settings = FinetuneSettings(**{name: value for name, value in values.items() if name in known})

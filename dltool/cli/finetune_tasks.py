@@ -67,7 +67,7 @@ def report(console: Console, place: RunPlace, result: "FinetuneResult", device: 
 
 
 def preview(console: Console, place: RunPlace, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
-    """Draw the augmentations of some training pictures."""
+    """Draw the augmentations of some training images."""
     from dltool.data.load import DataSettings
     from dltool.device import set_threads
     from dltool.finetune.preview import write_preview

@@ -1,4 +1,4 @@
-"""`dltool gan evaluate`: figures of a generator's pictures, or of a folder's, with everything they depend on."""
+"""`dltool gan evaluate`: figures of a generator's images, or of a folder's, with everything they depend on."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class SplitName(StrEnum):
-    """Which pictures of the data count."""
+    """Which images of the data count."""
 
     TRAIN = "train"
     VAL = "val"
@@ -88,7 +88,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Measure how near generated pictures are to real ones: Fréchet distance, KID, precision and recall."""
+    """Measure how near generated images are to real ones: Fréchet distance, KID, precision and recall."""
     console = Console("gan evaluate", as_json, quiet)
     _check_sheet(sheet, overwrite)
     settings: dict[str, Any] = {"source": source, "data": data, "samples": samples, "split": split, "seed": seed}
@@ -125,9 +125,9 @@ _TASKS = {"Checked": "checking the data", "Drawn": "drawing samples", "Extracted
 def _check_sheet(sheet: Path | None, overwrite: bool) -> None:
     if sheet is None:
         return
-    from dltool.images.formats import picture_format
+    from dltool.images.formats import image_format
 
-    picture_format(sheet)
+    image_format(sheet)
     if sheet.is_dir():
         raise SettingsError(f"--sheet {sheet}: a folder, but a file is needed")
     if sheet.exists() and not overwrite:
@@ -143,7 +143,7 @@ def _report(
     device: str,
 ) -> None:
     from dltool.gan.nearest import nearest_sheet
-    from dltool.images.write import write_picture
+    from dltool.images.write import write_image
 
     comparison, extractor = evaluation.comparison, evaluation.extractor
     for line in _figures(comparison):
@@ -159,7 +159,7 @@ def _report(
     console.result(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
     nearest = None
     if evaluation.nearest is not None and sheet is not None:
-        write_picture(sheet, nearest_sheet(evaluation.nearest))
+        write_image(sheet, nearest_sheet(evaluation.nearest))
         nearest = {"samples": _distances(evaluation.nearest)}
         text = f"nearest training picture: median distance {nearest['samples']['median']:.3f}"
         if evaluation.held_out is not None:
@@ -181,7 +181,7 @@ def _report(
         metrics=_metrics(comparison),
         training_metrics=None if evaluation.floor is None else _metrics(evaluation.floor),
         extractor=described,
-        pictures={
+        images={
             "generated": comparison.generated,
             "real": comparison.real,
             "split": evaluation.split,

@@ -1,4 +1,4 @@
-"""`dltool gan sample`: pictures from a trained generator, as one grid, as files, or as a walk between them."""
+"""`dltool gan sample`: images from a trained generator, as one grid, as files, or as a walk between them."""
 
 import re
 from dataclasses import asdict, dataclass
@@ -110,7 +110,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Draw pictures from a generator; the same seed gives the same picture."""
+    """Draw images from a generator; the same seed gives the same image."""
     console = Console("gan sample", as_json, quiet)
     existing = options.on_existing(overwrite, skip_existing)
     kind = _kind(output, interpolate)
@@ -127,7 +127,7 @@ def command(
 
     from dltool.device import describe_device, select_device, set_threads
     from dltool.gan.generator_file import load_generator
-    from dltool.gan.pictures import class_columns
+    from dltool.gan.images import class_columns
     from dltool.gan.sample import class_labels
 
     set_threads(threads)
@@ -197,9 +197,9 @@ def _plan(model: Path, output: Path, kind: str, seeds: tuple[int, ...], existing
 def _draw(
     console: Console, generator: "TrainedGenerator", wanted: _Wanted, kind: str, jobs: list[Job]
 ) -> list[dict[str, Any]]:
-    from dltool.gan.pictures import grid_page
+    from dltool.gan.images import grid_page
     from dltool.gan.sample import class_labels, generate, latent, walk
-    from dltool.images.write import write_gif, write_picture
+    from dltool.images.write import write_gif, write_image
 
     if kind == "files":
         return _draw_files(console, generator, wanted, jobs)
@@ -217,7 +217,7 @@ def _draw(
         write_gif(job.output, pages, 1 / _FRAMES_PER_SECOND)
     else:
         images = generate(generator.module, noise, class_labels(generator, wanted.classes, wanted.seeds))
-        write_picture(job.output, grid_page(images, wanted.columns, wanted.scale))
+        write_image(job.output, grid_page(images, wanted.columns, wanted.scale))
     return [new_item(job, "done") | {"pictures": len(noise)}]
 
 
@@ -225,9 +225,9 @@ def _draw_files(
     console: Console, generator: "TrainedGenerator", wanted: _Wanted, jobs: list[Job]
 ) -> list[dict[str, Any]]:
     """One file for each seed; what is there already is left alone, where that was asked for."""
-    from dltool.gan.pictures import grid_page
+    from dltool.gan.images import grid_page
     from dltool.gan.sample import class_labels, generate, latent
-    from dltool.images.write import write_picture
+    from dltool.images.write import write_image
 
     labels = class_labels(generator, wanted.classes, wanted.seeds)
     items = [
@@ -242,7 +242,7 @@ def _draw_files(
             images = generate(generator.module, noise, None if labels is None else labels[part])
             for index, image in zip(part, images, strict=True):
                 try:
-                    write_picture(jobs[index].output, grid_page(image[None], scale=wanted.scale or 1, gap=0))
+                    write_image(jobs[index].output, grid_page(image[None], scale=wanted.scale or 1, gap=0))
                 except DltoolError as error:
                     items[index] |= new_item(jobs[index], "failed", error)
                 if labels is not None:

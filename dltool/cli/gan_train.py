@@ -1,4 +1,4 @@
-"""`dltool gan train`: a folder of pictures in, a generator of more out."""
+"""`dltool gan train`: a folder of images in, a generator of more out."""
 
 from dataclasses import fields
 from pathlib import Path
@@ -139,7 +139,7 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Train a generator of pictures: a grid each epoch, a quality figure, the best snapshot kept."""
+    """Train a generator of images: a grid each epoch, a quality figure, the best snapshot kept."""
     values = dict(context.params) | {"time": options.parse_seconds(time, "--time"), "precision": precision.value}
     known = {item.name for item in fields(GanSettings)}
     settings = GanSettings(**{name: value for name, value in values.items() if name in known})
@@ -186,7 +186,7 @@ def _report(console: Console, folder: Path, result: "GanResult", device: str) ->
 def _show_dry_run(console: Console, place: RunPlace, settings: GanSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
     from dltool.data.load import DataSettings
-    from dltool.gan.data import GanData, load_pictures
+    from dltool.gan.data import GanData, load_images
     from dltool.gan.settings import complete
     from dltool.training.run_folder import RunFolder
 
@@ -194,7 +194,7 @@ def _show_dry_run(console: Console, place: RunPlace, settings: GanSettings, data
         RunFolder(place.output).check(place.overwrite)
     data = DataSettings(place.source, **data_values, complete=False, labelled=False)
     with console.progress() as progress:
-        for event in load_pictures(data, settings.size, place.workers):
+        for event in load_images(data, settings.size, place.workers):
             if isinstance(event, GanData):
                 break
             progress.update("checking the data", event.done, event.total)

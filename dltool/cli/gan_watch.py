@@ -57,7 +57,7 @@ class Watcher(EventWatcher):
 
 
 def describe_data(data: "GanData") -> list[str]:
-    """Lines for people: how many pictures of what kind, and what the check found."""
+    """Lines for people: how many images of what kind, and what the check found."""
     kind = "grey" if data.channels == 1 else "colour"
     classes = f", {len(data.class_names)} classes" if len(data.class_names) > 1 else ""
     lines = [f"data: {len(data)} {kind} pictures of {data.size}x{data.size} pixels{classes}"]

@@ -1,4 +1,4 @@
-"""`dltool predict`: what is on these pictures, by a model of `dltool finetune`."""
+"""`dltool predict`: what is on these images, by a model of `dltool finetune`."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from dltool.files import write_atomically
 
 
 class SortBy(StrEnum):
-    """How `--sort` puts a picture into its class's folder."""
+    """How `--sort` puts an image into its class's folder."""
 
     COPY = "copy"
     LINK = "link"
@@ -52,8 +52,8 @@ def command(
     as_json: options.Json = False,
     quiet: options.Quiet = False,
 ) -> None:
-    """Name the classes of pictures; unreadable ones are listed and never stop the rest."""
-    from dltool.images.folder import list_pictures
+    """Name the classes of images; unreadable ones are listed and never stop the rest."""
+    from dltool.images.folder import list_images
 
     console = Console("predict", as_json, quiet)
     on_existing = options.on_existing(overwrite, skip_existing)
@@ -63,15 +63,15 @@ def command(
         raise SettingsError(f"--csv {csv_file}: a folder, but a file is needed")
     if sort is not None and sort.exists() and not sort.is_dir():
         raise SettingsError(f"--sort {sort}: a file, but a folder is needed")
-    pictures = list_pictures(images, exclude=sort)
+    photos = list_images(images, exclude=sort)
     settings = {"model": model, "top": top, "tta": tta, "csv": csv_file, "sort": sort, "precision": precision}
     if dry_run:
         options.check_choices(device)
         from dltool.finetune.classifier_file import load_classifier
 
         load_classifier(model)
-        items = [_item(path, "planned", None) for path, _ in pictures]
-        for path, _ in pictures:
+        items = [_item(path, "planned", None) for path, _ in photos]
+        for path, _ in photos:
             console.result(f"{path} (planned)")
         _finish(console, items, settings, None)
         return
@@ -80,7 +80,7 @@ def command(
         progress.update("loading the model", 0, 1)
         from dltool.device import describe_device, select_device, set_threads
         from dltool.finetune.classifier_file import load_classifier
-        from dltool.finetune.pictures import Sorter, predict_files
+        from dltool.finetune.images import Sorter, predict_files
         from dltool.finetune.score import Scorer, wants_bf16
 
         set_threads(threads)
@@ -89,11 +89,11 @@ def command(
         sorter = None
         if sort is not None:
             sorter = Sorter(sort, sort_by is SortBy.LINK, threshold, on_existing)
-            sorter.check(classifier.class_names, pictures)
+            sorter.check(classifier.class_names, photos)
         scorer = Scorer(classifier, chosen, wants_bf16(precision.value, classifier))
         count = 2 if workers is None else workers
-        with closing(predict_files(scorer, [path for path, _ in pictures], count, tta)) as events:
-            for (path, relative), event in zip(pictures, events, strict=False):
+        with closing(predict_files(scorer, [path for path, _ in photos], count, tta)) as events:
+            for (path, relative), event in zip(photos, events, strict=False):
                 item = _item(path, "failed" if event.error else "done", event.error)
                 if event.error is None:
                     best = event.probabilities.topk(min(top, len(classifier.class_names)))
@@ -105,7 +105,7 @@ def command(
                         except DltoolError as error:
                             item |= {"status": "failed", "error": str(error), "exit_code": error.exit_code}
                 items.append(item)
-                progress.update("predicting", len(items), len(pictures))
+                progress.update("predicting", len(items), len(photos))
                 if stop:
                     break
     for item in items:
@@ -113,7 +113,7 @@ def command(
     if csv_file is not None:
         write_atomically(csv_file, _table(items).encode())
     if stop:
-        console.warn(f"stopped with {len(pictures) - len(items)} of {len(pictures)} pictures not done")
+        console.warn(f"stopped with {len(photos) - len(items)} of {len(photos)} pictures not done")
         stop.leave()
     _finish(console, items, settings, describe_device(chosen))
 
@@ -138,7 +138,7 @@ def _line(item: dict[str, Any]) -> str:
 
 
 def _table(items: list[dict[str, Any]]) -> str:
-    """CSV with a row per picture: input, status, error, then class and probability by rank."""
+    """CSV with a row per image: input, status, error, then class and probability by rank."""
     ranks = max((len(item["predictions"]) for item in items), default=0)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")

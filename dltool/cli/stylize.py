@@ -120,14 +120,14 @@ def command(
     if network.pixel_std is not None and min(network.pixel_std) <= 0:
         raise SettingsError(f"--pixel-std {pixel_std}: numbers above 0 are needed")
     styles = parse_styles(style)
-    _check_pictures(init, mask)
+    _check_images(init, mask)
     on_existing = options.on_existing(overwrite, skip_existing)
     special = None
     if grid or frames:
         special = _special(grid, grid_layers, grid_ratios, frames, hold_weight)
         _check_special(special, styles, mask, save_every, gif, content)
     names = [each.name for each in styles if each.name]
-    paintings = [path for each in styles for path, _ in each.pictures]
+    paintings = [path for each in styles for path, _ in each.images]
     read_too = [path for path in (*paintings, Path(init), Path(weights), mask, config) if path is not None]
     if isinstance(special, FramesChoice):
         jobs = plan_frames(content[0], output, on_existing, read_too)
@@ -185,7 +185,7 @@ def _check_special(
         raise SettingsError("--frames: every frame needs the one before it; start one process only")
 
 
-def _check_pictures(init: str, mask: Path | None) -> None:
+def _check_images(init: str, mask: Path | None) -> None:
     if init not in INITS and not Path(init).is_file():
         raise SettingsError(f"--init {init}: neither a picture file nor one of {', '.join(INITS)}")
     if mask is not None and not mask.is_file():
@@ -209,8 +209,8 @@ def _check_extras(jobs: list[Job], extras: Extras, steps: int, on_existing: OnEx
 def _as_typed(styles: list[Style]) -> Any:
     """One painting as its path, a blend as paths with weights, a folder as a list of paths."""
     if len(styles) > 1:
-        return [style.pictures[0][0] for style in styles]
-    pictures = styles[0].pictures
-    if len(pictures) == 1:
-        return pictures[0][0]
-    return [{"style": path, "weight": weight} for path, weight in pictures]
+        return [style.images[0][0] for style in styles]
+    images = styles[0].images
+    if len(images) == 1:
+        return images[0][0]
+    return [{"style": path, "weight": weight} for path, weight in images]

@@ -113,7 +113,7 @@ class _Talk:
     def __init__(self, progress: Progress, items: list[dict[str, Any]]) -> None:
         self._progress = progress
         self._items = items
-        self._last: dict[Job, StylizeStep] = {}  # of the pictures at work
+        self._last: dict[Job, StylizeStep] = {}  # of the images at work
         self._ran_away: set[Job] = set()
         self._told_seams = False
 
@@ -128,7 +128,7 @@ class _Talk:
     def _step(self, event: "FileStep") -> None:
         step, last = event.step, self._last.get(event.job)
         first, end = event.together
-        if event.number == end:  # of pictures that go together the last one stands for all
+        if event.number == end:  # of images that go together the last one stands for all
             place = f"{end}/{event.count} " if first == end else f"{first}-{end}/{event.count} "
             figure = f"content {step.content_loss:.3g} style {step.style_loss:.3g}"
             name = (place if event.count > 1 else "") + event.job.output.stem

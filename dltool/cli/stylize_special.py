@@ -1,4 +1,4 @@
-"""`dltool stylize --grid` and `--frames`: a sheet to choose settings by, and pictures in time."""
+"""`dltool stylize --grid` and `--frames`: a sheet to choose settings by, and images in time."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
@@ -67,21 +67,21 @@ def _workshop(console: Console, task: Task, device_name: str, threads: int | Non
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the network", 0, 1)
         from dltool.device import memory_errors, select_device, set_threads
-        from dltool.images.read import read_picture
-        from dltool.images.tensors import resize_picture, to_tensor
+        from dltool.images.read import read_image
+        from dltool.images.tensors import resize_image, to_tensor
         from dltool.stylize import StyleTargets
 
         set_threads(threads)
         device = select_device(device_name)
         limit = task.settings.size
         with load_network(task, device, progress) as network, memory_errors("try a smaller --size"):
-            pictures = []
-            for path, weight in task.styles[0].pictures:
-                picture = read_picture(path)
-                if limit is not None and max(picture.size) > limit:
-                    picture = resize_picture(picture, limit)
-                pictures.append((to_tensor(picture.pixels), weight))
-            yield _Workshop(network, StyleTargets(network, pictures), device, progress, stop)
+            images = []
+            for path, weight in task.styles[0].images:
+                image = read_image(path)
+                if limit is not None and max(image.size) > limit:
+                    image = resize_image(image, limit)
+                images.append((to_tensor(image.pixels), weight))
+            yield _Workshop(network, StyleTargets(network, images), device, progress, stop)
     if stop:
         stop.leave()
 
@@ -107,22 +107,22 @@ def run_grid(console: Console, task: Task, choice: GridChoice, device_name: str,
 
 
 def _grid_of(job: Job, task: Task, choice: GridChoice, workshop: _Workshop) -> dict[str, Any]:
-    from dltool.images.read import read_picture
-    from dltool.images.tensors import resize_picture
-    from dltool.images.write import write_picture
+    from dltool.images.read import read_image
+    from dltool.images.tensors import resize_image
+    from dltool.images.write import write_image
     from dltool.stylize.grid import RATIOS, GridCell, GridSheet, stylize_grid
 
     size = task.settings.size
     try:
-        picture = read_picture(job.input, size)
+        image = read_image(job.input, size)
     except DataError as error:
         return new_item(job, "failed", error)
-    picture = picture if size is None else resize_picture(picture, size)
+    image = image if size is None else resize_image(image, size)
     cells: list[GridCell] = []
     layers, ratios = workshop.network.content_layers, choice.ratios or RATIOS
-    title = f"{job.input.stem} + {', '.join(path.stem for path, _ in task.styles[0].pictures)}: style : content"
+    title = f"{job.input.stem} + {', '.join(path.stem for path, _ in task.styles[0].images)}: style : content"
     events = stylize_grid(
-        picture, workshop.style, workshop.network, layers, ratios, task.settings, workshop.device, title
+        image, workshop.style, workshop.network, layers, ratios, task.settings, workshop.device, title
     )
     with closing(events):
         for event in events:
@@ -131,7 +131,7 @@ def _grid_of(job: Job, task: Task, choice: GridChoice, workshop: _Workshop) -> d
             if isinstance(event, GridCell):
                 cells.append(event)
             elif isinstance(event, GridSheet):
-                write_picture(job.output, event.pixels)
+                write_image(job.output, event.pixels)
                 size = event.pixels.shape[1::-1]
             else:
                 total = len(layers) * len(ratios)
@@ -168,15 +168,15 @@ def _animation(job: Job, task: Task, choice: FramesChoice, workshop: _Workshop) 
 
 def _folder(task: Task, choice: FramesChoice, workshop: _Workshop) -> list[dict[str, Any]]:
     """Every frame is written when it is done; frames that are there are where the next ones go on from."""
-    from dltool.images.read import read_picture
-    from dltool.images.write import write_picture
+    from dltool.images.read import read_image
+    from dltool.images.write import write_image
 
-    frames = [read_picture(job.input, task.settings.size).pixels for job in task.jobs]
-    ready = {n: read_picture(job.output).pixels for n, job in enumerate(task.jobs, start=1) if job.exists}
+    frames = [read_image(job.input, task.settings.size).pixels for job in task.jobs]
+    ready = {n: read_image(job.output).pixels for n, job in enumerate(task.jobs, start=1) if job.exists}
     items = [new_item(job, "skipped") for job in task.jobs if job.exists]
     for done in _frames(frames, ready, task.jobs[0].input.parent.name, task, choice, workshop):
         job = task.jobs[done.number - 1]
-        write_picture(job.output, done.pixels)
+        write_image(job.output, done.pixels)
         figures = {"size": done.pixels.shape[1::-1], "seconds": round(done.result.seconds, 3)}
         items.append(new_item(job, "done") | figures)
     return items

@@ -1,4 +1,4 @@
-"""Grouping unlabelled pictures and points.
+"""Grouping unlabelled images and points.
 
 The Python API: `open_source` finds the data, `group` groups it (both are generators of small dataclasses).
 """

@@ -14,7 +14,7 @@ from dltool.autoencoder.networks import ConvAutoencoder
 from dltool.cluster.codes import LR, ViewSource, decode_centers, new_autoencoder
 from dltool.cluster.gradients import gradient_features
 from dltool.cluster.kmeans import starting_centers
-from dltool.cluster.learner import Checkpoints, Lesson, Pictures, encode_all, enough_epochs, learn
+from dltool.cluster.learner import Checkpoints, Images, Lesson, encode_all, enough_epochs, learn
 from dltool.cluster.manifold import neighbor_graph
 from dltool.cluster.method import Clustering, Notice, Step, Task
 from dltool.cluster.modularity import Graph, modularity
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 ARCHITECTURE = "deep-kmeans"
 _JUDGED = 10_000
-# Small sets get as many steps as 60,000 pictures in 60 epochs.
+# Small sets get as many steps as 60,000 images in 60 epochs.
 _STEPS = 14_100
 
 
@@ -49,7 +49,7 @@ class DeepKMeans(nn.Module):
         )
 
     def loss(self, images: Tensor, weight: float) -> Tensor:
-        """Reconstruction plus `weight` times the clustering loss of N × C × H × W pictures in [0, 1]."""
+        """Reconstruction plus `weight` times the clustering loss of N × C × H × W images in [0, 1]."""
         codes = self.autoencoder.encode(images)
         return F.mse_loss(self.autoencoder.decode(codes), images) + weight * clustering_loss(codes, self.centers)
 
@@ -76,7 +76,7 @@ class Schedule:
 
 
 def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
-    """The schedule for `count` pictures: the textbook's 50 of 200 epochs, in proportion."""
+    """The schedule for `count` images: the textbook's 50 of 200 epochs, in proportion."""
     epochs = settings.epochs or enough_epochs(count, _STEPS)
     start = settings.ramp_start if settings.ramp_start is not None else max(1, round(epochs / 4))
     end = settings.ramp_end if settings.ramp_end is not None else max(epochs, start + 1)
@@ -87,16 +87,16 @@ def deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
     """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose; see `Task`."""
     assert task.images is not None
     settings = task.settings
-    pictures = Pictures(task.images, task.device)
+    images = Images(task.images, task.device)
     checkpoints = Checkpoints(task.folder, settings, task.images, task.resume)
-    schedule = new_schedule(settings, len(pictures))
-    model = DeepKMeans(new_autoencoder(pictures, settings.latent_dim, settings.seed), task.k)
-    views = ViewSource(pictures, settings.seed)
+    schedule = new_schedule(settings, len(images))
+    model = DeepKMeans(new_autoencoder(images, settings.latent_dim, settings.seed), task.k)
+    views = ViewSource(images, settings.seed)
     baseline: dict[str, Any] = {}
 
     def before_epoch(epoch: int) -> None:
         if epoch == 0 or epoch == schedule.ramp_start:
-            codes = _codes(model.autoencoder, pictures)
+            codes = _codes(model.autoencoder, images)
             centers = _kmeans_centers(task, codes)
             if epoch == schedule.ramp_start:
                 baseline.update(_copy(model.autoencoder.state_dict()), **{_CENTERS: centers})
@@ -111,31 +111,31 @@ def deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
         weight = clustering_weight(done, settings.clustering_weight, schedule.ramp_start, schedule.ramp_end)
         return model.loss(views(indices, int(done)), weight)
 
-    lesson = Lesson("training deep k-means", model, len(pictures), schedule.epochs, LR, loss, before_epoch)
+    lesson = Lesson("training deep k-means", model, len(images), schedule.epochs, LR, loss, before_epoch)
     finished = yield from learn(
         lesson, settings.seed, checkpoints, task.should_stop, lambda: dict(baseline), baseline.update
     )
     if finished:
-        yield from _keep_better(task, pictures, model, baseline)
+        yield from _keep_better(task, images, model, baseline)
 
 
 _CENTERS = "centers"
 
 
-def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
+def _keep_better(task: Task, images: Images, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
     """Compare the two groupings by their modularity on one graph that neither was made from: of `gradient_features`.
 
     Pixels judge worse: on MNIST they took a grouping of 79 % accuracy for better than one of 88 %.
     One that put everything into one group has a modularity of 0, more than a poor one, but is none.
     """
-    joint = _grouping(task, model.autoencoder, pictures, model.centers.detach().cpu())
-    if not baseline or len(pictures) < 2:  # the ramp never began, or there is nothing to compare
+    joint = _grouping(task, model.autoencoder, images, model.centers.detach().cpu())
+    if not baseline or len(images) < 2:  # the ramp never began, or there is nothing to compare
         yield joint
         return
-    before = new_autoencoder(pictures, task.settings.latent_dim, task.settings.seed)
+    before = new_autoencoder(images, task.settings.latent_dim, task.settings.seed)
     before.load_state_dict({name: tensor for name, tensor in baseline.items() if name != _CENTERS})
-    plain = _grouping(task, before.eval(), pictures, baseline[_CENTERS])
-    chosen, graph = yield from _judging_graph(pictures, task)
+    plain = _grouping(task, before.eval(), images, baseline[_CENTERS])
+    chosen, graph = yield from _judging_graph(images, task)
     scores = {}
     for name, found in (("deep_kmeans", joint), ("baseline", plain)):
         scores[name] = {"modularity": modularity(graph, found.labels[chosen], task.k)}
@@ -156,20 +156,20 @@ def _keep_better(task: Task, pictures: Pictures, model: DeepKMeans, baseline: di
     yield replace(joint if better else plain, figures={**scores, "kept": "deep_kmeans" if better else "baseline"})
 
 
-def _judging_graph(pictures: Pictures, task: Task) -> Iterator[Any]:
-    """Numbers of at most 10,000 pictures and the neighbour graph of their edges; a generator that returns them."""
-    chosen = np.arange(len(pictures))
-    if len(pictures) > _JUDGED:
-        chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(len(pictures), _JUDGED, replace=False))
+def _judging_graph(images: Images, task: Task) -> Iterator[Any]:
+    """Numbers of at most 10,000 images and the neighbour graph of their edges; a generator that returns them."""
+    chosen = np.arange(len(images))
+    if len(images) > _JUDGED:
+        chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(len(images), _JUDGED, replace=False))
     parts = torch.from_numpy(chosen).split(1024)
-    rows = torch.cat([gradient_features(pictures[part]).cpu() for part in parts]).numpy()
+    rows = torch.cat([gradient_features(images[part]).cpu() for part in parts]).numpy()
     graph: Graph = yield from neighbor_graph(rows, task.device)
     return chosen, graph
 
 
-def _codes(network: ConvAutoencoder, pictures: Pictures) -> np.ndarray:
+def _codes(network: ConvAutoencoder, images: Images) -> np.ndarray:
     network.eval()
-    return encode_all(network.encode, pictures).numpy()
+    return encode_all(network.encode, images).numpy()
 
 
 def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
@@ -177,14 +177,14 @@ def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
     return starting_centers(replace(task, settings=settings), codes)
 
 
-def _grouping(task: Task, network: ConvAutoencoder, pictures: Pictures, centers: Tensor) -> Clustering:
+def _grouping(task: Task, network: ConvAutoencoder, images: Images, centers: Tensor) -> Clustering:
     from dltool.cluster.assign import nearest_centers
     from dltool.cluster.learned import network_arguments
 
-    found = nearest_centers(_codes(network, pictures), centers)
+    found = nearest_centers(_codes(network, images), centers)
     return replace(
         found,
-        center_pictures=decode_centers(network, centers),
+        center_images=decode_centers(network, centers),
         architecture=ARCHITECTURE,
         arguments={"network": network_arguments(network)},
         tensors={f"network.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()},
@@ -198,7 +198,7 @@ def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 def assign_deep(
     model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
 ) -> Iterator[Any]:
-    """The assigner of this method's models: the nearest centre to a new picture's code."""
+    """The assigner of this method's models: the nearest centre to a new image's code."""
     from dltool.cluster.assign import nearest_centers
     from dltool.cluster.learned import encode_new, restore_network
 

@@ -34,9 +34,9 @@ class Embedder:
 
     Attributes:
         features: `values` (a table's numbers), `pixels`, or a backbone's name.
-        network: a backbone without its last layer, or a network that was trained on the pictures.
-        preprocessing: of pictures.
-        shape: of the pictures whose pixels are compared: H, W, and 3 where they have colours.
+        network: a backbone without its last layer, or a network that was trained on the images.
+        preprocessing: of images.
+        shape: of the images whose pixels are compared: H, W, and 3 where they have colours.
         built: what builds a network again that is no backbone.
     """
 
@@ -95,7 +95,7 @@ def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
 
 
 def pixel_embedder(settings: ClusterSettings, source: Source, size: tuple[int, int] | None = None) -> Embedder:
-    """The embedder of pictures' pixels: small pictures as they are, others as squares; all at `size` if it is given.
+    """The embedder of images' pixels: small images as they are, others as squares; all at `size` if it is given.
 
     Raises:
         SettingsError: a `size` that is no square.
@@ -114,10 +114,10 @@ def embed(
 ) -> Iterator[Extracted | np.ndarray | TableFile]:
     """Yield progress and at the end the N × D rows, float32.
 
-    Photos' features are means over each picture and its mirror image.
+    Photos' features are means over each image and its mirror image.
 
     Raises:
-        DataError: a picture cannot be read, or rows of another width than the model's.
+        DataError: an image cannot be read, or rows of another width than the model's.
     """
     if embedder.features == VALUES:
         assert source.rows is not None
@@ -142,11 +142,11 @@ def embed(
     yield torch.stack(views).mean(0).numpy()
 
 
-def picture_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> np.ndarray:
-    """N × H × W (grey) or N × H × W × 3 uint8 pictures of one size.
+def image_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> np.ndarray:
+    """N × H × W (grey) or N × H × W × 3 uint8 images of one size.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     if isinstance(split, ArraySplit) and split.images.shape[1] == preprocessing.crop:
         return split.images
@@ -155,23 +155,23 @@ def picture_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> 
     def read(index: int) -> np.ndarray:
         return preprocessing.crop_pixels(reader.read(split, index))
 
-    pictures = []
+    images = []
     for _, pixels in read_ahead(range(len(split)), read, workers):
         if isinstance(pixels, DataError):
             raise pixels
-        pictures.append(pixels)
-    return np.stack(pictures)
+        images.append(pixels)
+    return np.stack(images)
 
 
 def pixel_rows(split: Split, embedder: Embedder, workers: int) -> np.ndarray:
-    """N × D pixels in [0, 1]; grey pictures for a model of grey ones."""
-    images = fit_channels(picture_pixels(split, embedder.preprocessing, workers), embedder.shape)
+    """N × D pixels in [0, 1]; grey images for a model of grey ones."""
+    images = fit_channels(image_pixels(split, embedder.preprocessing, workers), embedder.shape)
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 
 @torch.inference_mode()
 def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device) -> np.ndarray:
-    """N × D gradient features of N rows of pixels in [0, 1], which are pictures of `shape`."""
+    """N × D gradient features of N rows of pixels in [0, 1], which are images of `shape`."""
     parts = []
     for piece in torch.from_numpy(rows).split(_CHUNK):
         images = piece.to(device).view(len(piece), *shape)
@@ -181,7 +181,7 @@ def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device
 
 
 def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """N × H × W or N × H × W × 3 uint8 pictures as `shape` (H, W, or H, W, 3) has them.
+    """N × H × W or N × H × W × 3 uint8 images as `shape` (H, W, or H, W, 3) has them.
 
     Raises:
         DataError: they are of another size.

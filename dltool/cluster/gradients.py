@@ -1,4 +1,4 @@
-"""Features of small pictures that need no training: where edges run, and which way."""
+"""Features of small images that need no training: where edges run, and which way."""
 
 import math
 
@@ -18,7 +18,7 @@ def gradient_features(images: Tensor) -> Tensor:
     """Histograms of oriented gradients (Dalal and Triggs, 2005), soft in direction and in place.
 
     Edges keep their sign, so that a bright stroke has two sides; of colours the channel of the steepest edge counts.
-    Energies in cells of about 4 pixels are divided by the picture's whole (light and contrast no longer count) and
+    Energies in cells of about 4 pixels are divided by the image's whole (light and contrast no longer count) and
     raised to a power below 1, so that faint edges are not outshone.
 
     Args:

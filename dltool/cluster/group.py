@@ -9,7 +9,7 @@ import torch
 
 from dltool.cluster.choose_k import Choice, choose_k
 from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest
-from dltool.cluster.embed import Embedder, embed, new_embedder, picture_pixels, resolve_features
+from dltool.cluster.embed import Embedder, embed, image_pixels, new_embedder, resolve_features
 from dltool.cluster.gradients import COMPONENTS
 from dltool.cluster.learned import is_learned, learn_features
 from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
@@ -90,7 +90,7 @@ def group(
         if settings.method.is_deep:
             if source.split is None:
                 raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
-            images = picture_pixels(source.split, embedder.preprocessing, around.workers)
+            images = image_pixels(source.split, embedder.preprocessing, around.workers)
         task = Task(
             *(rows, settings.k or 0, settings, around.device, images, source.labels, around.folder, around.resume),
             should_stop=around.should_stop,
@@ -165,8 +165,8 @@ def _group(
 def in_plain_space(clustering: Clustering, plain: Rows) -> Clustering:
     """The same groups with centres, distances and margins among the rows before they were smoothed.
 
-    There they say how typical a picture is, and a new picture, which has no neighbours, can be compared. A margin is
-    negative where neighbours spoke against a picture's own features.
+    There they say how typical an image is, and a new image, which has no neighbours, can be compared. A margin is
+    negative where neighbours spoke against an image's own features.
     """
     rows = np.asarray(plain)
     labels = torch.from_numpy(clustering.labels)
@@ -186,7 +186,7 @@ def by_size(clustering: Clustering) -> Clustering:
     order = sorted(range(k), key=lambda number: (-sizes[number], first[number]))
     rank = np.empty(k, np.int32)
     rank[order] = np.arange(k)
-    pictures = clustering.center_pictures
+    images = clustering.center_images
     tensors = {
         name: tensor[order] if name.startswith(PER_CLUSTER) else tensor for name, tensor in clustering.tensors.items()
     }
@@ -195,5 +195,5 @@ def by_size(clustering: Clustering) -> Clustering:
         labels=rank[clustering.labels],
         centers=clustering.centers[order],
         tensors=tensors,
-        center_pictures=None if pictures is None else [pictures[number] for number in order],
+        center_images=None if images is None else [images[number] for number in order],
     )

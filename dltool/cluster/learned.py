@@ -1,4 +1,4 @@
-"""Features of an autoencoder: codes of one that is trained on the very pictures, or of a given one."""
+"""Features of an autoencoder: codes of one that is trained on the very images, or of a given one."""
 
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -12,8 +12,8 @@ from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, load_autoenc
 from dltool.autoencoder.networks import Autoencoder, ConvAutoencoder, create_autoencoder
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.cluster.codes import train_codes
-from dltool.cluster.embed import Embedder, fit_channels, picture_pixels, pixel_embedder
-from dltool.cluster.learner import Checkpoints, Pictures, encode_all
+from dltool.cluster.embed import Embedder, fit_channels, image_pixels, pixel_embedder
+from dltool.cluster.learner import Checkpoints, Images, encode_all
 from dltool.cluster.method import Notice, Step
 from dltool.cluster.settings import AUTOENCODER, ClusterSettings
 from dltool.cluster.source import Source
@@ -36,12 +36,12 @@ def learn_features(
     resume: bool,
     should_stop: Callable[[], bool],
 ) -> Generator[Step | Notice, None, tuple[Embedder, np.ndarray] | None]:
-    """Train a network on the source's pictures, or read a trained one; return the embedder and N × D rows.
+    """Train a network on the source's images, or read a trained one; return the embedder and N × D rows.
 
     None if it was stopped.
 
     Raises:
-        DataError: a picture cannot be read, or too few to learn from.
+        DataError: an image cannot be read, or too few to learn from.
         ModelError: `ae:MODEL`, and MODEL is no autoencoder with codes.
         SettingsError: `resume`, and settings differ.
     """
@@ -49,27 +49,27 @@ def learn_features(
     kind, _, given = features.partition(":")
     trained = _load_given(given) if given else None
     embedder = pixel_embedder(settings, source, None if trained is None else trained.size)
-    images = fit_channels(picture_pixels(source.split, embedder.preprocessing, workers), embedder.shape)
+    images = fit_channels(image_pixels(source.split, embedder.preprocessing, workers), embedder.shape)
     grey = images.ndim == 4 and (images == images[..., :1]).all()
     if grey if trained is None else trained.channels == 1:
         images = fit_channels(images, images.shape[1:3])
-    pictures = Pictures(images, device)
+    photos = Images(images, device)
     if trained is not None:
         network: Autoencoder | None = trained.module
         arguments = {"arch": trained.arch, **trained.arguments}
     else:
-        if len(pictures) < 2:
+        if len(photos) < 2:
             raise DataError(f"--features {features}: one picture is too little to learn from")
         checkpoints = Checkpoints(folder, settings, images, resume)
         network = yield from train_codes(
-            pictures, settings.latent_dim, settings.epochs, settings.seed, checkpoints, should_stop
+            photos, settings.latent_dim, settings.epochs, settings.seed, checkpoints, should_stop
         )
         if network is None:
             return None
         arguments = network_arguments(network)
     network = network.to(device).eval()
     embedder = Embedder(kind, network, embedder.preprocessing, images.shape[1:], arguments)
-    return embedder, encode_all(network.encode, pictures).numpy()
+    return embedder, encode_all(network.encode, photos).numpy()
 
 
 def network_arguments(network: ConvAutoencoder) -> dict[str, Any]:
@@ -103,16 +103,16 @@ def encode_new(
     device: torch.device,
     workers: int,
 ) -> np.ndarray:
-    """N × D rows of new pictures, brought to the size and the channels that the network was made for.
+    """N × D rows of new images, brought to the size and the channels that the network was made for.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     assert source.split is not None
     channels, *shape = network.shape
     shape = (*shape,) if channels == 1 else (*shape, 3)
-    images = fit_channels(picture_pixels(source.split, preprocessing, workers), shape)
-    return encode_all(network.encode, Pictures(images, device)).numpy()
+    images = fit_channels(image_pixels(source.split, preprocessing, workers), shape)
+    return encode_all(network.encode, Images(images, device)).numpy()
 
 
 def _load_given(path: str) -> TrainedAutoencoder:

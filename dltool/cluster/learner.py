@@ -1,4 +1,4 @@
-"""Epochs over small pictures in memory, with a checkpoint after each; what all deep methods train by."""
+"""Epochs over small images in memory, with a checkpoint after each; what all deep methods train by."""
 
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -50,13 +50,13 @@ def enough_epochs(count: int, steps: int) -> int:
 
 
 class Checkpoints:
-    """`last.ckpt` of a run of `dltool cluster`: where training stands, and of which settings and pictures."""
+    """`last.ckpt` of a run of `dltool cluster`: where training stands, and of which settings and images."""
 
     def __init__(self, folder: Path | None, settings: ClusterSettings, images: np.ndarray, resume: bool) -> None:
         """Read what is to be resumed.
 
         Raises:
-            SettingsError: `resume`, and settings or pictures differ from the checkpoint's.
+            SettingsError: `resume`, and settings or images differ from the checkpoint's.
             ModelError: `resume`, and the checkpoint is damaged.
         """
         self._run = None if folder is None else RunFolder(folder)
@@ -147,8 +147,8 @@ def _train_step(
     optimizer.step()
 
 
-class Pictures:
-    """N pictures of one size on the device as uint8, given out in batches in [0, 1]."""
+class Images:
+    """N images of one size on the device as uint8, given out in batches in [0, 1]."""
 
     def __init__(self, images: np.ndarray, device: torch.device) -> None:
         """`images`: N × H × W or N × H × W × 3 uint8."""
@@ -183,6 +183,6 @@ class Pictures:
 
 
 @torch.no_grad()
-def encode_all(encoder: Callable[[Tensor], Tensor], pictures: Pictures) -> Tensor:
+def encode_all(encoder: Callable[[Tensor], Tensor], images: Images) -> Tensor:
     """N × D float32 codes on the CPU; the encoder is in evaluation mode."""
-    return torch.cat([encoder(chunk).float().cpu() for chunk in pictures.in_order()])
+    return torch.cat([encoder(chunk).float().cpu() for chunk in images.in_order()])

@@ -18,14 +18,14 @@ from dltool.cluster.settings import count_of
 from dltool.cluster.sheets import read_tile
 from dltool.cluster.source import Source
 from dltool.images.sheet import BACKGROUND, INK, stack_pages, title_page
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.plots import chart, plot_confusion
 from dltool.training.seeds import derive_seed
 
 MAP_ROWS = 2000
-_MAP_PICTURES = 300
+_MAP_IMAGES = 300
 _THUMB, _CELL = 84, 96
-# Cells for each picture: some stay empty, so that groups show.
+# Cells for each image: some stay empty, so that groups show.
 _SPARE = 1.25
 
 RGB = tuple[float, float, float]
@@ -123,14 +123,12 @@ def color(number: int, count: int) -> RGB:
     return matplotlib.colormaps["hsv"](number / count)[:3]
 
 
-def write_picture_map(
-    path: Path, source: Source, clustering: Clustering, chosen: np.ndarray, places: np.ndarray
-) -> None:
+def write_image_map(path: Path, source: Source, clustering: Clustering, chosen: np.ndarray, places: np.ndarray) -> None:
     """Write the map with thumbnails in frames of their clusters' colours: at most 300, each in a cell of its own.
 
-    Pictures go to the cells of a grid such that the sum of squared ways from their places on the map is least.
+    Images go to the cells of a grid such that the sum of squared ways from their places on the map is least.
     """
-    kept = sample_indices(len(chosen), _MAP_PICTURES, 0)
+    kept = sample_indices(len(chosen), _MAP_IMAGES, 0)
     shown, spots = chosen[kept], _even(places[kept])
     columns = math.ceil(math.sqrt(_SPARE * len(kept)))
     rows = math.ceil(_SPARE * len(kept) / columns)
@@ -147,7 +145,7 @@ def write_picture_map(
     some = f", {len(shown)} of {len(source)} pictures" if len(shown) < len(source) else ""
     title = title_page(f"{source.name}: like beside like{some}; a frame's colour is its cluster", page.width)
     legend = _legend(clustering, page.width)
-    write_picture(path, stack_pages([title, legend, np.asarray(page)]))
+    write_image(path, stack_pages([title, legend, np.asarray(page)]))
 
 
 def _even(places: np.ndarray) -> np.ndarray:
@@ -170,10 +168,10 @@ def _legend(clustering: Clustering, width: int) -> np.ndarray:
     return np.asarray(page)
 
 
-def _square(picture: Image.Image) -> Image.Image:
-    side = min(picture.size)
-    left, top = (picture.width - side) // 2, (picture.height - side) // 2
-    cut = picture.crop((left, top, left + side, top + side))
+def _square(image: Image.Image) -> Image.Image:
+    side = min(image.size)
+    left, top = (image.width - side) // 2, (image.height - side) // 2
+    cut = image.crop((left, top, left + side, top + side))
     return cut.resize((_THUMB, _THUMB), Image.Resampling.NEAREST if side * 2 <= _THUMB else Image.Resampling.LANCZOS)
 
 

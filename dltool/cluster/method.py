@@ -38,7 +38,7 @@ class Task:
     Attributes:
         rows: N × D float32 features, an array or a memory map; for deep methods the pixels in [0, 1], flattened.
         k: number of clusters, at most N.
-        images: N × H × W or N × H × W × 3 uint8 pictures of one size, for deep methods; None for the others.
+        images: N × H × W or N × H × W × 3 uint8 images of one size, for deep methods; None for the others.
         labels: N int64 true classes where they are known. For scoring alone: no method may look at them otherwise.
         folder: the output's folder, where a method that trains keeps its `last.ckpt`.
         should_stop: asked between steps; a method that trains saves its checkpoint and returns without a Clustering.
@@ -68,9 +68,9 @@ class Clustering:
         inertia: sum of squared distances.
         iterations: of the loop that found them.
         figures: more numbers for the report, such as a baseline's accuracy beside the method's own.
-        center_pictures: k pictures, H × W × 3 uint8, where a decoder can show a centre.
+        center_pictures: k images, H × W × 3 uint8, where a decoder can show a centre.
         architecture, arguments, tensors: what the model file holds beyond centres, so that `methods.find_assigner`
-            can assign new pictures. Tensors with a row per cluster are called `cluster.…`: clusters are numbered anew,
+            can assign new images. Tensors with a row per cluster are called `cluster.…`: clusters are numbered anew,
             by their size, before they are written.
     """
 
@@ -82,7 +82,7 @@ class Clustering:
     inertia: float
     iterations: int
     figures: dict[str, Any] = field(default_factory=dict)
-    center_pictures: list[np.ndarray] | None = None
+    center_images: list[np.ndarray] | None = None
     architecture: str = "kmeans"
     arguments: dict[str, Any] = field(default_factory=dict)
     tensors: dict[str, Tensor] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""The folder of a result: what is in the way, what an older result left, and sorting pictures into folders."""
+"""The folder of a result: what is in the way, what an older result left, and sorting images into folders."""
 
 import csv
 import os
@@ -14,12 +14,12 @@ from dltool.images.folder import OnExisting
 from dltool.training.run_folder import RunFolder
 
 ASSIGNMENTS, SUMMARY, MODEL, SORTED = "assignments.csv", "clusters.json", "model.safetensors", "sorted"
-_PICTURES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
+_IMAGES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """A picture and where it is copied or linked to."""
+    """An image and where it is copied or linked to."""
 
     source: Path
     target: Path
@@ -81,7 +81,7 @@ class OutputFolder:
                     if not folder.is_relative_to(self.path / SORTED) or not folder.is_dir() or any(folder.iterdir()):
                         break
                     folder.rmdir()
-            for pattern in (SUMMARY, ASSIGNMENTS, MODEL, *_PICTURES):
+            for pattern in (SUMMARY, ASSIGNMENTS, MODEL, *_IMAGES):
                 for file in self.path.glob(pattern):
                     file.unlink()
         except OSError as error:
@@ -97,7 +97,7 @@ class OutputFolder:
         return [t for t in targets if t.is_relative_to(own) and ".." not in t.parts and t.parent.is_dir()]
 
     def plan_sorting(self, source: Source, clustering: Clustering, gives_way: bool) -> list[Placement]:
-        """Where each picture would go: `sorted/cluster-N/` and its own path in the data's folder.
+        """Where each image would go: `sorted/cluster-N/` and its own path in the data's folder.
 
         Args:
             gives_way: what an older result put there will be removed before.
@@ -117,7 +117,7 @@ class OutputFolder:
 
 
 def place(placement: Placement, how: SortBy) -> None:
-    """Copy or link one picture; the original stays where it is, and nothing is overwritten.
+    """Copy or link one image; the original stays where it is, and nothing is overwritten.
 
     Raises:
         DltoolError: it cannot be written there.

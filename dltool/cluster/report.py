@@ -5,13 +5,13 @@ from collections.abc import Iterator
 from typing import Any
 
 from dltool.cluster.group import Grouped
-from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_picture_map
+from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_image_map
 from dltool.cluster.method import Notice, Step
 from dltool.cluster.model import model_agreement, write_model
 from dltool.cluster.output import OutputFolder, Placement, place
 from dltool.cluster.results import agreement, summarize, write_assignments
 from dltool.cluster.settings import ClusterSettings, SortBy
-from dltool.cluster.sheets import center_pictures, write_centers, write_sheets
+from dltool.cluster.sheets import center_images, write_centers, write_sheets
 from dltool.files import write_atomically
 from dltool.plain import as_plain
 
@@ -59,13 +59,13 @@ def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Iterator[Ste
     chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:
-        write_picture_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)
+        write_image_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)
     if grouped.choice is not None and grouped.choice.tried:
         plot_choice(out.path / "choose_k.png", grouped.choice)
     found = agreement(source, clustering)
     if found is not None:
         plot_classes(out.path / "confusion.png", found, source.class_names)
-    pictures = center_pictures(grouped)
-    if pictures is not None:
-        sizes = [int((clustering.labels == number).sum()) for number in range(len(pictures))]
-        write_centers(out.path / "centers.png", pictures, sizes)
+    images = center_images(grouped)
+    if images is not None:
+        sizes = [int((clustering.labels == number).sum()) for number in range(len(images))]
+        write_centers(out.path / "centers.png", images, sizes)

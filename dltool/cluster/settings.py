@@ -28,7 +28,7 @@ class Init(StrEnum):
 
 
 class SortBy(StrEnum):
-    """How `--sort` puts a picture into its cluster's folder."""
+    """How `--sort` puts an image into its cluster's folder."""
 
     LINKS = "links"
     COPIES = "copies"
@@ -45,9 +45,9 @@ class ClusterSettings:
 
     Attributes:
         k: number of clusters; None lets `choose_k` decide within `k_min` to `k_max`.
-        features: `auto` (a backbone for photos, `gradients` for small pictures by `manifold`, the values themselves for
+        features: `auto` (a backbone for photos, `gradients` for small images by `manifold`, the values themselves for
             all else), a backbone's name, `pixels`, `gradients`, or an autoencoder's codes: `ae` trains one on the
-            pictures, `ae:MODEL` takes a trained one.
+            images, `ae:MODEL` takes a trained one.
         weights, size: of the backbone, as `finetune` takes them.
         pca: keep so many principal components; 0 keeps the features as they are.
         normalize: scale every row to length 1, so that angles are compared (spherical k-means); None: for a
@@ -129,7 +129,7 @@ def ignored(settings: ClusterSettings) -> dict[str, str]:
 
 
 def count_of(number: int, items: str) -> str:
-    """`3 pictures`, but `1 picture`; `items` is a plural."""
+    """`3 images`, but `1 image`; `items` is a plural."""
     return f"{number} {items.removesuffix('s') if number == 1 else items}"
 
 

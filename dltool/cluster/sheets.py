@@ -15,9 +15,9 @@ from dltool.cluster.settings import AUTOENCODER, count_of
 from dltool.cluster.source import Source
 from dltool.cluster.transform import Transform
 from dltool.data.splits import FileSplit
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.images.sheet import Tile, contact_sheet
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 _MOST_TILES = 60
 _TILE = 144
@@ -27,11 +27,11 @@ _SMALL_TILE = 56
 def write_sheets(folder: Path, source: Source, clustering: Clustering, most: int) -> Iterator[Path]:
     """Write `cluster-N.jpg` for each of the `most` largest clusters that holds something, and yield each path.
 
-    Of a cluster of more than 60 pictures the sheet shows 60, evenly spread from the nearest to the furthest, and says
+    Of a cluster of more than 60 images the sheet shows 60, evenly spread from the nearest to the furthest, and says
     so.
 
     Raises:
-        DltoolError: a picture cannot be read any more, or the sheet cannot be written.
+        DltoolError: an image cannot be read any more, or the sheet cannot be written.
     """
     for number in range(min(most, len(clustering.centers))):
         members = from_center(clustering, number)
@@ -45,7 +45,7 @@ def write_sheets(folder: Path, source: Source, clustering: Clustering, most: int
         columns = 10 if len(tiles) > 30 else max(6, math.ceil(math.sqrt(2 * len(tiles))))
         title = f"cluster {number}: {count_of(len(members), 'pictures')}{some}, from the centre out"
         path = folder / sheet_name(number)
-        write_picture(path, contact_sheet(tiles, columns, side, title))
+        write_image(path, contact_sheet(tiles, columns, side, title))
         yield path
 
 
@@ -55,9 +55,9 @@ def sheet_name(number: int) -> str:
 
 
 def read_tile(source: Source, index: int, side: int) -> np.ndarray:
-    """One picture, H × W × 3 uint8, files reduced to no less than `side`."""
+    """One image, H × W × 3 uint8, files reduced to no less than `side`."""
     if isinstance(source.split, FileSplit):
-        return read_picture(source.split.paths[index], shortest_side=side).pixels
+        return read_image(source.split.paths[index], shortest_side=side).pixels
     return source.split.read(index)
 
 
@@ -65,11 +65,11 @@ def _label(source: Source, index: int) -> str:
     return Path(source.item(index)).name if isinstance(source.split, FileSplit) else ""
 
 
-def center_pictures(grouped: Grouped) -> list[np.ndarray] | None:
-    """Each centre as a picture, where a decoder drew it or pixels were compared; None elsewhere."""
+def center_images(grouped: Grouped) -> list[np.ndarray] | None:
+    """Each centre as an image, where a decoder drew it or pixels were compared; None elsewhere."""
     clustering = grouped.clustering
-    if clustering.center_pictures is not None:
-        return clustering.center_pictures
+    if clustering.center_images is not None:
+        return clustering.center_images
     if grouped.embedder is None or grouped.transform.normalize:
         return None
     if grouped.embedder.features == AUTOENCODER and grouped.transform.is_identity:
@@ -89,9 +89,7 @@ def _pixel_centers(clustering: Clustering, transform: Transform, embedder: Embed
     return list(pixels if pixels.ndim == 4 else np.repeat(pixels[..., None], 3, axis=3))
 
 
-def write_centers(path: Path, pictures: list[np.ndarray], sizes: list[int]) -> None:
+def write_centers(path: Path, images: list[np.ndarray], sizes: list[int]) -> None:
     """Write all centres on one page."""
-    tiles = [
-        Tile(picture, f"{number}: {size}") for number, (picture, size) in enumerate(zip(pictures, sizes, strict=True))
-    ]
-    write_picture(path, contact_sheet(tiles, 10, 112, "centres, and how many pictures they stand for"))
+    tiles = [Tile(image, f"{number}: {size}") for number, (image, size) in enumerate(zip(images, sizes, strict=True))]
+    write_image(path, contact_sheet(tiles, 10, 112, "centres, and how many pictures they stand for"))

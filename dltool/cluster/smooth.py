@@ -1,4 +1,4 @@
-"""Features averaged over each picture's nearest neighbours, so that k-means follows the shape of groups."""
+"""Features averaged over each image's nearest neighbours, so that k-means follows the shape of groups."""
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
     """Walk `steps` steps on the neighbour graph and average the rows that are reached.
 
     Rows are joined to their nearest by cosine, with it as the weight where it is positive; a step replaces each row by
-    the weighted mean of its neighbours. What groups share remains, what is a picture's own is averaged out (as label
+    the weighted mean of its neighbours. What groups share remains, what is an image's own is averaged out (as label
     spreading does with labels: Zhou et al., "Learning with local and global consistency", 2004). There are half as
     many neighbours as the root of N, 2 to 15: few items have no fifteen of their kind.
 
@@ -40,7 +40,7 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
 def neighbor_graph(rows: np.ndarray, neighbors: int) -> sparse.csr_matrix:
     """Symmetric N × N weights: cosines of mutual neighbours, a share of those of one-sided ones, else 0.
 
-    The few pictures of a rare kind have to look elsewhere for neighbours, who do not look back; were such an edge a
+    The few images of a rare kind have to look elsewhere for neighbours, who do not look back; were such an edge a
     full one, they would be averaged with those. In a small set all edges are needed, so the share falls with root N.
     """
     count = min(neighbors, len(rows) - 1)

@@ -1,4 +1,4 @@
-"""What shall be grouped: a folder of pictures, a data set by name, a table, or toy points."""
+"""What shall be grouped: a folder of images, a data set by name, a table, or toy points."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ from dltool.data.folders import SPLIT_NAMES, Findings
 from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split, join_splits
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
-from dltool.images.folder import find_pictures, natural_key
+from dltool.images.folder import find_images, natural_key
 from dltool.training.seeds import numpy_generator
 
 TOYS = ("circles", "moons", "blobs")
@@ -23,7 +23,7 @@ _BLOBS = ((-0.5, -0.3), (0.5, -0.3), (0.0, 0.6))
 
 
 class Kind(StrEnum):
-    """What the items are: files of pictures, small pictures of one size in memory, rows of a table, toy points."""
+    """What the items are: files of images, small images of one size in memory, rows of a table, toy points."""
 
     FILES = "pictures"
     ARRAYS = "small pictures"
@@ -36,8 +36,8 @@ class Source:
     """Items to be grouped.
 
     Attributes:
-        split: the pictures; None for numbers.
-        rows: N × D numbers; None for pictures.
+        split: the images; None for numbers.
+        rows: N × D numbers; None for images.
         root: the folder of files, which names are relative to.
         labels: N int64, the classes that are known, for scoring only; None where there are none.
     """
@@ -77,10 +77,10 @@ def open_source(
     """Yield the check's progress and at the end the Source.
 
     Args:
-        data: a folder or a picture, a name of `BUILTIN` or `TOYS`, or a `.csv`, `.tsv` or `.npy` file.
-        store: fingerprints of pictures known to be readable.
-        read: decodes one picture, H × W × 3 uint8.
-        exclude: a folder whose pictures are not read: the output.
+        data: a folder or an image, a name of `BUILTIN` or `TOYS`, or a `.csv`, `.tsv` or `.npy` file.
+        store: fingerprints of images known to be readable.
+        read: decodes one image, H × W × 3 uint8.
+        exclude: a folder whose images are not read: the output.
         root, download: where sets by name are kept, and whether to fetch an absent one.
         limit: use only so many items, drawn at random; 0 uses all.
 
@@ -141,13 +141,13 @@ def _files(
     workers: int,
     exclude: Path | None,
 ) -> Iterator[Checked | Source]:
-    pictures = find_pictures(path, exclude) if path.is_dir() else [path]
-    if not pictures:
+    images = find_images(path, exclude) if path.is_dir() else [path]
+    if not images:
         raise DataError(f"{path}: no pictures in this folder")
     root = path if path.is_dir() else path.parent
-    names, labels, notes = class_folders([picture.relative_to(root) for picture in pictures])
+    names, labels, notes = class_folders([image.relative_to(root) for image in images])
     findings = Findings()
-    listed = FileSplit(tuple(pictures), np.zeros(len(pictures), np.int64) if labels is None else labels)
+    listed = FileSplit(tuple(images), np.zeros(len(images), np.int64) if labels is None else labels)
     for event in check_files(Dataset(path.name, names, {"all": listed}), findings, store, read, True, workers):
         if not isinstance(event, Dataset):
             yield event
@@ -164,10 +164,10 @@ def _files(
 
 
 def class_folders(relative: list[Path]) -> tuple[tuple[str, ...], np.ndarray | None, tuple[str, ...]]:
-    """Class names, the class of each picture, and notes, from paths in a folder.
+    """Class names, the class of each image, and notes, from paths in a folder.
 
     The class is the first folder of a path, after `train/`, `val/` and `test/` where all paths begin with one of those.
-    Without folders, with one only, or with pictures beside the folders, there are no classes.
+    Without folders, with one only, or with images beside the folders, there are no classes.
     """
     parts = [path.parts for path in relative]
     if all(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts):

@@ -1,4 +1,4 @@
-"""Random views of small pictures: the same thing, slightly turned, stretched, shifted, bent and lit otherwise."""
+"""Random views of small images: the same thing, slightly turned, stretched, shifted, bent and lit otherwise."""
 
 import numpy as np
 import torch
@@ -28,7 +28,7 @@ class Views:
         self._light = torch.from_numpy(random.uniform(-1, 1, (count, channels, 1, 1)).astype(np.float32))
 
     def __call__(self, images: Tensor, indices: Tensor) -> Tensor:
-        """Return views of N × C × H × W pictures in [0, 1], which are the samples at `indices` (N, on the CPU)."""
+        """Return views of N × C × H × W images in [0, 1], which are the samples at `indices` (N, on the CPU)."""
         device, strength = images.device, self._strength
         turn, wide, high, shear, right, down = (strength * self._affine[indices]).to(device).unbind(1)
         cos, sin = torch.cos(_TURN * turn), torch.sin(_TURN * turn)

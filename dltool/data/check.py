@@ -51,7 +51,7 @@ def check_files(
     """Hash every file, decode those whose content is not in `store` yet, and yield the data set without bad ones.
 
     Args:
-        store: fingerprints (`difference_hash`) of pictures known to be readable.
+        store: fingerprints (`difference_hash`) of images known to be readable.
         read: decodes one file, H × W × 3 uint8.
         skip_bad: leave unreadable files out and list them in `findings`; else they are an error.
 
@@ -107,7 +107,7 @@ def _without_empty(checked: Dataset, listed: Dataset, findings: Findings) -> Dat
 
 
 def find_duplicates(dataset: Dataset, store: ContentStore | None = None) -> list[str]:
-    """Describe equal pictures in two splits or two classes, and (with the store of fingerprints) nearly equal ones."""
+    """Describe equal images in two splits or two classes, and (with the store of fingerprints) nearly equal ones."""
     notes = _exact_duplicates(dataset)
     names = list(dataset.splits)
     sizes = [len(split) for split in dataset.splits.values()]

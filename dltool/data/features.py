@@ -32,14 +32,14 @@ _CACHE_VERSION = 2
 
 @dataclass(frozen=True)
 class Extracted:
-    """Pictures that went through the body: `done` of `total`, those found in the store not counted."""
+    """Images that went through the body: `done` of `total`, those found in the store not counted."""
 
     done: int
     total: int
 
 
 class FeatureExtractor:
-    """A frozen body as a function from pictures to features, with a store behind it.
+    """A frozen body as a function from images to features, with a store behind it.
 
     Batch norms are folded into convolutions and memory is laid out channels-last; the result is the same function up
     to rounding, in about half the time.
@@ -75,7 +75,7 @@ class FeatureExtractor:
         return folded.requires_grad_(False).eval().to(self.device, memory_format=torch.channels_last)
 
     def store(self, flipped: bool = False) -> ContentStore:
-        """The rows known for this body and preprocessing, of pictures as they are or mirrored."""
+        """The rows known for this body and preprocessing, of images as they are or mirrored."""
         if flipped not in self._stores:
             folder = self._cache / "features" / f"{self._key}{'-flipped' if flipped else ''}" if self._cache else None
             self._stores[flipped] = ContentStore(folder)
@@ -85,7 +85,7 @@ class FeatureExtractor:
         """Return N × D float32 features on the CPU of N × crop × crop × 3 uint8 pixels.
 
         Raises:
-            DeviceError: not even one picture fits into memory.
+            DeviceError: not even one image fits into memory.
         """
         parts = []
         step = _BATCH
@@ -119,7 +119,7 @@ class FeatureExtractor:
         """Compute the rows of a split's contents that the store lacks; under torchrun every process does a share.
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: an image cannot be read.
         """
         store = self.store(flipped)
         missing = store.missing(split.hashes)
@@ -159,7 +159,7 @@ class FeatureExtractor:
 
 
 def _body_key(body: nn.Module, preprocessing: Preprocessing, device: torch.device, bf16: bool) -> str:
-    """Hash of everything that features depend on but for the picture: weights, layers, preprocessing, arithmetic."""
+    """Hash of everything that features depend on but for the image: weights, layers, preprocessing, arithmetic."""
     digest = hashlib.blake2b(digest_size=12)
     digest.update(f"{_CACHE_VERSION}|{preprocessing}|{device.type}|{bf16}|{torch.__version__}|{body}".encode())
     for name, tensor in body.state_dict().items():

@@ -7,8 +7,8 @@ import numpy as np
 
 from dltool.data.splits import Dataset, FileSplit
 from dltool.errors import DataError
-from dltool.images.folder import find_pictures, natural_key
-from dltool.images.formats import PICTURE_SUFFIXES
+from dltool.images.folder import find_images, natural_key
+from dltool.images.formats import IMAGE_SUFFIXES
 
 # What a folder may be called, and the split that it then is.
 SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
@@ -28,7 +28,7 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     With `for_training` False, when a trained model is measured, one class is enough, and so is `test/` or `val/` alone.
 
     The classes are those of train (or of the only split), in natural order; the other splits are mapped by name.
-    Hidden folders and files that are no pictures are left out, and noted.
+    Hidden folders and files that are no images are left out, and noted.
 
     Raises:
         DataError: no such folder, no classes, one class only, an empty class, or a class that train lacks; two
@@ -74,17 +74,17 @@ def read_unlabelled(root: Path, findings: Findings) -> Dataset:
     """List a folder whose classes need not be known: class folders as `read_folder` does, else all as one class.
 
     Raises:
-        DataError: no such folder, or no pictures anywhere below it.
+        DataError: no such folder, or no images anywhere below it.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    pictures = find_pictures(root)
-    if not pictures:
+    images = find_images(root)
+    if not images:
         raise DataError(f"{root}: no pictures in this folder")
-    if all(path.parent != root for path in pictures):
+    if all(path.parent != root for path in images):
         return read_folder(root, findings, for_training=False)
     return Dataset(
-        root.resolve().name, (root.resolve().name,), {"train": FileSplit(tuple(pictures), np.zeros(len(pictures), int))}
+        root.resolve().name, (root.resolve().name,), {"train": FileSplit(tuple(images), np.zeros(len(images), int))}
     )
 
 
@@ -102,25 +102,25 @@ def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
 
 
 def _one_split(root: Path, folders: list[Path], for_training: bool) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
-    pictures = {folder.name: find_pictures(folder) for folder in folders}
-    if not any(pictures.values()):
+    images = {folder.name: find_images(folder) for folder in folders}
+    if not any(images.values()):
         raise DataError(f"{root}: no pictures in its class folders")
     if not for_training:
-        pictures = {name: found for name, found in pictures.items() if found}
-    elif len(pictures) == 1:
+        images = {name: found for name, found in images.items() if found}
+    elif len(images) == 1:
         raise DataError(f"{root}: one class only ({folders[0].name}); at least two are needed")
-    for name, found in pictures.items():
+    for name, found in images.items():
         if not found:
             raise DataError(f"{root / name}: an empty class; add pictures or remove the folder")
-    labels = np.repeat(np.arange(len(pictures)), [len(found) for found in pictures.values()])
-    return tuple(pictures), {"train": FileSplit(tuple(p for found in pictures.values() for p in found), labels)}
+    labels = np.repeat(np.arange(len(images)), [len(found) for found in images.values()])
+    return tuple(images), {"train": FileSplit(tuple(p for found in images.values() for p in found), labels)}
 
 
 def _other_split(root: Path, folders: list[Path], class_names: tuple[str, ...], findings: Findings) -> FileSplit:
     paths: list[Path] = []
     labels: list[int] = []
     for folder in folders:
-        found = find_pictures(folder)
+        found = find_images(folder)
         if folder.name not in class_names and found:
             known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
             raise DataError(f"{folder}: a class that train lacks; train has {known}")
@@ -141,7 +141,7 @@ def _class_folders(root: Path, findings: Findings) -> list[Path]:
     except OSError as error:
         raise DataError(f"{root}: cannot be listed ({error.strerror})") from error
     hidden = [entry for entry in entries if entry.is_dir() and entry.name.startswith(".")]
-    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in PICTURE_SUFFIXES]
+    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES]
     findings.notes += [f"{entry}: hidden, so no class" for entry in hidden]
     if loose:
         findings.notes.append(f"{root}: {len(loose)} pictures in no class folder ({loose[0].name}, …) are not used")

@@ -31,8 +31,8 @@ class DataSettings:
         root, download: where sets by name are kept, and whether to fetch an absent one.
         limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
         seed: of the division.
-        complete: whether a validation split is needed; for measuring a model on new pictures it is not.
-        labelled: whether classes matter; if not, a folder of pictures is enough, and nothing is said about classes.
+        complete: whether a validation split is needed; for measuring a model on new images it is not.
+        labelled: whether classes matter; if not, a folder of images is enough, and nothing is said about classes.
     """
 
     source: str
@@ -108,7 +108,7 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
     """Complete the splits: shares that are asked for, or a missing val, come off train.
 
     Raises:
-        DataError: too few pictures to have any for validation.
+        DataError: too few images to have any for validation.
     """
     splits = dict(dataset.splits)
     if settings.splits_file is not None:
@@ -121,7 +121,7 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
         shares["test"] = settings.test
         splits.pop("test", None)
     if settings.val or (settings.val is None and "val" not in splits and settings.complete):
-        # More than a few thousand pictures measure nothing better, and are missed in training.
+        # More than a few thousand images measure nothing better, and are missed in training.
         shares["val"] = settings.val or min(_DEFAULT_VAL, _MOST_VAL / len(splits["train"]))
         splits.pop("val", None)
     if shares:

@@ -1,4 +1,4 @@
-"""Decoded pictures, scaled to what the network needs and kept in memory while there is room."""
+"""Decoded images, scaled to what the network needs and kept in memory while there is room."""
 
 import os
 import threading
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.splits import ArraySplit, Split
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 _SHARE_OF_MEMORY = 0.2
 _MOST_BYTES = 4 * 2**30
 
 
 class PixelReader:
-    """Reads pictures scaled to the preprocessing's shorter side; each is decoded once if all fit into memory.
+    """Reads images scaled to the preprocessing's shorter side; each is decoded once if all fit into memory.
 
     What it returns does not depend on what it kept, so runs agree bit for bit whatever the machine's memory.
     """
@@ -31,7 +31,7 @@ class PixelReader:
         self._lock = threading.Lock()
 
     def read_file(self, path: Path) -> np.ndarray:
-        """Return the picture in `path`, H × W × 3 uint8, its shorter side `preprocessing.resize`.
+        """Return the image in `path`, H × W × 3 uint8, its shorter side `preprocessing.resize`.
 
         Raises:
             DataError: it cannot be read.
@@ -39,7 +39,7 @@ class PixelReader:
         kept = self._kept.get(str(path))
         if kept is not None:
             return kept
-        pixels = self.preprocessing.scale_pixels(read_picture(path, shortest_side=self.preprocessing.resize).pixels)
+        pixels = self.preprocessing.scale_pixels(read_image(path, shortest_side=self.preprocessing.resize).pixels)
         with self._lock:
             if pixels.nbytes <= self._left and str(path) not in self._kept:
                 self._left -= pixels.nbytes
@@ -62,25 +62,23 @@ def memory_bytes() -> int:
 
 
 def default_budget() -> int:
-    """Bytes of decoded pictures to keep: a fifth of the machine's memory, at most 4 GiB."""
+    """Bytes of decoded images to keep: a fifth of the machine's memory, at most 4 GiB."""
     return min(_MOST_BYTES, int(memory_bytes() * _SHARE_OF_MEMORY))
 
 
 def resident_images(split: Split, reader: PixelReader, in_channels: int) -> Tensor:
-    """All pictures of a split as N × C × H × W uint8 on the CPU.
+    """All images of a split as N × C × H × W uint8 on the CPU.
 
     Raises:
-        DataError: a picture cannot be read.
+        DataError: an image cannot be read.
     """
     side = reader.preprocessing.crop
     if isinstance(split, ArraySplit) and split.images.shape[1:3] == (side, side):
         images = split.images if split.images.ndim == 4 else split.images[..., None]
         if images.shape[-1] == in_channels:
             return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
-    pictures = [
-        input_pixels(reader.read(split, index), reader.preprocessing, in_channels) for index in range(len(split))
-    ]
-    return torch.from_numpy(np.stack(pictures).transpose(0, 3, 1, 2).copy())
+    photos = [input_pixels(reader.read(split, index), reader.preprocessing, in_channels) for index in range(len(split))]
+    return torch.from_numpy(np.stack(photos).transpose(0, 3, 1, 2).copy())
 
 
 def input_pixels(pixels: np.ndarray, preprocessing: Preprocessing, in_channels: int) -> np.ndarray:

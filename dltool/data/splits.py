@@ -13,14 +13,14 @@ import numpy as np
 
 from dltool.errors import DataError, SettingsError
 from dltool.files import write_atomically
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 SPLITS = ("train", "val", "test")
 
 
 @dataclass(frozen=True)
 class FileSplit:
-    """Picture files with their classes.
+    """Image files with their classes.
 
     Attributes:
         paths: one per sample.
@@ -40,8 +40,8 @@ class FileSplit:
         return str(self.paths[index])
 
     def read(self, index: int, shortest_side: int | None = None) -> np.ndarray:
-        """Decode one picture, H × W × 3 uint8; see `read_picture` for `shortest_side`."""
-        return read_picture(self.paths[index], shortest_side=shortest_side).pixels
+        """Decode one image, H × W × 3 uint8; see `read_image` for `shortest_side`."""
+        return read_image(self.paths[index], shortest_side=shortest_side).pixels
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "FileSplit":
         """The samples at `indices`, in that order."""
@@ -51,7 +51,7 @@ class FileSplit:
 
 @dataclass(frozen=True)
 class ArraySplit:
-    """Small pictures in memory.
+    """Small images in memory.
 
     Attributes:
         images: N × H × W (grey) or N × H × W × 3 uint8.
@@ -74,7 +74,7 @@ class ArraySplit:
 
     @cached_property
     def hashes(self) -> tuple[str, ...]:
-        """Content hash of every picture."""
+        """Content hash of every image."""
         return tuple(content_hash(image.tobytes()) for image in self.images)
 
     def name(self, index: int) -> str:
@@ -82,7 +82,7 @@ class ArraySplit:
         return f"{self.source}/{self.numbers[index]}"
 
     def read(self, index: int, shortest_side: int | None = None) -> np.ndarray:
-        """One picture, H × W × 3 uint8; `shortest_side` is for files only."""
+        """One image, H × W × 3 uint8; `shortest_side` is for files only."""
         image = self.images[index]
         return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
 
@@ -105,7 +105,7 @@ class Dataset:
 
     @property
     def in_memory(self) -> bool:
-        """Whether the pictures are arrays rather than files."""
+        """Whether the images are arrays rather than files."""
         return isinstance(next(iter(self.splits.values())), ArraySplit)
 
     def counts(self, split: str) -> np.ndarray:
@@ -131,7 +131,7 @@ def split_off(split: Split, shares: dict[str, float], seed: int, rest: str = "tr
     """Cut stratified shares off a split; what remains is called `rest`.
 
     Within each class the samples are ordered by a hash of their content and the seed and the shares are cut off that
-    order, so that neither file names nor folders matter and equal pictures always land on the same side, even if
+    order, so that neither file names nor folders matter and equal images always land on the same side, even if
     they stand in two classes. Every class keeps at least one sample in `rest`.
     """
     rank = {h: hashlib.blake2b(f"{seed}:{h}".encode(), digest_size=8).digest() for h in set(split.hashes)}

@@ -1,4 +1,4 @@
-"""What layers answer to pictures, laid out as maps: channels, tokens back on their grid, heads of attention."""
+"""What layers answer to images, laid out as maps: channels, tokens back on their grid, heads of attention."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from dltool.featmap.network import Network, fits_size, frozen
 
 @dataclass(frozen=True)
 class FeatureMap:
-    """One layer's answer to one picture.
+    """One layer's answer to one image.
 
     Attributes:
         layer: its name, as the user gave it.
@@ -30,14 +30,14 @@ class FeatureMap:
 
 
 def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> list[list[FeatureMap]]:
-    """Return for each of N pictures the map of each layer, in the order asked for.
+    """Return for each of N images the map of each layer, in the order asked for.
 
     Args:
         images: normalised N × 3 × size × size.
         layers: names as asked for and the modules' own (`dltool.backbones.layers.match_layers`).
 
     Raises:
-        SettingsError: an output is no map, or the network cannot take pictures of this size; the message names it.
+        SettingsError: an output is no map, or the network cannot take images of this size; the message names it.
         ModelError: a layer is not reached in the forward pass, or gives several tensors.
     """
     module = network.module
@@ -89,7 +89,7 @@ def lay_out_attention(module: nn.Module, weights: Tensor, name: str) -> tuple[Ki
     It is what the class token attends to, or, in a network without one, what all tokens attend to on average.
 
     Raises:
-        SettingsError: the tokens are no grid of the whole picture; the message names the layer.
+        SettingsError: the tokens are no grid of the whole image; the message names the layer.
     """
     batch, heads, length, _ = weights.shape
     kind, grid = classify(module, weights.new_empty(batch, length, 1).expand(batch, length, 2), batch)

@@ -20,7 +20,7 @@ _CANDIDATES = 40
 def activations_and_gradients(
     module: nn.Module, images: Tensor, targets: Sequence[Target], layer: str
 ) -> tuple[Tensor, Tensor]:
-    """Return a layer's output and the gradient of each picture's score with respect to it, both N × C × h × w.
+    """Return a layer's output and the gradient of each image's score with respect to it, both N × C × h × w.
 
     Raises:
         SettingsError: the layer's output is no map, or the answer does not depend on it.
@@ -74,7 +74,7 @@ def eigencam(activation: Tensor) -> Tensor:
 def scorecam(network: Network, image: Tensor, target: Target, activation: Tensor, batch_size: int) -> Work:
     """Return Score-CAM, h × w (Wang et al., CVPR-W 2020): channels weighted by the answer when only they are shown.
 
-    Each channel, enlarged and brought to [0, 1], masks the picture; its weight is the target's probability then (as
+    Each channel, enlarged and brought to [0, 1], masks the image; its weight is the target's probability then (as
     in the authors' code). No gradient is needed, but a forward pass for each channel that is not constant.
 
     Args:
@@ -125,5 +125,5 @@ def choose_layer(network: Network, layers: Sequence[LayerInfo], images: Tensor, 
 
 
 def enlarge(heat: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return N × h × w heat maps at the picture's size, bilinear."""
+    """Return N × h × w heat maps at the image's size, bilinear."""
     return F.interpolate(heat[:, None].float(), size, mode="bilinear", align_corners=False)[:, 0]

@@ -30,7 +30,7 @@ class DreamStep:
 
 @dataclass(frozen=True)
 class DreamResult:
-    """The picture, 1 × 3 × H × W in [0, 1] on the CPU, and the layer's mean square for the photo and for it."""
+    """The image, 1 × 3 × H × W in [0, 1] on the CPU, and the layer's mean square for the photo and for it."""
 
     image: Tensor
     first: float
@@ -41,7 +41,7 @@ def dream(network: Network, image: Tensor, layer: str, settings: DreamSettings) 
     """Yield a DreamStep for every step and at the end the DreamResult.
 
     From small to large, each size starts from the photo's and takes over what the smaller one has added. A step moves
-    along the gradient of the layer's mean square, divided by its own mean size, of a randomly shifted picture, so that
+    along the gradient of the layer's mean square, divided by its own mean size, of a randomly shifted image, so that
     no seams of the strides show.
 
     Args:
@@ -49,7 +49,7 @@ def dream(network: Network, image: Tensor, layer: str, settings: DreamSettings) 
         layer: the module's name.
 
     Raises:
-        SettingsError: the network takes pictures of one size only.
+        SettingsError: the network takes images of one size only.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     image = image.to(network.device)

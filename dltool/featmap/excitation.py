@@ -1,8 +1,8 @@
-"""The picture that excites a channel or a class most, by gradient ascent in a Fourier basis.
+"""The image that excites a channel or a class most, by gradient ascent in a Fourier basis.
 
-Olah, Mordvintsev & Schubert, "Feature Visualization" (Distill 2017): optimizing the picture's spectrum, scaled so that
+Olah, Mordvintsev & Schubert, "Feature Visualization" (Distill 2017): optimizing the image's spectrum, scaled so that
 all frequencies move alike, in colours that are decorrelated as those of photos are, under small random shifts and
-scalings, gives pictures instead of the noise that plain pixels end in.
+scalings, gives images instead of the noise that plain pixels end in.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,7 @@ class Objective:
 
     Attributes:
         layer: the module's name.
-        label: in words, for the picture.
+        label: in words, for the image.
     """
 
     layer: str
@@ -57,7 +57,7 @@ class MaximizeStep:
 
 @dataclass(frozen=True)
 class MaximizeResult:
-    """The picture, 1 × 3 × size × size in [0, 1] on the CPU, and the objective before the first and the last step."""
+    """The image, 1 × 3 × size × size in [0, 1] on the CPU, and the objective before the first and the last step."""
 
     image: Tensor
     first: float
@@ -65,7 +65,7 @@ class MaximizeResult:
 
 
 class FourierImage:
-    """A picture as its spectrum, whose numbers may take any value.
+    """An image as its spectrum, whose numbers may take any value.
 
     Attributes:
         spectrum: 1 × 3 × H × (W // 2 + 1) × 2, real and imaginary parts, to be optimized.
@@ -85,7 +85,7 @@ class FourierImage:
         self.spectrum = start.to(device).requires_grad_()
 
     def __call__(self) -> Tensor:
-        """Return the picture, 1 × 3 × H × W in [0, 1], differentiable."""
+        """Return the image, 1 × 3 × H × W in [0, 1], differentiable."""
         waves = torch.view_as_complex(self.spectrum) * self._scale
         plain = torch.fft.irfft2(waves, s=self._size, norm="backward")
         return torch.sigmoid(torch.einsum("oc,nchw->nohw", self._spread, plain))
@@ -116,7 +116,7 @@ def maximize(
 ) -> Iterator[MaximizeStep | MaximizeResult]:
     """Yield a MaximizeStep for every step and at the end the MaximizeResult.
 
-    The picture has the size that the network sees; the objective is the channel's mean, or the class's logit.
+    The image has the size that the network sees; the objective is the channel's mean, or the class's logit.
     """
     generator = torch.Generator().manual_seed(settings.seed)
     size, module = network.size, network.module
@@ -148,7 +148,7 @@ def _new_optimizer(parameters: FourierImage) -> torch.optim.Optimizer:
 
 
 def transform(image: Tensor, generator: torch.Generator) -> Tensor:
-    """Shift, scale and turn an N × 3 × H × W picture a little, at random, keeping its size; differentiable.
+    """Shift, scale and turn an N × 3 × H × W image a little, at random, keeping its size; differentiable.
 
     What comes into view at the borders is a mirror image, not black: an edge would be optimized against.
     """

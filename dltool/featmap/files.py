@@ -1,4 +1,4 @@
-"""Pictures in, pages out: read ahead, shown to the network in batches, written behind; a bad one stops none."""
+"""Images in, pages out: read ahead, shown to the network in batches, written behind; a bad one stops none."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -13,7 +13,7 @@ from dltool.device import memory_errors
 from dltool.errors import DltoolError
 from dltool.featmap.network import Network
 from dltool.images.folder import Job
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.images.stream import WriteBehind, read_ahead, write_error
 
 _MEMORY_ADVICE = "try a smaller --batch-size or --size"
@@ -21,7 +21,7 @@ _MEMORY_ADVICE = "try a smaller --batch-size or --size"
 
 @dataclass(frozen=True)
 class FileStep:
-    """How far the work on the pictures at hand is."""
+    """How far the work on the images at hand is."""
 
     task: str
     done: int
@@ -30,7 +30,7 @@ class FileStep:
 
 @dataclass(frozen=True)
 class FileDone:
-    """A picture whose pages have been written, were there already, or that failed.
+    """An image whose pages have been written, were there already, or that failed.
 
     Attributes:
         entries: for the manifest, one per written file.
@@ -46,7 +46,7 @@ class FileDone:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is known of one picture before its pages are written: `write` draws and writes them."""
+    """What is known of one image before its pages are written: `write` draws and writes them."""
 
     write: Callable[[], None]
     entries: list[dict[str, Any]]
@@ -60,7 +60,7 @@ Draw = Callable[[list[Job], list[np.ndarray]], Generator[FileStep, None, list[Dr
 def process_files(
     jobs: Sequence[Job], read: Callable[[Path], np.ndarray], draw: Draw, batch_size: int, workers: int
 ) -> Iterator[FileStep | FileDone]:
-    """Read the jobs' pictures, draw them in batches and write what was drawn; jobs marked `exists` are skipped.
+    """Read the jobs' images, draw them in batches and write what was drawn; jobs marked `exists` are skipped.
 
     Raises:
         DeviceError: a batch does not fit into memory.
@@ -91,12 +91,12 @@ def process_files(
 
 
 def read_crop(network: Network, path: Path) -> np.ndarray:
-    """Read the size × size × 3 uint8 pixels of a picture that the network sees.
+    """Read the size × size × 3 uint8 pixels of an image that the network sees.
 
     Raises:
-        DataError: the picture cannot be read.
+        DataError: the image cannot be read.
     """
-    return network.crop(read_picture(path, shortest_side=network.preprocessing.resize).pixels)
+    return network.crop(read_image(path, shortest_side=network.preprocessing.resize).pixels)
 
 
 def details_folder(output: Path) -> Path:

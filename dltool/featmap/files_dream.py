@@ -1,4 +1,4 @@
-"""Dreams of picture files."""
+"""Dreams of image files."""
 
 from collections.abc import Generator, Iterator, Sequence
 from functools import partial
@@ -11,33 +11,33 @@ from dltool.featmap.files import Drawn, FileDone, FileStep, process_files
 from dltool.featmap.network import Network
 from dltool.featmap.settings import DreamSettings
 from dltool.images.folder import Job
-from dltool.images.read import read_picture
-from dltool.images.tensors import resize_picture, to_pixels, to_tensor
-from dltool.images.write import write_picture
+from dltool.images.read import read_image
+from dltool.images.tensors import resize_image, to_pixels, to_tensor
+from dltool.images.write import write_image
 
 
 def dream_files(
     jobs: Sequence[Job], network: Network, layer: str, settings: DreamSettings, workers: int = 1
 ) -> Iterator[FileStep | FileDone]:
-    """Let `layer`, a module's name, dream over every job's picture.
+    """Let `layer`, a module's name, dream over every job's image.
 
     Raises:
-        SettingsError: the network takes pictures of one size only.
+        SettingsError: the network takes images of one size only.
     """
 
-    def draw(jobs: list[Job], pictures: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
+    def draw(jobs: list[Job], images: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
         drawn = []
-        for job, pixels in zip(jobs, pictures, strict=True):
+        for job, pixels in zip(jobs, images, strict=True):
             for event in dream(network, to_tensor(pixels), layer, settings):
                 if isinstance(event, DreamStep):
                     yield FileStep(job.input.name, event.step, event.steps)
             entry = {"output": job.output, "input": job.input, "kind": "dream", "layer": layer}
             entry |= {"shape": list(pixels.shape), "score": {"first": event.first, "last": event.last}}
-            drawn.append(Drawn(partial(write_picture, job.output, to_pixels(event.image)), [entry]))
+            drawn.append(Drawn(partial(write_image, job.output, to_pixels(event.image)), [entry]))
         return drawn
 
     yield from process_files(jobs, partial(_read, size=settings.size), draw, 1, workers)
 
 
 def _read(path: Path, size: int) -> np.ndarray:
-    return resize_picture(read_picture(path, size), size).pixels
+    return resize_image(read_image(path, size), size).pixels

@@ -1,4 +1,4 @@
-"""Feature maps of picture files: a page over all depths, a page per layer, an animation, the numbers."""
+"""Feature maps of image files: a page over all depths, a page per layer, an animation, the numbers."""
 
 import io
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from dltool.featmap.settings import MapSettings
 from dltool.featmap.sheets import choose_channels, depth_frames, layer_sheet, overview_sheet
 from dltool.files import write_atomically
 from dltool.images.folder import Job
-from dltool.images.write import write_gif, write_picture
+from dltool.images.write import write_gif, write_image
 
 _SECONDS_PER_FRAME = 1.2
 
@@ -24,7 +24,7 @@ _SECONDS_PER_FRAME = 1.2
 def map_files(
     jobs: Sequence[Job], network: Network, layers: dict[str, str], settings: MapSettings, workers: int = 1
 ) -> Iterator[FileStep | FileDone]:
-    """Draw the maps of `layers` (names as asked for and the modules' own) for every job's picture.
+    """Draw the maps of `layers` (names as asked for and the modules' own) for every job's image.
 
     A job's output is the page over all depths, or the layer's own page if there is one layer only; the rest goes to
     the folder beside it that `details_folder` names.
@@ -34,14 +34,14 @@ def map_files(
         ModelError: a layer gives several tensors or is not reached.
     """
 
-    def draw(jobs: list[Job], pictures: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
+    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
         yield FileStep(jobs[0].input.name, 0, len(jobs))
-        images = network.to_input(pictures)
+        images = network.to_input(photos)
         features = feature_maps(network, images, layers)
         tops = best_classes(network, images)
         return [
-            Drawn(partial(_write, job, picture, maps, network.name, top, settings), _entries(job, maps, settings), top)
-            for job, picture, maps, top in zip(jobs, pictures, features, tops, strict=True)
+            Drawn(partial(_write, job, image, maps, network.name, top, settings), _entries(job, maps, settings), top)
+            for job, image, maps, top in zip(jobs, photos, features, tops, strict=True)
         ]
 
     yield from process_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers)
@@ -49,7 +49,7 @@ def map_files(
 
 def _write(
     job: Job,
-    picture: np.ndarray,
+    image: np.ndarray,
     maps: list[FeatureMap],
     network_name: str,
     top: list[tuple[str, float]],
@@ -58,16 +58,16 @@ def _write(
     source = f"{job.input.name} · {network_name}"
     folder = details_folder(job.output)
     for feature, path in _pages(job, maps):
-        write_picture(path, layer_sheet(feature, picture, source, settings))
+        write_image(path, layer_sheet(feature, image, source, settings))
     if settings.gif:
-        frames = depth_frames(maps, picture, job.input.name, settings)
+        frames = depth_frames(maps, image, job.input.name, settings)
         if frames:
             write_gif(folder / "depth.gif", frames, _SECONDS_PER_FRAME)
     if settings.raw:
         write_arrays(folder / "maps.npz", {feature.layer: feature.values for feature in maps})
     if len(maps) > 1:
-        # Last, because its presence says that the picture is done.
-        write_picture(job.output, overview_sheet(maps, picture, source, top, settings))
+        # Last, because its presence says that the image is done.
+        write_image(job.output, overview_sheet(maps, image, source, top, settings))
 
 
 def _pages(job: Job, maps: list[FeatureMap]) -> list[tuple[FeatureMap, Path]]:

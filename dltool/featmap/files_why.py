@@ -1,4 +1,4 @@
-"""Explanations of picture files: a page of methods and classes, each overlay alone, the numbers."""
+"""Explanations of image files: a page of methods and classes, each overlay alone, the numbers."""
 
 import re
 from collections.abc import Generator, Iterator, Sequence
@@ -16,18 +16,18 @@ from dltool.featmap.files_maps import write_arrays
 from dltool.featmap.layers import LayerInfo
 from dltool.featmap.methods import explain
 from dltool.featmap.network import Network, answer, best_classes, frozen
-from dltool.featmap.pages import Explanation, overlay_picture, why_page
+from dltool.featmap.pages import Explanation, overlay_image, why_page
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target, find_class, target_name
 from dltool.featmap.trust import measure_trust
 from dltool.images.folder import Job
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 
 def explain_files(
     jobs: Sequence[Job], network: Network, layers: Sequence[LayerInfo], settings: WhySettings, workers: int = 1
 ) -> Iterator[FileStep | FileDone]:
-    """Explain the network's answer to every job's picture by every method and for every class asked for.
+    """Explain the network's answer to every job's image by every method and for every class asked for.
 
     A job's output is the page with all of them; each overlay alone goes to the folder that `details_folder` names.
 
@@ -39,8 +39,8 @@ def explain_files(
         ModelError: the network is no classifier.
     """
 
-    def draw(jobs: list[Job], pictures: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
-        images = network.to_input(pictures)
+    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
+        images = network.to_input(photos)
         rows = choose_targets(network, images, settings)
         layer = _layer(network, layers, images, rows[0], settings)
         explained: list[list[Explanation]] = [[] for _ in jobs]
@@ -54,19 +54,19 @@ def explain_files(
         return [
             Drawn(
                 partial(
-                    _write, job, picture, mine, f"{network.name} · {layer}" if layer else network.name, top, settings
+                    _write, job, image, mine, f"{network.name} · {layer}" if layer else network.name, top, settings
                 ),
                 _entries(network, job, mine, layer, settings),
                 top,
             )
-            for job, picture, mine, top in zip(jobs, pictures, explained, tops, strict=True)
+            for job, image, mine, top in zip(jobs, photos, explained, tops, strict=True)
         ]
 
     yield from process_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers)
 
 
 def choose_targets(network: Network, images: Tensor, settings: WhySettings) -> list[list[Target]]:
-    """Return one list of targets, a target for each picture, for every class that is to be explained."""
+    """Return one list of targets, a target for each image, for every class that is to be explained."""
     with frozen(network.module), torch.no_grad():
         logits = answer(network, images)
     if not settings.classes:
@@ -122,7 +122,7 @@ def _explain_batch(
 
 def _write(
     job: Job,
-    picture: np.ndarray,
+    image: np.ndarray,
     explanations: list[Explanation],
     network_name: str,
     top: list[tuple[str, float]],
@@ -130,11 +130,11 @@ def _write(
 ) -> None:
     folder = details_folder(job.output)
     for one in explanations:
-        write_picture(folder / f"{_file_stem(one)}.png", overlay_picture(one, picture, settings))
+        write_image(folder / f"{_file_stem(one)}.png", overlay_image(one, image, settings))
     if settings.raw:
         write_arrays(folder / "why.npz", {_file_stem(one): one.heat.values for one in explanations})
-    page = why_page(explanations, picture, f"{job.input.name} · {network_name}", top, settings)
-    write_picture(job.output, page)
+    page = why_page(explanations, image, f"{job.input.name} · {network_name}", top, settings)
+    write_image(job.output, page)
 
 
 def _entries(

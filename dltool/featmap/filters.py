@@ -40,7 +40,7 @@ def filter_weights(network: Network, layer: str = "") -> tuple[str, np.ndarray]:
 
 
 def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels, scale: Scale) -> np.ndarray:
-    """Draw filters as pictures, in colour where they look at R, G and B, else one grey picture for the mean input.
+    """Draw filters as images, in colour where they look at R, G and B, else one grey image for the mean input.
 
     Zero is the middle grey, so that colours and signs stay true; the strongest weight of each filter (or of all, with
     Scale.LAYER) reaches the end of the scale.
@@ -52,13 +52,13 @@ def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels
         if index >= len(weights):
             raise SettingsError(f"--channels {index}: {name} has filters 0 to {len(weights) - 1}")
     chosen = channels.indices or range(len(weights))[: channels.count]
-    pictures = weights if weights.shape[1] == 3 else weights.mean(1, keepdims=True).repeat(3, axis=1)
-    highest = float(np.abs(pictures).max())
+    images = weights if weights.shape[1] == 3 else weights.mean(1, keepdims=True).repeat(3, axis=1)
+    highest = float(np.abs(images).max())
     tiles = []
     for index in chosen:
-        picture = pictures[index].transpose(1, 2, 0)
-        high = highest if scale is Scale.LAYER else float(np.abs(picture).max())
-        tiles.append(Tile(np.rint(255 * rescale(picture, -high, high)).astype(np.uint8), str(index)))
+        image = images[index].transpose(1, 2, 0)
+        high = highest if scale is Scale.LAYER else float(np.abs(image).max())
+        tiles.append(Tile(np.rint(255 * rescale(image, -high, high)).astype(np.uint8), str(index)))
     columns = max(4, round(len(tiles) ** 0.5))
     page = contact_sheet(tiles, columns, 96)
     count, inputs, height, width = weights.shape

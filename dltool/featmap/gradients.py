@@ -1,4 +1,4 @@
-"""Maps from gradients of the answer with respect to the picture's own pixels."""
+"""Maps from gradients of the answer with respect to the image's own pixels."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ _TOLERANCE = 0.005
 
 
 def input_gradient(module: nn.Module, images: Tensor, targets: Sequence[Target]) -> Tensor:
-    """Return the gradient of each picture's score with respect to the normalised N × 3 × H × W input."""
+    """Return the gradient of each image's score with respect to the normalised N × 3 × H × W input."""
     with frozen(module), torch.enable_grad():
         leaf = images.detach().clone().requires_grad_()
         return torch.autograd.grad(scores(module(leaf), targets).sum(), leaf)[0]
@@ -32,11 +32,11 @@ def saliency(module: nn.Module, images: Tensor, targets: Sequence[Target]) -> Te
 def smoothgrad(
     module: nn.Module, image: Tensor, target: Target, samples: int, noise: float, batch_size: int, seed: int
 ) -> Work:
-    """Return the mean saliency of noisy copies of one picture, H × W (Smilkov et al., 2017).
+    """Return the mean saliency of noisy copies of one image, H × W (Smilkov et al., 2017).
 
     Args:
         image: normalised 1 × 3 × H × W.
-        noise: standard deviation of the noise, as a share of the picture's range.
+        noise: standard deviation of the noise, as a share of the image's range.
     """
     generator = torch.Generator().manual_seed(seed)
     deviation = noise * float(image.max() - image.min())
@@ -82,7 +82,7 @@ def complete_integrated_gradients(
     cut into pieces, each taken at its middle, and the pieces that miss their change by most are halved, until all
     together miss the whole change by less than 0.5 %, or `steps` gradients are used up. Trained networks need it: most
     of the change is close to the baseline, where even steps are too coarse. Each gradient is kept, so that memory for
-    at most `steps` pictures is taken.
+    at most `steps` images is taken.
     """
     path = _Path(module, image, target)
     pieces = path.measure([(index / _FIRST_PIECES, (index + 1) / _FIRST_PIECES) for index in range(_FIRST_PIECES)])
@@ -100,7 +100,7 @@ def complete_integrated_gradients(
 
 @dataclass(frozen=True)
 class _Piece:
-    """A part of the path from baseline to picture, both ends between 0 and 1.
+    """A part of the path from baseline to image, both ends between 0 and 1.
 
     Attributes:
         share: the gradient in its middle, times the way, 3 × H × W.
@@ -118,7 +118,7 @@ class _Piece:
 
 
 class _Path:
-    """Scores and gradients of the pictures between 0 and `image`; every score is calculated once."""
+    """Scores and gradients of the images between 0 and `image`; every score is calculated once."""
 
     def __init__(self, module: nn.Module, image: Tensor, target: Target) -> None:
         self._module, self._image, self._target = module, image, target

@@ -20,7 +20,7 @@ _FEWEST_BLOCKS = 4
 
 
 class Kind(StrEnum):
-    """What a layer's output is for one picture."""
+    """What a layer's output is for one image."""
 
     MAP = "map"
     TOKENS = "tokens"
@@ -31,7 +31,7 @@ class Kind(StrEnum):
 
 @dataclass(frozen=True)
 class Grid:
-    """How an output lies on the picture: its rows and columns, and the tokens (class, registers) before them."""
+    """How an output lies on the image: its rows and columns, and the tokens (class, registers) before them."""
 
     height: int
     width: int
@@ -41,14 +41,14 @@ class Grid:
 
 @dataclass(frozen=True)
 class LayerInfo:
-    """One layer of a network, for one picture of the size that was asked for.
+    """One layer of a network, for one image of the size that was asked for.
 
     Attributes:
         type: the module's class.
         kind: what its output is.
         shapes: of its outputs without the batch dimension; several for a tuple.
         parameters: numbers in its weights, those of the layers inside it included.
-        receptive_field: side in pixels of what one unit sees; infinite for the whole picture, None if not known.
+        receptive_field: side in pixels of what one unit sees; infinite for the whole image, None if not known.
         stride: distance in pixels of neighbouring units; None for an output that is no map.
         order: place in the order in which the layers finish.
     """
@@ -64,15 +64,15 @@ class LayerInfo:
 
     @property
     def sees_all(self) -> bool:
-        """Whether one unit sees the whole picture."""
+        """Whether one unit sees the whole image."""
         return self.receptive_field is not None and isinf(self.receptive_field)
 
 
 def list_layers(network: Network) -> list[LayerInfo]:
-    """Every named module that runs in a forward pass of one picture, in the order of definition.
+    """Every named module that runs in a forward pass of one image, in the order of definition.
 
     Raises:
-        SettingsError: the network cannot take pictures of this size.
+        SettingsError: the network cannot take images of this size.
     """
     recorder = _Recorder(network)
     handles = [
@@ -151,10 +151,10 @@ def is_attention(module: nn.Module) -> bool:
 
 
 def classify(module: nn.Module, output: Tensor, batch: int = 1) -> tuple[Kind, Grid | None]:
-    """Tell what an output of `module`'s layer is for `batch` square pictures, and how it lies on them.
+    """Tell what an output of `module`'s layer is for `batch` square images, and how it lies on them.
 
     N × C × H × W and N × H × W × C are maps (told apart by which two sides are equal), N × L × C with a square number
-    of tokens after a few class or register tokens are tokens, a single row per picture is a vector.
+    of tokens after a few class or register tokens are tokens, a single row per image is a vector.
     """
     shape = output.shape
     if output.ndim < 2 or shape[0] != batch:

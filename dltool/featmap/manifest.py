@@ -1,4 +1,4 @@
-"""`manifest.json`: what each picture that featmap wrote shows, beside the pictures."""
+"""`manifest.json`: what each image that featmap wrote shows, beside the images."""
 
 import json
 from collections.abc import Sequence

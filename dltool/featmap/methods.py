@@ -21,7 +21,7 @@ _SMOOTHING = 0.01
 
 @dataclass(frozen=True)
 class Heat:
-    """One method's map for one picture and one target.
+    """One method's map for one image and one target.
 
     Attributes:
         values: H × W float32 of the network's input size; larger speaks more for the target. Integrated gradients and
@@ -36,14 +36,14 @@ class Heat:
 def explain(
     network: Network, images: Tensor, targets: Sequence[Target], method: Method, settings: WhySettings, layer: str
 ) -> Generator[tuple[int, int], None, list[Heat]]:
-    """Yield (done, total) of the passes and return the map of each picture.
+    """Yield (done, total) of the passes and return the map of each image.
 
-    Gradient and CAM methods take the whole batch at once; those that need many variants of a picture take the
-    pictures one by one, `settings.batch_size` variants at once, so that memory stays bounded.
+    Gradient and CAM methods take the whole batch at once; those that need many variants of an image take the
+    images one by one, `settings.batch_size` variants at once, so that memory stays bounded.
 
     Args:
         images: normalised N × 3 × H × W.
-        targets: one per picture.
+        targets: one per image.
         layer: the module that the CAM methods look at.
 
     Raises:
@@ -86,7 +86,7 @@ def _layer_heat(
 
 
 def _variants(network: Network, image: Tensor, target: Target, method: Method, settings: WhySettings) -> Work:
-    """The work of the methods that look at many variants of one picture; it returns H × W."""
+    """The work of the methods that look at many variants of one image; it returns H × W."""
     module, batch_size = network.module, settings.batch_size
     if method is Method.SMOOTHGRAD:
         return (
@@ -102,7 +102,7 @@ def _variants(network: Network, image: Tensor, target: Target, method: Method, s
 
 
 def _one_by_one(works: list[Work]) -> Work:
-    """Run the pictures' works after each other, with their steps counted through, and stack what they return."""
+    """Run the images' works after each other, with their steps counted through, and stack what they return."""
     results = []
     for number, work in enumerate(works):
         while True:

@@ -1,4 +1,4 @@
-"""The network that is looked into: a backbone or a model file, ready for pictures, left as it was found."""
+"""The network that is looked into: a backbone or a model file, ready for images, left as it was found."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ from dltool.errors import ModelError, SettingsError
 
 @dataclass(frozen=True)
 class Network:
-    """A network in eval mode with what is needed to show it pictures and to read its answers.
+    """A network in eval mode with what is needed to show it images and to read its answers.
 
     Attributes:
         name: as the user gave it.
@@ -40,11 +40,11 @@ class Network:
         return self.preprocessing.crop
 
     def crop(self, pixels: np.ndarray) -> np.ndarray:
-        """The size × size × 3 uint8 pixels of a picture that the network sees."""
+        """The size × size × 3 uint8 pixels of an image that the network sees."""
         return self.preprocessing.crop_pixels(pixels)
 
     def to_input(self, cropped: list[np.ndarray]) -> Tensor:
-        """Return cropped pictures as the normalised N × 3 × size × size input, on the network's device."""
+        """Return cropped images as the normalised N × 3 × size × size input, on the network's device."""
         stacked = np.stack(cropped).astype(np.float32) / 255
         images = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
         return self.preprocessing.normalize(images.to(self.device))
@@ -106,8 +106,8 @@ def answer(network: Network, images: Tensor) -> Tensor:
     """Return the network's N × classes logits.
 
     Raises:
-        SettingsError: the network cannot take pictures of this size.
-        ModelError: its answer is not one row of class scores per picture, or partly random.
+        SettingsError: the network cannot take images of this size.
+        ModelError: its answer is not one row of class scores per image, or partly random.
     """
     if network.missing:
         raise ModelError(f"{network.name}: its weights lack {network.missing[0]}, so that its answer means nothing")
@@ -121,7 +121,7 @@ def answer(network: Network, images: Tensor) -> Tensor:
 
 @contextmanager
 def fits_size(network: Network) -> Iterator[None]:
-    """Turn what a network raises over a picture of the wrong size into a line that names `--size`."""
+    """Turn what a network raises over an image of the wrong size into a line that names `--size`."""
     try:
         yield
     except (AssertionError, ValueError, RuntimeError) as error:
@@ -134,7 +134,7 @@ def fits_size(network: Network) -> Iterator[None]:
 
 
 def best_classes(network: Network, images: Tensor, count: int = 5) -> list[list[tuple[str, float]]]:
-    """Names and probabilities of each picture's best classes; empty lists where the answer means nothing.
+    """Names and probabilities of each image's best classes; empty lists where the answer means nothing.
 
     That is a network that is no classifier, or an untrained one.
     """

@@ -1,4 +1,4 @@
-"""Occlusion: cover the picture piece by piece and watch the score fall."""
+"""Occlusion: cover the image piece by piece and watch the score fall."""
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from dltool.featmap.work import Work
 def occlusion(module: nn.Module, image: Tensor, target: Target, window: int, batch_size: int) -> Work:
     """Return for each pixel by how much the score falls when it is covered, H × W (Zeiler & Fergus, ECCV 2014).
 
-    A square of `window` pixels in the mean colour moves over the picture by half its side, at the lower and right edge
+    A square of `window` pixels in the mean colour moves over the image by half its side, at the lower and right edge
     by less; a pixel's value is the mean over the squares that covered it.
 
     Args:
@@ -25,8 +25,8 @@ def occlusion(module: nn.Module, image: Tensor, target: Target, window: int, bat
         for start in range(0, len(places), batch_size):
             chosen = places[start : start + batch_size]
             covered = image.repeat(len(chosen), 1, 1, 1)
-            for picture, (top, left) in zip(covered, chosen, strict=True):
-                picture[:, top : top + window, left : left + window] = 0
+            for photo, (top, left) in zip(covered, chosen, strict=True):
+                photo[:, top : top + window, left : left + window] = 0
             falls = whole - scores(module(covered), [target] * len(chosen))
             for fall, (top, left) in zip(falls, chosen, strict=True):
                 total[top : top + window, left : left + window] += fall

@@ -31,24 +31,24 @@ class Explanation:
     trust: Trust | None = None
 
 
-def overlay_picture(explanation: Explanation, picture: np.ndarray, settings: WhySettings) -> np.ndarray:
-    """Lay a map over the size × size × 3 uint8 picture that the network saw."""
-    return overlay(picture, for_display(explanation.heat), settings.colormap, settings.alpha)
+def overlay_image(explanation: Explanation, image: np.ndarray, settings: WhySettings) -> np.ndarray:
+    """Lay a map over the size × size × 3 uint8 image that the network saw."""
+    return overlay(image, for_display(explanation.heat), settings.colormap, settings.alpha)
 
 
 def why_page(
     explanations: Sequence[Explanation],
-    picture: np.ndarray,
+    image: np.ndarray,
     source: str,
     top: Sequence[tuple[str, float]],
     settings: WhySettings,
 ) -> np.ndarray:
-    """Draw every map over the picture, those of one target in one block, and the network's best answers below.
+    """Draw every map over the image, those of one target in one block, and the network's best answers below.
 
     Args:
         explanations: in the order of targets, then methods.
-        picture: size × size × 3 uint8.
-        source: picture, network and layer, for the title.
+        image: size × size × 3 uint8.
+        source: image, network and layer, for the title.
         top: names and probabilities of the best classes; may be empty.
 
     Returns:
@@ -58,8 +58,8 @@ def why_page(
     targets = list(dict.fromkeys(explanation.heat.target for explanation in explanations))
     for target in targets:
         mine = [explanation for explanation in explanations if explanation.heat.target == target]
-        tiles = [Tile(picture, "what the network sees")]
-        tiles += [Tile(overlay_picture(one, picture, settings), _caption(one)) for one in mine]
+        tiles = [Tile(image, "what the network sees")]
+        tiles += [Tile(overlay_image(one, image, settings), _caption(one)) for one in mine]
         columns = len(tiles) if len(tiles) <= _MOST_COLUMNS else -(-len(tiles) // -(-len(tiles) // _MOST_COLUMNS))
         page = contact_sheet(tiles, columns, 224)
         heading = f"for {mine[0].label}"

@@ -41,7 +41,7 @@ def guide(before: Tensor, after: Tensor) -> Tensor:
 def redirect(before: Tensor, after: Tensor) -> Tensor:
     """Let gradients through a ReLU at its limits too, where following them downhill leads back into its range.
 
-    A unit that is off gives no gradient at all, and a picture that starts grey could never switch it on (Olah et al.,
+    A unit that is off gives no gradient at all, and an image that starts grey could never switch it on (Olah et al.,
     "Feature Visualization", do the same for the first steps).
     """
     return _Redirected.apply(before, after)

@@ -50,7 +50,7 @@ class MapSettings:
         colormap: matplotlib's name.
         gif: also write an animation through the depth.
         raw: also write the numbers, as .npz.
-        batch_size: pictures that go through the network at once.
+        batch_size: images that go through the network at once.
     """
 
     layers: tuple[str, ...] = ()
@@ -78,7 +78,7 @@ class WhySettings:
         noise: their standard deviation, as a share of the input's range.
         steps: gradients that integrated gradients may take; they stop when their sum is the score's change.
         window: side in pixels of the square that occlusion covers; 0 for an eighth of the input.
-        batch_size: pictures, or variants of one picture, that go through the network at once.
+        batch_size: images, or variants of one image, that go through the network at once.
         raw: also write the maps as .npz.
         seed: of smoothgrad's noise.
     """
@@ -107,11 +107,11 @@ class WhySettings:
 
 @dataclass(frozen=True)
 class DreamSettings:
-    """Settings of pictures made by gradient ascent: `--maximize` and `--dream`.
+    """Settings of images made by gradient ascent: `--maximize` and `--dream`.
 
     Attributes:
         steps: of gradient ascent, for a dream at each of its octaves.
-        size: side of a maximizing picture, longest side of a dream, in pixels.
+        size: side of a maximizing image, longest side of a dream, in pixels.
         octaves: sizes that a dream works through, each 1.4 times the last.
         seed: of the start and of the jitter.
     """

@@ -32,12 +32,12 @@ def choose_channels(feature: FeatureMap, channels: Channels) -> list[int]:
     return [int(index) for index in ranked[: channels.count]]
 
 
-def layer_sheet(feature: FeatureMap, picture: np.ndarray, source: str, settings: MapSettings) -> np.ndarray:
-    """Draw the chosen channels of one layer in a square of tiles, with the network's view of the picture beside.
+def layer_sheet(feature: FeatureMap, image: np.ndarray, source: str, settings: MapSettings) -> np.ndarray:
+    """Draw the chosen channels of one layer in a square of tiles, with the network's view of the image beside.
 
     Args:
-        picture: size × size × 3 uint8.
-        source: picture and network, for the title.
+        image: size × size × 3 uint8.
+        source: image and network, for the title.
 
     Returns:
         H × W × 3 uint8.
@@ -49,14 +49,14 @@ def layer_sheet(feature: FeatureMap, picture: np.ndarray, source: str, settings:
         tiles, columns, drawn = channel_tiles(feature, chosen, settings), ceil(sqrt(len(chosen))), len(chosen)
     tile_size = 160 if columns <= 6 else 112 if columns <= 12 else 72
     grid = contact_sheet(tiles, columns, tile_size)
-    beside = contact_sheet([Tile(picture, "what the network sees")], 1, 224)
+    beside = contact_sheet([Tile(image, "what the network sees")], 1, 224)
     title = f"{source} · {describe(feature)}{_extent(feature, drawn, settings)}"
     return _titled(stack_pages([beside, grid], vertical=False), title)
 
 
 def overview_sheet(
     features: Sequence[FeatureMap],
-    picture: np.ndarray,
+    image: np.ndarray,
     source: str,
     top: Sequence[tuple[str, float]],
     settings: MapSettings,
@@ -64,14 +64,14 @@ def overview_sheet(
     """Draw one row per layer: its mean map, then its strongest channels, from first to last.
 
     Args:
-        picture: size × size × 3 uint8.
-        source: picture and network, for the title.
-        top: names and probabilities of the network's best classes, drawn beside the picture; may be empty.
+        image: size × size × 3 uint8.
+        source: image and network, for the title.
+        top: names and probabilities of the network's best classes, drawn beside the image; may be empty.
 
     Returns:
         H × W × 3 uint8.
     """
-    head = contact_sheet([Tile(picture)], 1, 224)
+    head = contact_sheet([Tile(image)], 1, 224)
     if top:
         answer = [title_page("the network's answer", 480, 14), bar_page(top, 480)]
         head = stack_pages([head, stack_pages(answer)], vertical=False)
@@ -80,7 +80,7 @@ def overview_sheet(
 
 
 def depth_frames(
-    features: Sequence[FeatureMap], picture: np.ndarray, source: str, settings: MapSettings
+    features: Sequence[FeatureMap], image: np.ndarray, source: str, settings: MapSettings
 ) -> list[np.ndarray]:
     """One page per layer with maps, all of one size, for an animation through the depth; empty without maps.
 
@@ -92,7 +92,7 @@ def depth_frames(
         if feature.kind is not Kind.VECTOR:
             chosen = choose_channels(feature, Channels(_GIF_CHANNELS))
             grid = contact_sheet(channel_tiles(feature, chosen, settings), 4, 112)
-            photo = contact_sheet([Tile(picture, source)], 1, 224)
+            photo = contact_sheet([Tile(image, source)], 1, 224)
             frames.append(_titled(stack_pages([photo, grid], vertical=False), describe(feature)))
     if not frames:
         return []

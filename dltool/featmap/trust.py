@@ -19,8 +19,8 @@ class Trust:
     """Areas under the two curves of Petsiuk et al., "RISE" (BMVC 2018), each from 0 to 1.
 
     Attributes:
-        deletion: of the probability while the picture is blurred from its most important pixels on; low is good.
-        insertion: of the probability while the blurred picture becomes sharp from those pixels on; high is good.
+        deletion: of the probability while the image is blurred from its most important pixels on; low is good.
+        insertion: of the probability while the blurred image becomes sharp from those pixels on; high is good.
     """
 
     deletion: float
@@ -30,7 +30,7 @@ class Trust:
     def gain(self) -> float:
         """Insertion minus deletion, at most 1.
 
-        Both go between the same two pictures, so that a random map's is 0 on average whatever the picture.
+        Both go between the same two images, so that a random map's is 0 on average whatever the image.
         """
         return self.insertion - self.deletion
 
@@ -40,7 +40,7 @@ def measure_trust(
 ) -> Trust:
     """Measure a map by deletion and insertion.
 
-    The area is the trapezoidal rule's over `steps` equal shares of the pixels. A strong blur takes a picture's content
+    The area is the trapezoidal rule's over `steps` equal shares of the pixels. A strong blur takes an image's content
     away without the sharp edges of a patch in one colour, which themselves sway a network.
 
     Args:
@@ -67,9 +67,9 @@ def measure_trust(
 
 
 def blur(image: Tensor) -> Tensor:
-    """Blur N × C × H × W with a Gaussian whose standard deviation is a fourteenth of the picture's longer side."""
+    """Blur N × C × H × W with a Gaussian whose standard deviation is a fourteenth of the image's longer side."""
     sigma = _BLUR_SIGMA * max(image.shape[2:])
-    # A reflected border is at most as wide as the picture less one pixel.
+    # A reflected border is at most as wide as the image less one pixel.
     half = min(round(3 * sigma), *(side - 1 for side in image.shape[2:]))
     offsets = torch.arange(-half, half + 1, dtype=image.dtype, device=image.device)
     kernel = torch.exp(-offsets.square() / (2 * sigma**2))

@@ -1,4 +1,4 @@
-"""Training picture classifiers, and using them.
+"""Training image classifiers, and using them.
 
 The Python API: `finetune` trains (a generator of small dataclasses), `load_classifier` and `Scorer` answer.
 """

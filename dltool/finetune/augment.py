@@ -1,4 +1,4 @@
-"""Variations of training pictures, each a function of the picture and a generator of its own."""
+"""Variations of training images, each a function of the image and a generator of its own."""
 
 from collections.abc import Callable
 
@@ -16,7 +16,7 @@ _GREY = (128, 128, 128)
 def augment_pixels(
     pixels: np.ndarray, kind: Augment, preprocessing: Preprocessing, random: np.random.Generator
 ) -> np.ndarray:
-    """Return crop × crop × 3 uint8 pixels of a scaled H × W × 3 picture.
+    """Return crop × crop × 3 uint8 pixels of a scaled H × W × 3 image.
 
     `none` is the centre crop that evaluation sees; `basic` a random part of 35 to 100 % of the area, mirrored half
     the time (Szegedy et al., 2015); `trivial` one more random operation (TrivialAugment, Müller & Hutter, 2021).

@@ -1,4 +1,4 @@
-"""Where training batches come from: tensors on the device, or picture files decoded and varied on the way."""
+"""Where training batches come from: tensors on the device, or image files decoded and varied on the way."""
 
 from collections.abc import Iterator, Sequence
 
@@ -37,7 +37,7 @@ class FeatureSource:
 
 
 class ResidentSource:
-    """Small pictures, N × C × H × W uint8 on the device, normalised as they are indexed."""
+    """Small images, N × C × H × W uint8 on the device, normalised as they are indexed."""
 
     def __init__(self, images: Tensor, preprocessing: Preprocessing, augment: Augment, seed: int) -> None:
         self._images = images
@@ -49,7 +49,7 @@ class ResidentSource:
         return len(self._images)
 
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
-        """Yield each part's pictures as N × C × H × W floats; `basic` shifts each by up to two pixels."""
+        """Yield each part's images as N × C × H × W floats; `basic` shifts each by up to two pixels."""
         shifts = None
         if self._augment is not Augment.NONE:
             random = numpy_generator(self._seed, "shift", epoch)
@@ -61,8 +61,8 @@ class ResidentSource:
             yield normalize_small(images, self._preprocessing)
 
 
-class PictureSource:
-    """Picture files: read, varied and stacked by threads, one batch each, ahead of the network."""
+class ImageSource:
+    """Image files: read, varied and stacked by threads, one batch each, ahead of the network."""
 
     def __init__(
         self, split: Split, reader: PixelReader, augment: Augment, seed: int, device: torch.device, workers: int
@@ -78,10 +78,10 @@ class PictureSource:
         return len(self._split)
 
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
-        """Yield each part's pictures as normalised N × 3 × crop × crop floats on the device, channels last.
+        """Yield each part's images as normalised N × 3 × crop × crop floats on the device, channels last.
 
         Raises:
-            DataError: a picture cannot be read any more.
+            DataError: an image cannot be read any more.
         """
         for _, pixels in read_ahead(parts, lambda part: self._stack(part, epoch), self._workers):
             if isinstance(pixels, DltoolError):
@@ -110,7 +110,7 @@ def to_device(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.de
 
 
 def normalize_small(images: Tensor, preprocessing: Preprocessing) -> Tensor:
-    """(x - mean) / std of N × C × H × W uint8 pictures, grey ones with the first channel's numbers."""
+    """(x - mean) / std of N × C × H × W uint8 images, grey ones with the first channel's numbers."""
     channels = images.shape[1]
     mean = torch.tensor(preprocessing.mean[:channels], device=images.device).view(-1, 1, 1)
     std = torch.tensor(preprocessing.std[:channels], device=images.device).view(-1, 1, 1)
@@ -118,7 +118,7 @@ def normalize_small(images: Tensor, preprocessing: Preprocessing) -> Tensor:
 
 
 def _shifted(images: Tensor, offsets: Tensor) -> Tensor:
-    """Cut every picture at its own offset (0 to 4 down and right) out of a frame of two black pixels."""
+    """Cut every image at its own offset (0 to 4 down and right) out of a frame of two black pixels."""
     height, width = images.shape[2:]
     framed = F.pad(images, (_LARGEST_SHIFT,) * 4)
     rows = (offsets[:, :1] + torch.arange(height, device=images.device))[:, None, :, None]

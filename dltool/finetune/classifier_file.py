@@ -34,7 +34,7 @@ class TrainedClassifier:
 
     @property
     def in_channels(self) -> int:
-        """1 for a network of grey pictures, else 3."""
+        """1 for a network of grey images, else 3."""
         return self.arguments["in_channels"]
 
     def to_file(self, metrics: dict[str, Any], settings: dict[str, Any]) -> ModelFile:

@@ -30,13 +30,13 @@ from dltool.training.run_folder import RunFolder
 
 _WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
 _EPOCHS = 4
-# From this share of the classes named as one of ImageNet's, its pictures were probably seen in pretraining.
+# From this share of the classes named as one of ImageNet's, its images were probably seen in pretraining.
 _NAMED_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class CompareRow:
-    """One way's figures on the same pictures (`split`: test, else val)."""
+    """One way's figures on the same images (`split`: test, else val)."""
 
     name: str
     split: str
@@ -176,13 +176,13 @@ def write_page(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
     bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]
     title = f"Accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"
     plot_intervals(folder / "compare.png", bars, "accuracy (%), with 95 % interval", title)
-    picture = base64.b64encode((folder / "compare.png").read_bytes()).decode()
+    image = base64.b64encode((folder / "compare.png").read_bytes()).decode()
     table = "\n".join(comparison_table(rows))
     listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     page = (
         "<!doctype html><meta charset='utf-8'><title>dltool: comparison</title>"
         "<style>body{font:16px sans-serif;margin:2em auto;max-width:60em}pre{font-size:14px}</style>"
-        f"<h1>{html.escape(', '.join(class_names[:8]))}</h1><img src='data:image/png;base64,{picture}' alt='{title}'>"
+        f"<h1>{html.escape(', '.join(class_names[:8]))}</h1><img src='data:image/png;base64,{image}' alt='{title}'>"
         f"<pre>{html.escape(table)}</pre><ul>{listed}</ul>"
     )
     write_atomically(folder / "compare.html", page.encode())

@@ -34,7 +34,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The pictures that are scored: `trained` of them were trained on, and `new` of the data are in no split."""
+    """The images that are scored: `trained` of them were trained on, and `new` of the data are in no split."""
 
     name: str
     split: Split
@@ -56,7 +56,7 @@ def evaluation_data(
 
     Args:
         which: `train`, `val`, `test`, `new` or `all`; None takes test, else val, else new, else all.
-        homes: the split of every content that the run knew. If it knew any of these pictures, they are divided so;
+        homes: the split of every content that the run knew. If it knew any of these images, they are divided so;
             what it did not know stays in its own `val` or `test`, and else becomes the split `new`.
         trained: contents that the model was trained on.
 
@@ -86,7 +86,7 @@ def evaluation_data(
 
 
 def _as_known(dataset: Dataset, homes: Mapping[str, str]) -> tuple[Dataset, int]:
-    """Divide by content where any of it is known; also return how many pictures are not."""
+    """Divide by content where any of it is known; also return how many images are not."""
     whole = join_splits(list(dataset.splits.values()))
     if not any(content in homes for content in whole.hashes):
         return dataset, 0

@@ -41,7 +41,7 @@ class _FromPixels(nn.Module):
 
 
 def export_onnx(classifier: TrainedClassifier, path: Path) -> float | None:
-    """Write the model and compare it with the original on random pictures.
+    """Write the model and compare it with the original on random images.
 
     Its input `pixels` is N × crop × crop × 3 uint8 of any N, already scaled and cropped; its output `logits`
     N × classes. The file's metadata has `class_names` and `preprocessing` as JSON.

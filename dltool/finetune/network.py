@@ -56,7 +56,7 @@ class Classifier(nn.Module):
         self._still: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return N × classes logits of N × C × H × W normalised pictures."""
+        """Return N × classes logits of N × C × H × W normalised images."""
         return self.head(self.body(images))
 
     def freeze(self, frozen: Iterable[nn.Module], norms: bool) -> None:

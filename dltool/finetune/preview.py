@@ -1,4 +1,4 @@
-"""`--preview-augment`: one training picture as the epochs will see it."""
+"""`--preview-augment`: one training image as the epochs will see it."""
 
 from pathlib import Path
 
@@ -10,11 +10,11 @@ from dltool.data.store import ContentStore
 from dltool.errors import SettingsError
 from dltool.finetune.report import preview_augmentation
 from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 
 def write_preview(file: Path, data: DataSettings, settings: FinetuneSettings, workers: int) -> None:
-    """Write a sheet of one training picture as evaluation and nine epochs see it.
+    """Write a sheet of one training image as evaluation and nine epochs see it.
 
     Raises:
         DataError: the data cannot be used.
@@ -31,4 +31,4 @@ def write_preview(file: Path, data: DataSettings, settings: FinetuneSettings, wo
     for event in load_data(data, ContentStore(None), reader.read_file, workers):
         if isinstance(event, DataReport):
             kind = Augment.BASIC if settings.augment is Augment.AUTO else settings.augment
-            write_picture(file, preview_augmentation(event.dataset.splits["train"], reader, kind, settings.seed))
+            write_image(file, preview_augmentation(event.dataset.splits["train"], reader, kind, settings.seed))

@@ -14,7 +14,7 @@ from dltool.finetune.metrics import reliability
 from dltool.finetune.settings import Augment
 from dltool.finetune.setup import BlockParameters
 from dltool.images.sheet import Tile, contact_sheet
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.plots import plot_confusion, plot_curves, plot_reliability
 from dltool.training.seeds import numpy_generator
 
@@ -47,7 +47,7 @@ def write_report(
     tiles = mistake_tiles(logits, split, class_names)
     if tiles:
         title = f"Most confident mistakes ({len(tiles)} of {int((logits.argmax(1) != labels).sum())})"
-        write_picture(folder / "mistakes.png", contact_sheet(tiles, columns=4, tile_size=200, title=title))
+        write_image(folder / "mistakes.png", contact_sheet(tiles, columns=4, tile_size=200, title=title))
         written.append(folder / "mistakes.png")
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)
@@ -63,7 +63,7 @@ def most_confident_mistakes(logits: Tensor, labels: np.ndarray, count: int) -> l
 
 
 def mistake_tiles(logits: Tensor, split: Split, class_names: tuple[str, ...], count: int = _MISTAKES) -> list[Tile]:
-    """The pictures of the most confident mistakes, labelled `answer (99 %), is truth`."""
+    """The images of the most confident mistakes, labelled `answer (99 %), is truth`."""
     return [
         Tile(split.read(i, 256), f"{class_names[answer]} ({100 * p:.0f} %), is {class_names[split.labels[i]]}")
         for i, answer, p in most_confident_mistakes(logits, split.labels, count)
@@ -71,7 +71,7 @@ def mistake_tiles(logits: Tensor, split: Split, class_names: tuple[str, ...], co
 
 
 def preview_augmentation(split: Split, reader: PixelReader, kind: Augment, seed: int) -> np.ndarray:
-    """A sheet of one training picture as nine epochs would see it, the picture itself first."""
+    """A sheet of one training image as nine epochs would see it, the image itself first."""
     index = len(split) // 2
     pixels = reader.read(split, index)
     tiles = [Tile(reader.preprocessing.crop_pixels(pixels), "as evaluated")]

@@ -1,4 +1,4 @@
-"""Logits of pictures: the one path that validation at the end of training, `evaluate` and `predict` share."""
+"""Logits of images: the one path that validation at the end of training, `evaluate` and `predict` share."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +22,7 @@ def wants_bf16(precision: str, classifier: TrainedClassifier) -> bool:
 
 
 class Scorer:
-    """A trained classifier as a function from pictures to logits."""
+    """A trained classifier as a function from images to logits."""
 
     def __init__(
         self,
@@ -54,10 +54,10 @@ class Scorer:
         """Yield progress and at the end the N × classes logits on the CPU.
 
         Args:
-            tta: average the logits of every picture and its mirror image (not for the small networks).
+            tta: average the logits of every image and its mirror image (not for the small networks).
 
         Raises:
-            DataError: a picture cannot be read.
+            DataError: an image cannot be read.
         """
         if self._small:
             yield self._score_small(resident_images(split, self.reader, self.classifier.in_channels))
@@ -68,10 +68,10 @@ class Scorer:
             views.append(self._score_features(self._extractor.store(flipped).rows(split.hashes)))
         yield torch.stack(views).mean(0)
 
-    def score_pixels(self, pictures: list[np.ndarray], tta: bool = False) -> Tensor:
-        """Return N × classes logits on the CPU of H × W × 3 uint8 pictures of any sizes."""
+    def score_pixels(self, images: list[np.ndarray], tta: bool = False) -> Tensor:
+        """Return N × classes logits on the CPU of H × W × 3 uint8 images of any sizes."""
         preprocessing = self.classifier.preprocessing
-        cropped = np.stack([input_pixels(p, preprocessing, self.classifier.in_channels) for p in pictures])
+        cropped = np.stack([input_pixels(p, preprocessing, self.classifier.in_channels) for p in images])
         if self._small:
             return self._score_small(torch.from_numpy(cropped.transpose(0, 3, 1, 2).copy()))
         views = [

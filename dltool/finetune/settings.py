@@ -35,7 +35,7 @@ class HeadInit(StrEnum):
 
 
 class Augment(StrEnum):
-    """How training pictures are varied: not at all, crop and flip, or TrivialAugment on top."""
+    """How training images are varied: not at all, crop and flip, or TrivialAugment on top."""
 
     AUTO = "auto"
     NONE = "none"
@@ -75,7 +75,7 @@ class FinetuneSettings:
     Attributes:
         strategy: see `Strategy`; `auto` decides from a linear probe (`dltool.finetune.strategy`).
         backbone, weights: the network and its weights; `mlp` and `cnn` are the small ones from scratch; empty
-            chooses the default backbone, or `cnn` for tiny pictures.
+            chooses the default backbone, or `cnn` for tiny images.
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
         unfreeze: for `partial`, how many of the last blocks are trained.
         size: side of the input in pixels; 0 takes that of the weights.
@@ -175,7 +175,7 @@ _SMALL_DEFAULTS = {
 
 
 def complete(settings: FinetuneSettings, in_memory: bool) -> FinetuneSettings:
-    """Fill in every None for a strategy that is decided; `in_memory` for small pictures in arrays."""
+    """Fill in every None for a strategy that is decided; `in_memory` for small images in arrays."""
     small = settings.backbone in SMALL_NETWORKS
     values = {**_DEFAULTS[settings.strategy], "batch_size": 32, "label_smoothing": 0.0}
     if small:
@@ -206,7 +206,7 @@ def ignored(settings: FinetuneSettings) -> tuple[str, ...]:
     if settings.backbone in SMALL_NETWORKS:
         return names + _IGNORED_BY_SMALL
     if settings.strategy is Strategy.FEATURES and settings.augment is Augment.TRIVIAL:
-        names += ("augment",)  # cached features know pictures as they are and mirrored
+        names += ("augment",)  # cached features know images as they are and mirrored
     return names if settings.head is Head.MLP else (*names, "hidden")
 
 

@@ -17,7 +17,7 @@ from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader, resident_images
 from dltool.data.splits import Dataset
 from dltool.errors import SettingsError
-from dltool.finetune.batches import FeatureSource, PictureSource, ResidentSource, normalize_small
+from dltool.finetune.batches import FeatureSource, ImageSource, ResidentSource, normalize_small
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.name_match import start_from_names
 from dltool.finetune.network import (
@@ -85,7 +85,7 @@ class Body:
     """A pretrained backbone without its last layer, at the size that a strategy wants, with its reader and features."""
 
     def __init__(self, bench: Workbench, backbone: Backbone, multiscale: bool) -> None:
-        """Take `backbone` apart (a copy of it), for one size of pictures or two."""
+        """Take `backbone` apart (a copy of it), for one size of images or two."""
         settings = bench.settings
         copied = replace(backbone, module=copy.deepcopy(backbone.module))
         network, dim, self.imagenet = remove_classifier(copied)
@@ -137,7 +137,7 @@ def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:
 
 
 def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
-    """One of the small networks for the data set's pictures, its normalisation measured on train."""
+    """One of the small networks for the data set's images, its normalisation measured on train."""
     settings, train = bench.settings, bench.dataset.splits["train"]
     grey = bench.dataset.in_memory and train.images.ndim == 3
     natural = train.images.shape[1] if bench.dataset.in_memory else 28
@@ -158,7 +158,7 @@ def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
 
 
 def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelReader, **extra: Any) -> Phase:
-    """Train a small network from scratch on pictures that lie on the device."""
+    """Train a small network from scratch on images that lie on the device."""
     settings, preprocessing = bench.settings, classifier.preprocessing
     images = {
         name: resident_images(bench.dataset.splits[name], reader, classifier.in_channels).to(bench.device)
@@ -228,7 +228,7 @@ def start_head(bench: Workbench, body: Body, classifier: TrainedClassifier) -> d
 
 
 def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, number: int, **extra: Any) -> Phase:
-    """Train the body, or its last blocks, with the head, on pictures varied in every epoch."""
+    """Train the body, or its last blocks, with the head, on images varied in every epoch."""
     settings, module = bench.settings, classifier.module
     blocks = find_blocks(module.body)
     loose = loose_parameters(module.body, blocks)
@@ -240,7 +240,7 @@ def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, numb
         for parameter in loose:
             parameter.requires_grad_(False)
     bench.parameters = count_parameters(module, blocks)
-    source = PictureSource(
+    source = ImageSource(
         bench.dataset.splits["train"], body.reader, settings.augment, settings.seed, bench.device, bench.workers
     )
     return Phase(
@@ -250,7 +250,7 @@ def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, numb
         model=module,
         groups=_layer_groups(module, blocks[len(blocks) - count :], [] if frozen else loose, settings),
         source=source,
-        validate=_picture_validation(bench, body),
+        validate=_image_validation(bench, body),
         clip=True,
         **bench.phase_options(),
         **extra,
@@ -279,9 +279,9 @@ def _split_decay(parameters: list[nn.Parameter], rate: float | None) -> list[dic
     return [group for group in groups if group["params"]]
 
 
-def _picture_validation(bench: Workbench, body: Body) -> Callable[[nn.Module], Tensor]:
+def _image_validation(bench: Workbench, body: Body) -> Callable[[nn.Module], Tensor]:
     split = bench.dataset.splits["val"]
-    source = PictureSource(split, body.reader, Augment.NONE, 0, bench.device, bench.workers)
+    source = ImageSource(split, body.reader, Augment.NONE, 0, bench.device, bench.workers)
     own = np.arange(len(split))[distributed.rank() :: distributed.world_size()]
     parts = [own[start : start + 32] for start in range(0, len(own), 32)]
 

@@ -1,11 +1,11 @@
-"""Two small networks for pictures of about 28 × 28 pixels, trained from scratch."""
+"""Two small networks for images of about 28 × 28 pixels, trained from scratch."""
 
 import torch
 from torch import Tensor, nn
 
 
 class SmallBody(nn.Sequential):
-    """Layers on N × C × H × W; three equal channels of a grey picture are accepted where one is expected."""
+    """Layers on N × C × H × W; three equal channels of a grey image are accepted where one is expected."""
 
     def __init__(self, in_channels: int, *layers: nn.Module) -> None:
         super().__init__(*layers)
@@ -38,7 +38,7 @@ def small_body(name: str, in_channels: int, image_size: int) -> tuple[SmallBody,
 
 
 def channel_statistics(images: Tensor) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of N × C × H × W uint8 pictures in [0, 1], three numbers each (grey: thrice)."""
+    """Mean and standard deviation of N × C × H × W uint8 images in [0, 1], three numbers each (grey: thrice)."""
     flat = images.transpose(0, 1).flatten(1).to(torch.float64) / 255
     mean, std = flat.mean(1), flat.std(1, correction=0).clamp_min(1e-3)
     repeat = 3 if len(mean) == 1 else 1

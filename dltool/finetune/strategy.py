@@ -27,7 +27,7 @@ def choose_strategy(probe: Probe, samples: int, num_classes: int) -> Decision:
 
     | | probe ≥ 90 %: similar | below: different |
     |---|---|---|
-    | fewer than 500 pictures per class | features | partial: the last blocks too |
+    | fewer than 500 images per class | features | partial: the last blocks too |
     | more | two-phase (features from 99.5 % on) | full |
     """
     per_class = samples / num_classes

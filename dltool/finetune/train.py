@@ -143,7 +143,7 @@ def _load(data: DataSettings, settings: FinetuneSettings, around: Surroundings) 
 
 
 def _digest(dataset: Dataset) -> str:
-    """Of the pictures, their labels and how they are divided."""
+    """Of the images, their labels and how they are divided."""
     digest = hashlib.blake2b(digest_size=16)
     for name, split in dataset.splits.items():
         digest.update(f"{name}{split.hashes}{split.labels.tolist()}".encode())
@@ -151,7 +151,7 @@ def _digest(dataset: Dataset) -> str:
 
 
 def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSettings:
-    """Name the backbone if none is named: the default one, or `cnn` for many tiny pictures in memory."""
+    """Name the backbone if none is named: the default one, or `cnn` for many tiny images in memory."""
     if settings.backbone:
         small = settings.backbone in SMALL_NETWORKS
         return replace(settings, strategy=Strategy.SCRATCH) if small else settings
@@ -238,7 +238,7 @@ def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
 
 
 def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
-    """Extract the features of (at most 3000) training pictures and cross-validate a linear layer on them."""
+    """Extract the features of (at most 3000) training images and cross-validate a linear layer on them."""
     split = bench.dataset.splits["train"]
     if len(split) > _PROBED:
         order = sorted(range(len(split)), key=split.hashes.__getitem__)

@@ -1,4 +1,4 @@
-"""`dltool gan`: generators that train without collapsing, pictures drawn from them, figures of how good they are."""
+"""`dltool gan`: generators that train without collapsing, images drawn from them, figures of how good they are."""
 
 from dltool.lazy import lazy_names
 

@@ -1,7 +1,7 @@
-"""Differentiable augmentation of what the discriminator sees (Zhao et al., NeurIPS 2020): for sets of few pictures.
+"""Differentiable augmentation of what the discriminator sees (Zhao et al., NeurIPS 2020): for sets of few images.
 
-Real and generated pictures are varied alike, so the generator learns the pictures and not the variations, and the
-discriminator cannot learn a few hundred pictures by heart.
+Real and generated images are varied alike, so the generator learns the images and not the variations, and the
+discriminator cannot learn a few hundred images by heart.
 """
 
 import torch
@@ -13,7 +13,7 @@ _CUTOUT = 1 / 2
 
 
 def differentiable_augment(images: Tensor) -> Tensor:
-    """Vary N × C × S × S pictures in [-1, 1], each by its own draw from torch's generator: colour, shift, cutout."""
+    """Vary N × C × S × S images in [-1, 1], each by its own draw from torch's generator: colour, shift, cutout."""
     return _cut_out(_shift(_recolour(images)))
 
 

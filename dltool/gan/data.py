@@ -1,4 +1,4 @@
-"""Pictures of one size in memory, grey or colour as they are, with their classes."""
+"""Images of one size in memory, grey or colour as they are, with their classes."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -23,7 +23,7 @@ _FILES_SIZE = 64
 
 @dataclass(frozen=True)
 class GanData:
-    """The pictures of one split.
+    """The images of one split.
 
     Attributes:
         split: its name.
@@ -46,7 +46,7 @@ class GanData:
 
     @property
     def size(self) -> int:
-        """Side of the pictures."""
+        """Side of the images."""
         return self.images.shape[-1]
 
     @property
@@ -56,31 +56,31 @@ class GanData:
 
     @property
     def class_counts(self) -> list[int]:
-        """Pictures of each class."""
+        """Images of each class."""
         return torch.bincount(self.labels, minlength=len(self.class_names)).tolist()
 
     @cached_property
     def digest(self) -> str:
-        """One text that depends on every picture, its class and the order."""
+        """One text that depends on every image, its class and the order."""
         digest = hashlib.blake2b(self.labels.numpy().tobytes(), digest_size=16)
         digest.update(np.ascontiguousarray(self.images.numpy()))
         return digest.hexdigest()
 
 
-def load_pictures(
+def load_images(
     data: DataSettings, size: int, workers: int, splits: Sequence[str] = ("train",), channels: int | None = None
 ) -> Iterator[Checked | GanData]:
-    """Decode the pictures, scale and crop each to a square from its centre; yield progress and at the end GanData.
+    """Decode the images, scale and crop each to a square from its centre; yield progress and at the end GanData.
 
     There is one for each of `splits` that the data has; if it has none of them, one for train or the only split.
 
 
     Args:
-        data: with `complete` and `labelled` False, so that a folder of pictures is enough.
-        size: side of the pictures; 0 takes that of a set of small pictures, and for files 64 or what they have.
+        data: with `complete` and `labelled` False, so that a folder of images is enough.
+        size: side of the images; 0 takes that of a set of small images, and for files 64 or what they have.
         workers: threads that decode.
         splits: names of those to decode.
-        channels: 1 grey or 3 colour; None takes grey if all pictures are.
+        channels: 1 grey or 3 colour; None takes grey if all images are.
 
     Raises:
         DataError: nothing that can be read.
@@ -109,7 +109,7 @@ def load_pictures(
 
 
 def natural_size(split: Split) -> int:
-    """The largest of `SIZES` that the first picture fills: for pictures in memory theirs, for files at most 64."""
+    """The largest of `SIZES` that the first image fills: for images in memory theirs, for files at most 64."""
     if len(split) == 0:
         raise DataError("no pictures")
     side = min(split.read(0).shape[:2])

@@ -1,4 +1,4 @@
-"""How good a generator is, or how near two sets of pictures are: figures with everything they depend on."""
+"""How good a generator is, or how near two sets of images are: figures with everything they depend on."""
 
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
@@ -13,7 +13,7 @@ from torch import Tensor
 from dltool.data.check import Checked
 from dltool.data.load import DataSettings
 from dltool.errors import DataError, SettingsError
-from dltool.gan.data import GanData, load_pictures
+from dltool.gan.data import GanData, load_images
 from dltool.gan.features import Extracted, Extractor
 from dltool.gan.generator_file import TrainedGenerator, load_generator
 from dltool.gan.metrics import (
@@ -26,7 +26,7 @@ from dltool.gan.metrics import (
 )
 from dltool.gan.nearest import Nearest, find_nearest
 from dltool.gan.sample import generate
-from dltool.images.folder import find_pictures
+from dltool.images.folder import find_images
 from dltool.training.seeds import new_generator
 
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
@@ -47,12 +47,12 @@ class EvaluateSettings:
     """What is measured.
 
     Attributes:
-        samples: pictures that a generator draws; of a folder, at most so many are taken. None draws 10,000, and takes
+        samples: images that a generator draws; of a folder, at most so many are taken. None draws 10,000, and takes
             all of a folder.
         extractor, weights, input_size: see `Extractor`.
         split: of the data; None takes test, else val, else train.
-        size: side of the pictures where two folders are compared; 0 finds it.
-        nearest: whether to look for the nearest training picture of each sample.
+        size: side of the images where two folders are compared; 0 finds it.
+        nearest: whether to look for the nearest training image of each sample.
         seed: of the samples, and of what is chosen at random.
     """
 
@@ -76,12 +76,12 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two sets of pictures in one extractor's features.
+    """Two sets of images in one extractor's features.
 
     Attributes:
-        frechet: None where there are too few pictures; `refusal` says how many it takes.
-        kid: None below 10 pictures of a side. precision, recall: None below 4.
-        real, generated: pictures of either side.
+        frechet: None where there are too few images; `refusal` says how many it takes.
+        kid: None below 10 images of a side. precision, recall: None below 4.
+        real, generated: images of either side.
     """
 
     frechet: float | None
@@ -99,10 +99,10 @@ class Evaluation:
 
     Attributes:
         comparison: the samples against the data's `split`.
-        floor: as many training pictures against the same, what a perfect generator would get; None without a split
+        floor: as many training images against the same, what a perfect generator would get; None without a split
             besides train.
-        nearest, held_out: the nearest training picture of samples, and of pictures of `split` if it is not train.
-        size, channels: of the pictures that were compared.
+        nearest, held_out: the nearest training image of samples, and of images of `split` if it is not train.
+        size, channels: of the images that were compared.
         left_out: files that could not be read, with the reason.
     """
 
@@ -120,10 +120,10 @@ class Evaluation:
 def evaluate(
     source: Path, data: DataSettings, settings: EvaluateSettings, device: torch.device, workers: int
 ) -> Iterator[Checked | Drawn | Extracted | Evaluation]:
-    """Compare a generator's samples, or a folder of pictures, with data; yield progress and at the end the Evaluation.
+    """Compare a generator's samples, or a folder of images, with data; yield progress and at the end the Evaluation.
 
     Args:
-        source: a model file, the folder of a run, or a folder of pictures.
+        source: a model file, the folder of a run, or a folder of images.
         data: what to compare with, `complete` and `labelled` False.
         settings: see there.
         device: for generator and extractor.
@@ -143,7 +143,7 @@ def evaluate(
     if trained is not None:
         made = yield from _last(draw_samples(trained, training, settings), Tensor)
     else:
-        own = yield from _last(load_pictures(replace(data, source=str(source), limit=0), size, workers), GanData)
+        own = yield from _last(load_images(replace(data, source=str(source), limit=0), size, workers), GanData)
         left_out += own.unreadable
         made = _some(own.images, settings.samples, settings.seed)
     known = training.images if real.split != training.split else None
@@ -176,10 +176,10 @@ def evaluate(
 def _load_real(
     data: DataSettings, split: str | None, size: int, channels: int | None, workers: int
 ) -> Generator[Checked, None, tuple[GanData, GanData]]:
-    """The training pictures, and those to compare with: of `split`, or of test, else val, else train itself."""
+    """The training images, and those to compare with: of `split`, or of test, else val, else train itself."""
     splits = {}
     wanted = dict.fromkeys(("train", split) if split else ("train", "val", "test"))
-    for event in load_pictures(data, size, workers, tuple(wanted), channels):
+    for event in load_images(data, size, workers, tuple(wanted), channels):
         if isinstance(event, GanData):
             splits[event.split] = event
         else:
@@ -191,23 +191,23 @@ def _load_real(
 
 
 def is_model(source: Path) -> bool:
-    """Whether this is a generator's file or run rather than a folder of pictures."""
+    """Whether this is a generator's file or run rather than a folder of images."""
     return source.is_file() or not source.exists() or (source / "model.safetensors").is_file()
 
 
 def common_size(first: Path, second: str) -> int:
-    """The side to which pictures of two folders are scaled: the larger of their median shorter sides, at most 224."""
+    """The side to which images of two folders are scaled: the larger of their median shorter sides, at most 224."""
     sides = [_median_side(folder) for folder in (first, Path(second)) if folder.is_dir()]
     return min(_LARGEST, max(sides))
 
 
 def _median_side(folder: Path) -> int:
-    files = find_pictures(folder)
+    files = find_images(folder)
     sides = []
     for file in files[:: max(1, len(files) // _LOOKED_AT)]:
         try:
-            with Image.open(file) as picture:
-                sides.append(min(picture.size))
+            with Image.open(file) as image:
+                sides.append(min(image.size))
         except (OSError, Image.DecompressionBombError):  # the reader will name it
             continue
     if not sides:
@@ -216,7 +216,7 @@ def _median_side(folder: Path) -> int:
 
 
 def compare(real: Tensor, made: Tensor, seed: int = 0) -> Comparison:
-    """Every figure of M × D features of generated pictures against N × D of real ones."""
+    """Every figure of M × D features of generated images against N × D of real ones."""
     first, second = moments(real), moments(made)
     refusal = too_few(first, second)
     fewest = min(len(real), len(made))
@@ -260,10 +260,10 @@ def _some(rows: Tensor, count: int | None, seed: int) -> Tensor:
     return rows[chosen.to(rows.device)]
 
 
-def _same_channels(*pictures: Tensor) -> list[Tensor]:
-    """Grey pictures in three channels where others have colour."""
-    channels = max(images.shape[1] for images in pictures)
-    return [images.expand(-1, channels, -1, -1) for images in pictures]
+def _same_channels(*photos: Tensor) -> list[Tensor]:
+    """Grey images in three channels where others have colour."""
+    channels = max(images.shape[1] for images in photos)
+    return [images.expand(-1, channels, -1, -1) for images in photos]
 
 
 def _last(events: Iterator[Event | Result], kind: type[Result]) -> Generator[Event, None, Result]:

@@ -1,4 +1,4 @@
-"""Pictures to the features in which generated and real ones are compared: a named extractor with stated resizing."""
+"""Images to the features in which generated and real ones are compared: a named extractor with stated resizing."""
 
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -18,7 +18,7 @@ from dltool.backbones.taps import Taps, require_tensors
 from dltool.device import memory_errors
 from dltool.errors import SettingsError
 
-# Pooled features of this layer say what a generator is worth from a few hundred pictures on: 112 of them, not 1280.
+# Pooled features of this layer say what a generator is worth from a few hundred images on: 112 of them, not 1280.
 QUICK_EXTRACTOR = f"{DEFAULT_BACKBONE}:blocks.4"
 _BATCH = 128
 _STRIDE = 32
@@ -27,29 +27,29 @@ _SMALLEST_INPUT = 64
 
 @dataclass(frozen=True)
 class Extracted:
-    """Pictures that went through the extractor: `done` of `total`."""
+    """Images that went through the extractor: `done` of `total`."""
 
     done: int
     total: int
 
 
 class Extractor:
-    """A frozen network as a function from pictures to features; batch norms are folded into convolutions.
+    """A frozen network as a function from images to features; batch norms are folded into convolutions.
 
     Attributes:
-        name: a backbone, or `BACKBONE:LAYER` for a layer's output averaged over the picture.
+        name: a backbone, or `BACKBONE:LAYER` for a layer's output averaged over the image.
         dim: D, the number of features.
-        side: side in pixels of the square that pictures are resized to before they enter the network.
+        side: side in pixels of the square that images are resized to before they enter the network.
     """
 
     def __init__(
-        self, name: str, picture_size: int, device: torch.device, weights: str = "default", side: int | None = None
+        self, name: str, image_size: int, device: torch.device, weights: str = "default", side: int | None = None
     ) -> None:
-        """Build the network for pictures of `picture_size` pixels.
+        """Build the network for images of `image_size` pixels.
 
         Args:
             name: as in the attribute.
-            picture_size: side of the pictures that will be compared; the bundled backbone looks at small pictures at
+            picture_size: side of the images that will be compared; the bundled backbone looks at small images at
                 twice their size (at least 64 pixels, at most what it was trained on), other networks always at what
                 they were trained on.
             device: where to compute.
@@ -64,7 +64,7 @@ class Extractor:
         backbone = create_backbone(backbone_name, weights, option="--extractor")
         self.name = name
         self.device = device
-        self.side = side or _input_side(backbone_name, picture_size, backbone.preprocessing.crop)
+        self.side = side or _input_side(backbone_name, image_size, backbone.preprocessing.crop)
         self._preprocessing: Preprocessing = backbone.preprocessing
         sample = torch.zeros(1, 3, self.side, self.side)
         self._layer = resolve_layers(backbone.module, [layer], "--extractor")[layer] if layer else None
@@ -83,34 +83,34 @@ class Extractor:
 
     @property
     def resizing(self) -> str:
-        """What is done to a picture before it enters the network, in words."""
+        """What is done to an image before it enters the network, in words."""
         return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
 
-    def extract(self, pictures: Tensor) -> Iterator[Extracted | Tensor]:
+    def extract(self, images: Tensor) -> Iterator[Extracted | Tensor]:
         """Yield progress and at the end the M × D float32 features of M × C × S × S uint8.
 
-        C is 1 or 3. The pictures may be on any device; the features are on the extractor's.
+        C is 1 or 3. The images may be on any device; the features are on the extractor's.
 
         Raises:
             DeviceError: a batch does not fit into memory.
         """
         # The figures are computed in float64, which Apple's MPS does not know.
-        features = torch.empty(len(pictures), self.dim, device="cpu" if self.device.type == "mps" else self.device)
+        features = torch.empty(len(images), self.dim, device="cpu" if self.device.type == "mps" else self.device)
         advice = "try a smaller --input-size, or --device cpu"
         with memory_errors(advice), self._taps or nullcontext():
-            for start in range(0, len(pictures), _BATCH):
-                features[start : start + _BATCH] = self._forward(pictures[start : start + _BATCH])
-                yield Extracted(min(start + _BATCH, len(pictures)), len(pictures))
+            for start in range(0, len(images), _BATCH):
+                features[start : start + _BATCH] = self._forward(images[start : start + _BATCH])
+                yield Extracted(min(start + _BATCH, len(images)), len(images))
         yield features
 
-    def __call__(self, pictures: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> Tensor:
         """`extract` without the progress."""
-        *_, features = self.extract(pictures)
+        *_, features = self.extract(images)
         return features
 
     @torch.no_grad()
-    def _forward(self, pictures: Tensor) -> Tensor:
-        images = pictures.to(self.device).float()
+    def _forward(self, photos: Tensor) -> Tensor:
+        images = photos.to(self.device).float()
         if images.shape[-2:] != (self.side, self.side):
             size = (self.side, self.side)
             images = F.interpolate(images, size, mode="bicubic", antialias=True, align_corners=False).clamp(0, 255)
@@ -130,8 +130,8 @@ def _split_name(name: str) -> tuple[str, str]:
     return prefix + backbone, layer
 
 
-def _input_side(backbone_name: str, picture_size: int, trained_on: int) -> int:
+def _input_side(backbone_name: str, image_size: int, trained_on: int) -> int:
     if backbone_name != DEFAULT_BACKBONE:
         return trained_on
-    doubled = -(-2 * picture_size // _STRIDE) * _STRIDE
+    doubled = -(-2 * image_size // _STRIDE) * _STRIDE
     return min(max(doubled, _SMALLEST_INPUT), trained_on)

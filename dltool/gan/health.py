@@ -24,8 +24,8 @@ class Health:
         """Return what there is to say after an epoch.
 
         Args:
-            real_accuracy, fake_accuracy: shares of real and generated pictures that the discriminator told right.
-            diversity: the samples' variance over the real pictures', if it was measured.
+            real_accuracy, fake_accuracy: shares of real and generated images that the discriminator told right.
+            diversity: the samples' variance over the real images', if it was measured.
             progress: share of the training that is done.
             penalized: whether the discriminator's gradients are, so that `--gamma` is there to be turned.
         """

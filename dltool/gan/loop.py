@@ -15,12 +15,12 @@ from dltool.gan.augment import differentiable_augment
 from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.health import Health
-from dltool.gan.pictures import class_columns, grid_page, write_film
+from dltool.gan.images import class_columns, grid_page, write_film
 from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
 from dltool.gan.sample import generate, latent
 from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings
 from dltool.gan.step import PENALTY_EVERY, GanStep
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 from dltool.plain import as_plain
 from dltool.plots import plot_gan
 from dltool.training import distributed
@@ -32,7 +32,7 @@ from dltool.training.seeds import derive_seed, epoch_order, seed_step
 from dltool.training.session import Session, check_finite
 
 _MEASURED = 1000
-# Of the device's free memory, for the pictures; the rest is for the networks.
+# Of the device's free memory, for the images; the rest is for the networks.
 _SHARE_OF_MEMORY = 0.5
 # On a GPU the host looks at the losses only now and then: each look waits for all steps before it.
 _LOOK_EVERY = 25
@@ -57,7 +57,7 @@ class EpochEnd:
     """An epoch is done.
 
     Attributes:
-        d_real, d_fake: shares of real and generated pictures that the discriminator told right.
+        d_real, d_fake: shares of real and generated images that the discriminator told right.
         figure, diversity: see `dltool.gan.quality.Quality`; None where nothing was measured.
         figure_name: `frechet`, `kid`, or empty.
         best: whether this is the best snapshot by the figure so far.
@@ -147,7 +147,7 @@ class GanLoop:
 
         Raises:
             DltoolError: a loss is not finite.
-            DeviceError: not even one picture fits into memory.
+            DeviceError: not even one image fits into memory.
         """
         if self._first and len(self._data) >= FEWEST_REAL:
             self._meter = QualityMeter(self._data.images, self._device, self._settings.seed)
@@ -250,7 +250,7 @@ class GanLoop:
             columns = class_columns(len(self._data.class_names)) if settings.conditional else None
             count = -(-settings.grid // columns) * columns if columns else settings.grid
             page = grid_page(self._draw("grid", count), columns)
-            write_picture(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
+            write_image(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
         end = EpochEnd(
             epoch=self._epoch,
             epochs=settings.epochs,
@@ -290,7 +290,7 @@ class GanLoop:
         return quality
 
     def _draw(self, purpose: str, count: int) -> Tensor:
-        """Pictures of the average from the same noise, and the same classes in turn, at every epoch."""
+        """Images of the average from the same noise, and the same classes in turn, at every epoch."""
         noise = latent(
             [derive_seed(self._settings.seed, purpose, index) for index in range(count)], self._settings.latent_dim
         )
@@ -341,7 +341,7 @@ class GanLoop:
 
 
 def _place(images: Tensor, device: torch.device) -> Tensor:
-    """The pictures on the device if they fit beside the networks, else where they are."""
+    """The images on the device if they fit beside the networks, else where they are."""
     if device.type == "cuda":
         free, _ = torch.cuda.mem_get_info(device)
         if images.numel() > _SHARE_OF_MEMORY * free:

@@ -8,7 +8,7 @@ from dltool.gan.settings import Loss
 
 
 def discriminator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's loss by sample, from N logits of real pictures and N of generated ones.
+    """The discriminator's loss by sample, from N logits of real images and N of generated ones.
 
     bce: cross-entropy of real against generated (Goodfellow et al., 2014). hinge: Lim & Ye, 2017. relativistic:
     softplus(fake - real) over pairs (Jolicoeur-Martineau, 2019), whose equilibrium R1 and R2 make attractive (R3GAN).
@@ -36,7 +36,7 @@ def generator_loss(kind: Loss, real: Tensor, fake: Tensor) -> Tensor:
 
 
 def gradient_penalty(logits: Tensor, images: Tensor) -> Tensor:
-    """|∂logit/∂image|² by sample: R1 on real pictures, R2 on generated ones (Mescheder et al., 2018).
+    """|∂logit/∂image|² by sample: R1 on real images, R2 on generated ones (Mescheder et al., 2018).
 
     `logits` must have been computed from `images`, each from its own; the result can be differentiated again.
     """

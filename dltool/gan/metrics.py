@@ -1,4 +1,4 @@
-"""How near generated pictures are to real ones, in anybody's features: Fréchet distance, KID, precision and recall."""
+"""How near generated images are to real ones, in anybody's features: Fréchet distance, KID, precision and recall."""
 
 from dataclasses import dataclass
 
@@ -102,8 +102,8 @@ def frechet_distance(first: Moments, second: Moments) -> float:
 def too_few(first: Moments, second: Moments) -> str | None:
     """Why a Fréchet distance of these would say little, in words, or None.
 
-    From no more pictures than dimensions comes a covariance that is flat in some of them, and a figure that depends on
-    the number of pictures before all.
+    From no more images than dimensions comes a covariance that is flat in some of them, and a figure that depends on
+    the number of images before all.
     """
     fewest = min(first.count, second.count)
     if fewest > first.dim:
@@ -113,7 +113,7 @@ def too_few(first: Moments, second: Moments) -> str | None:
 
 @dataclass(frozen=True)
 class KernelDistance:
-    """KID and the standard error of that mean over `subsets` disjoint subsets of `size` pictures of either side."""
+    """KID and the standard error of that mean over `subsets` disjoint subsets of `size` images of either side."""
 
     value: float
     error: float
@@ -126,10 +126,10 @@ def kernel_distance(first: Tensor, second: Tensor, seed: int = 0) -> KernelDista
 
     The squared maximum mean discrepancy with the kernel (x·y / D + 1)³, as its mean over disjoint random subsets of at
     most 1000. Disjoint ones are independent, so that the error is that of the figure; subsets drawn with replacement
-    from the same pictures, as is common, make it look smaller the more of them are drawn.
+    from the same images, as is common, make it look smaller the more of them are drawn.
 
     Raises:
-        DataError: fewer than ten pictures on a side.
+        DataError: fewer than ten images on a side.
     """
     fewest = min(len(first), len(second))
     size = min(_SUBSET, fewest // _FEWEST_SUBSETS)
@@ -161,12 +161,12 @@ def _unbiased_mmd2(x: Tensor, y: Tensor) -> float:
 def precision_recall(real: Tensor, generated: Tensor, neighbours: int = 3) -> tuple[float, float]:
     """Improved precision and recall of M × D generated against N × D real features (Kynkäänniemi et al. 2019).
 
-    Precision is the share of generated pictures that lie inside the real ones' manifold, the union of balls around
-    real features that reach to the `neighbours`-th nearest other; recall the share of real pictures inside the
+    Precision is the share of generated images that lie inside the real ones' manifold, the union of balls around
+    real features that reach to the `neighbours`-th nearest other; recall the share of real images inside the
     generated ones'. Needs memory for blocks of rows, never for all pairs.
 
     Raises:
-        DataError: no more pictures on a side than `neighbours`.
+        DataError: no more images on a side than `neighbours`.
     """
     fewest = min(len(real), len(generated))
     if fewest <= neighbours:

@@ -3,7 +3,7 @@
 Every block is 1 × 1, grouped 3 × 3, 1 × 1 convolution with biases in the activations only and a last convolution that
 starts at zero (Fixup: Zhang et al., 2019), so that no norm is needed. Scaled down for a CPU: one block at each
 resolution, and none at the full one, where a convolution alone costs as much as a block two levels below. With so few
-blocks no unit sees the whole picture; dense layers, which cost a CPU little, do so at the smallest feature map.
+blocks no unit sees the whole image; dense layers, which cost a CPU little, do so at the smallest feature map.
 """
 
 import math

@@ -1,4 +1,4 @@
-"""The training picture nearest to each sample, so that a generator that copies is found out."""
+"""The training image nearest to each sample, so that a generator that copies is found out."""
 
 from dataclasses import dataclass
 
@@ -19,22 +19,22 @@ _GAP = 2
 
 @dataclass(frozen=True)
 class Nearest:
-    """For each of N pictures the training picture that is nearest in pixels.
+    """For each of N images the training image that is nearest in pixels.
 
     Attributes:
-        pictures: N × C × S × S uint8.
-        neighbours: N × C × S × S uint8, the nearest training pictures.
+        images: N × C × S × S uint8.
+        neighbours: N × C × S × S uint8, the nearest training images.
         distances: N, root of the mean squared difference of pixels in [0, 1]; 0 for a copy, up to 1.
     """
 
-    pictures: Tensor
+    images: Tensor
     neighbours: Tensor
     distances: Tensor
 
 
-def find_nearest(pictures: Tensor, training: Tensor) -> Nearest:
-    """Compare N × C × S × S with M × C × S × S uint8 pictures, larger ones reduced to 32 pixels by area."""
-    rows = _flat(pictures)
+def find_nearest(images: Tensor, training: Tensor) -> Nearest:
+    """Compare N × C × S × S with M × C × S × S uint8 images, larger ones reduced to 32 pixels by area."""
+    rows = _flat(images)
     best = torch.full((len(rows),), torch.inf)
     indices = torch.zeros(len(rows), dtype=torch.long)
     for start in range(0, len(training), _ROWS):
@@ -43,20 +43,20 @@ def find_nearest(pictures: Tensor, training: Tensor) -> Nearest:
         best = torch.where(closer, found.values, best)
         indices = torch.where(closer, found.indices + start, indices)
     neighbours = training[indices]
-    # Once more as plain differences: norms and products cancel where the pictures are equal.
+    # Once more as plain differences: norms and products cancel where the images are equal.
     exact = (rows - _flat(neighbours)).square().mean(1).sqrt()
-    return Nearest(pictures, neighbours, exact)
+    return Nearest(images, neighbours, exact)
 
 
-def _flat(pictures: Tensor) -> Tensor:
-    images = pictures.float() / 255
+def _flat(photos: Tensor) -> Tensor:
+    images = photos.float() / 255
     if images.shape[-1] > _SIDE:
         images = F.interpolate(images, (_SIDE, _SIDE), mode="area")
     return images.flatten(1)
 
 
 def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
-    """A page of samples, each beside its nearest training picture: those nearest of all, then the first ones.
+    """A page of samples, each beside its nearest training image: those nearest of all, then the first ones.
 
     Returns:
         H × W × 3 uint8.
@@ -67,7 +67,7 @@ def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
     pages = []
     for title, chosen in (("nearest of all", order), ("the first", first)):
         tiles = [
-            Tile(_pair(nearest.pictures[i], nearest.neighbours[i]), f"#{i} {nearest.distances[i]:.3f}")
+            Tile(_pair(nearest.images[i], nearest.neighbours[i]), f"#{i} {nearest.distances[i]:.3f}")
             for i in chosen.tolist()
         ]
         text = f"sample | its nearest training picture, {title} of {len(nearest.distances)}"
@@ -76,7 +76,7 @@ def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
 
 
 def _pair(left: Tensor, right: Tensor) -> np.ndarray:
-    """Two C × S × S pictures side by side, enlarged so that the gap is thin beside them."""
+    """Two C × S × S images side by side, enlarged so that the gap is thin beside them."""
     scale = max(1, -(-_TILE // left.shape[-1]))
     sides = [
         side.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1) for side in (left, right)

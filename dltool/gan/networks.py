@@ -1,7 +1,7 @@
 """Generators and discriminators: what every `--arch` has in common, the fully connected pair and DCGAN's.
 
-A generator maps N × latent_dim noise (and N labels, if it knows classes) to N × channels × size × size pictures in
-[-1, 1]; a discriminator maps such pictures (and labels) to N logits. None ends in a sigmoid: the losses take logits.
+A generator maps N × latent_dim noise (and N labels, if it knows classes) to N × channels × size × size images in
+[-1, 1]; a discriminator maps such images (and labels) to N logits. None ends in a sigmoid: the losses take logits.
 """
 
 import torch
@@ -17,7 +17,7 @@ _HIDDEN = (256, 512, 1024)
 
 
 class Generator(nn.Module):
-    """Noise and class to a picture; a class is a one-hot vector beside the noise (Mirza & Osindero, 2014)."""
+    """Noise and class to an image; a class is a one-hot vector beside the noise (Mirza & Osindero, 2014)."""
 
     def __init__(self, spec: NetworkSpec, body: nn.Module) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Generator(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """A picture and its class to a logit: features, a linear layer, and the projection on the class's vector.
+    """An image and its class to a logit: features, a linear layer, and the projection on the class's vector.
 
     The projection is Miyato & Koyama's (2018): the inner product of the features with a learnt vector of the class.
     """

@@ -15,11 +15,11 @@ FEWEST_REAL = 10
 
 @dataclass(frozen=True)
 class Quality:
-    """How near samples are to the real pictures.
+    """How near samples are to the real images.
 
     Attributes:
         figure: lower is better; see `QualityMeter.name`.
-        diversity: the samples' total variance over the real pictures', in features; about 1 is as it should be, and a
+        diversity: the samples' total variance over the real images', in features; about 1 is as it should be, and a
             collapsed generator is near 0.
     """
 
@@ -28,10 +28,10 @@ class Quality:
 
 
 class QualityMeter:
-    """Compares samples with real pictures whose features are computed once.
+    """Compares samples with real images whose features are computed once.
 
     The figure is the Fréchet distance in the 112 pooled features of a middle layer of the bundled backbone, which a
-    thousand samples determine; the 1280 of its last would need many thousands. Of fewer real pictures than that it is
+    thousand samples determine; the 1280 of its last would need many thousands. Of fewer real images than that it is
     the KID in the same features. Figures of different meters do not compare, and neither with `gan evaluate`'s.
 
     Attributes:
@@ -40,7 +40,7 @@ class QualityMeter:
     """
 
     def __init__(self, real: Tensor, device: torch.device, seed: int) -> None:
-        """Look at N × C × S × S uint8 real pictures (N at least `FEWEST_REAL`), at most 2000 that `seed` chooses."""
+        """Look at N × C × S × S uint8 real images (N at least `FEWEST_REAL`), at most 2000 that `seed` chooses."""
         self.extractor = Extractor(QUICK_EXTRACTOR, real.shape[-1], device)
         chosen = torch.randperm(len(real), generator=new_generator(seed, "quality"))[:_MOST_REAL]
         self._features = self.extractor(real[chosen.to(real.device)])

@@ -1,4 +1,4 @@
-"""Pictures from a trained generator: noise from seeds, classes, truncation, walks between seeds."""
+"""Images from a trained generator: noise from seeds, classes, truncation, walks between seeds."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ _BATCH = 64
 def latent(seeds: Sequence[int], latent_dim: int, truncation: float = 1.0) -> Tensor:
     """N × latent_dim normal noise on the CPU; every row depends on its seed alone.
 
-    With `truncation` below 1 the rows are pulled towards the mean by that factor: typical pictures, less variety.
+    With `truncation` below 1 the rows are pulled towards the mean by that factor: typical images, less variety.
     """
     rows = [torch.randn(latent_dim, generator=new_generator("latent", seed)) for seed in seeds]
     return torch.stack(rows) * truncation
@@ -24,13 +24,13 @@ def latent(seeds: Sequence[int], latent_dim: int, truncation: float = 1.0) -> Te
 
 @torch.inference_mode()
 def generate(generator: Generator, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Draw pictures: N × channels × size × size uint8 on the CPU from N × latent_dim noise (and N classes).
+    """Draw images: N × channels × size × size uint8 on the CPU from N × latent_dim noise (and N classes).
 
-    The generator must be in evaluation mode. It always works on as many at once, so that a picture does not depend on
+    The generator must be in evaluation mode. It always works on as many at once, so that an image does not depend on
     those drawn beside it.
     """
     device = next(generator.parameters()).device
-    pictures = []
+    photos = []
     for start in range(0, len(noise), _BATCH):
         part = noise[start : start + _BATCH]
         count = len(part)
@@ -40,8 +40,8 @@ def generate(generator: Generator, noise: Tensor, labels: Tensor | None = None) 
             own = labels[start : start + _BATCH]
             classes = torch.cat([own, own.new_zeros(_BATCH - count)]).to(device)
         images = generator(filled, classes)[:count].float()
-        pictures.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu())
-    return torch.cat(pictures)
+        photos.append(images.add(1).mul(127.5).round().clamp(0, 255).to(torch.uint8).cpu())
+    return torch.cat(photos)
 
 
 def walk(stops: Tensor, frames: int) -> Tensor:
@@ -66,7 +66,7 @@ def walk(stops: Tensor, frames: int) -> Tensor:
 def class_labels(generator: TrainedGenerator, names: Sequence[str], seeds: Sequence[int]) -> Tensor | None:
     """A class for each of N seeds: those named in turn; None for a generator without classes.
 
-    Where none is named the seed decides (seed 15 of ten classes is of the sixth), so that it alone gives the picture.
+    Where none is named the seed decides (seed 15 of ten classes is of the sixth), so that it alone gives the image.
 
     Raises:
         SettingsError: no such class, or the generator knows none.

@@ -33,7 +33,7 @@ class NetworkSpec:
 
     Attributes:
         arch: see `Arch`.
-        size: side of the square pictures, one of `SIZES`.
+        size: side of the square images, one of `SIZES`.
         channels: 1 grey, 3 colour.
         latent_dim: length of the noise vector.
         num_classes: 0 for unconditional networks.
@@ -66,7 +66,7 @@ class NetworkSpec:
 
 
 class Augment(StrEnum):
-    """Whether the discriminator sees real and generated pictures moved, cut out and recoloured; auto: small sets."""
+    """Whether the discriminator sees real and generated images moved, cut out and recoloured; auto: small sets."""
 
     AUTO = "auto"
     ON = "on"
@@ -79,19 +79,19 @@ class GanSettings:
 
     Attributes:
         arch, loss, augment: see `Arch`, `Loss`, `Augment`.
-        size: side of the pictures; 0 takes that of a set of small pictures, and 64 for files.
+        size: side of the images; 0 takes that of a set of small images, and 64 for files.
         latent_dim, width: see `NetworkSpec`.
         conditional: learn the classes, to be asked for one by one later; None does so with modern where every class
-            has enough pictures.
-        epochs: times that every picture is seen. time: seconds that training may take; the schedule ends with it.
-        batch_size: pictures per step.
+            has enough images.
+        epochs: times that every image is seen. time: seconds that training may take; the schedule ends with it.
+        batch_size: images per step.
         lr: Adam's rate for both networks.
         gamma: strength of the R1 and R2 penalties; 0 for none.
         ema: half-life, in images, of the average of the generator's weights that is kept; 0 keeps none.
         final_lr: factor on `lr` that the last steps are taken with.
-        grid: pictures in the grid of every epoch; with a column for each class, filled up to whole rows.
+        grid: images in the grid of every epoch; with a column for each class, filled up to whole rows.
         figure_every: epochs between two quality figures; 0 chooses about ten over the run, or over --time.
-        passes: times that an epoch goes through the pictures; more than once for a few of them.
+        passes: times that an epoch goes through the images; more than once for a few of them.
         precision: auto, fp32 or bf16.
         seed: of everything random.
     """
@@ -169,11 +169,11 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
 BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.95)}
 
 
-# Fewer pictures than this a discriminator learns by heart, unless it never sees the same one twice.
-FEW_PICTURES = 1000
-# Classes with fewer pictures are learnt better together, unless each is asked for.
+# Fewer images than this a discriminator learns by heart, unless it never sees the same one twice.
+FEW_IMAGES = 1000
+# Classes with fewer images are learnt better together, unless each is asked for.
 ENOUGH_OF_A_CLASS = 50
-# An epoch sees at least about so many pictures, so that a grid and a checkpoint after each cost little.
+# An epoch sees at least about so many images, so that a grid and a checkpoint after each cost little.
 SHORTEST_EPOCH = 2000
 IMAGES_SEEN = 400_000
 FIGURES = 10
@@ -182,7 +182,7 @@ MOST_EPOCHS = 1_000_000
 
 
 def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> GanSettings:
-    """Fill in what the architecture, the number of pictures of each class and their size decide."""
+    """Fill in what the architecture, the number of images of each class and their size decide."""
     count = sum(class_counts)
     values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
     if settings.loss is Loss.AUTO:
@@ -191,7 +191,7 @@ def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> G
         enough = len(class_counts) > 1 and min(class_counts) >= ENOUGH_OF_A_CLASS
         values["conditional"] = settings.arch is Arch.MODERN and enough
     if settings.augment is Augment.AUTO:
-        values["augment"] = Augment.ON if count < FEW_PICTURES else Augment.OFF
+        values["augment"] = Augment.ON if count < FEW_IMAGES else Augment.OFF
     if not settings.passes:
         values["passes"] = max(1, round(SHORTEST_EPOCH / count))
     passes = settings.passes or values["passes"]

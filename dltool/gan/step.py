@@ -18,14 +18,14 @@ _ADVICE = "try a smaller --size or --width"
 
 
 def to_unit(images: Tensor) -> Tensor:
-    """uint8 pictures as float32 in [-1, 1]."""
+    """uint8 images as float32 in [-1, 1]."""
     return images.float().div_(127.5).sub_(1)
 
 
 class GanStep:
     """Both networks with their optimizers; called with a batch it moves both by one step.
 
-    The generated pictures of a step serve both networks, and go through the discriminator beside the real ones. Where
+    The generated images of a step serve both networks, and go through the discriminator beside the real ones. Where
     memory is short, the batch goes through in `parts`.
     """
 
@@ -65,12 +65,12 @@ class GanStep:
         Args:
             images: N × channels × size × size uint8 on the device.
             noise: N × latent_dim.
-            labels: N classes, for both the real and the generated pictures; None for networks without classes.
+            labels: N classes, for both the real and the generated images; None for networks without classes.
             penalty: whether the penalties are due in this step.
             weight: of a sample's loss in the gradient, over all processes; None for 1 / N.
 
         Returns:
-            Sums over the batch, on the device: discriminator loss, generator loss, real pictures and generated ones
+            Sums over the batch, on the device: discriminator loss, generator loss, real images and generated ones
             that the discriminator told right, samples.
         """
         weight = 1 / len(images) if weight is None else weight
@@ -197,7 +197,7 @@ def _chunks(parts: int, *tensors: Tensor | None) -> list[tuple[bool, *tuple[Tens
 
 
 def _count_told(real: Tensor, fake: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:
-    """Real and generated pictures on their side of the logits' border.
+    """Real and generated images on their side of the logits' border.
 
     It lies at 0, but for pairs, which fix only differences: there each is held against the others' mean.
     """

@@ -9,7 +9,7 @@ import torch
 from dltool.data.check import Checked
 from dltool.data.load import DataSettings
 from dltool.errors import DataError, SettingsError
-from dltool.gan.data import GanData, load_pictures
+from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
 from dltool.gan.networks import build_discriminator, build_generator
@@ -41,9 +41,9 @@ class GanResult:
     """The best snapshot of the generator's average, by the quality figure.
 
     Attributes:
-        figure: `frechet`, `kid`, or empty where the pictures were too few to measure anything.
+        figure: `frechet`, `kid`, or empty where the images were too few to measure anything.
         best_epoch: the snapshot's; the last where there is no figure.
-        images_seen: real pictures that the discriminator was shown, repetitions counted.
+        images_seen: real images that the discriminator was shown, repetitions counted.
     """
 
     generator: TrainedGenerator
@@ -60,23 +60,23 @@ Event = Checked | Decided | StepEnd | EpochEnd | Notice | Stopped | GanResult
 
 
 def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -> Iterator[Event]:
-    """Load the pictures, train, measure, keep the best; the last event is GanResult or Stopped.
+    """Load the images, train, measure, keep the best; the last event is GanResult or Stopped.
 
     Raises:
         DataError, DeviceError, SettingsError: each with one line that says what to do.
         DltoolError: the loss is not finite; the last good checkpoint is kept.
     """
-    pictures: GanData | None = None
-    for event in load_pictures(replace(data, complete=False, labelled=False), settings.size, around.workers):
+    images: GanData | None = None
+    for event in load_images(replace(data, complete=False, labelled=False), settings.size, around.workers):
         if isinstance(event, GanData):
-            pictures = event
+            images = event
         else:
             yield event
-    assert pictures is not None
-    settings = complete(settings, pictures.class_counts, pictures.size)
+    assert images is not None
+    settings = complete(settings, images.class_counts, images.size)
     if around.run is not None:
-        around.open_run("gan train", data, pictures.digest, as_plain(settings), _MAY_CHANGE)
-    decided, loop = _build(pictures, settings, around)
+        around.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)
+    decided, loop = _build(images, settings, around)
     yield decided
     state = around.run.load_checkpoint() if around.run is not None and around.resume else None
     if state is not None:
@@ -99,20 +99,18 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
     )
 
 
-def _build(pictures: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:
-    if settings.conditional and len(pictures.class_names) < 2:
-        raise DataError(f"--conditional: {pictures.name} has no classes; a folder of pictures for each is needed")
+def _build(images: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:
+    if settings.conditional and len(images.class_names) < 2:
+        raise DataError(f"--conditional: {images.name} has no classes; a folder of pictures for each is needed")
     world = distributed.world_size()
-    if min(settings.batch_size, len(pictures)) < world:
+    if min(settings.batch_size, len(images)) < world:
         raise SettingsError(f"--batch-size {settings.batch_size}: less than a picture for each of {world} processes")
-    num_classes = len(pictures.class_names) if settings.conditional else 0
-    spec = NetworkSpec(
-        settings.arch, pictures.size, pictures.channels, settings.latent_dim, num_classes, settings.width
-    )
+    num_classes = len(images.class_names) if settings.conditional else 0
+    spec = NetworkSpec(settings.arch, images.size, images.channels, settings.latent_dim, num_classes, settings.width)
     with seeded(settings.seed, "networks"):
         networks = build_generator(spec), build_discriminator(spec)
     generator, discriminator = (n.to(around.device, memory_format=torch.channels_last) for n in networks)
     session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
-    loop = GanLoop(generator, discriminator, pictures, settings, session, around.device)
+    loop = GanLoop(generator, discriminator, images, settings, session, around.device)
     counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
-    return Decided(settings, spec, pictures, counts, loop.augmented, loop.bf16), loop
+    return Decided(settings, spec, images, counts, loop.augmented, loop.bf16), loop

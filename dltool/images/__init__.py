@@ -1,1 +1,1 @@
-"""Pictures in and out: reading, writing, walking folders, sheets, GIFs."""
+"""Images in and out: reading, writing, walking folders, sheets, GIFs."""

@@ -1,4 +1,4 @@
-"""Pictures of 16 bits per channel, for commands that keep them."""
+"""Images of 16 bits per channel, for commands that keep them."""
 
 import struct
 import zlib
@@ -9,23 +9,23 @@ from PIL import Image
 
 from dltool.errors import DataError
 from dltool.images.png16 import decode_png16
-from dltool.images.read import Picture, read_picture
+from dltool.images.read import DecodedImage, read_image
 
 _PNG_DEPTH_AT = 24  # byte of a PNG file that holds the bits per channel
 _ORIENTATION = 0x0112
 
 
-def read_deep_picture(path: Path | str) -> Picture:
-    """Decode a picture for a command that gives back as many bits as it got.
+def read_deep_image(path: Path | str) -> DecodedImage:
+    """Decode an image for a command that gives back as many bits as it got.
 
-    16-bit PNG files and 16-bit grey files of other kinds give uint16 `pixels` and `alpha`; any other picture, one with
-    an embedded colour profile among them, is what `read_picture` makes of it. The colours of partly transparent
+    16-bit PNG files and 16-bit grey files of other kinds give uint16 `pixels` and `alpha`; any other image, one with
+    an embedded colour profile among them, is what `read_image` makes of it. The colours of partly transparent
     pixels are kept; wholly transparent ones are white.
 
     Raises:
-        DataError: as `read_picture`.
+        DataError: as `read_image`.
     """
-    plain = read_picture(path, on_white=False)
+    plain = read_image(path, on_white=False)
     with Image.open(path) as image:
         is_png = image.format == "PNG"
         may_be_deep = is_png or image.mode.startswith("I;16")
@@ -39,7 +39,7 @@ def read_deep_picture(path: Path | str) -> Picture:
         channels, alpha = channels[..., :-1].copy(), channels[..., -1].copy()
         channels[alpha == 0] = np.iinfo(np.uint16).max
     pixels = np.broadcast_to(channels, (*channels.shape[:2], 3))
-    return Picture(pixels, alpha, plain.size)
+    return DecodedImage(pixels, alpha, plain.size)
 
 
 def _decode_png(path: Path | str) -> np.ndarray | None:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.formats import PICTURE_SUFFIXES, WRITABLE, picture_format
+from dltool.images.formats import IMAGE_SUFFIXES, WRITABLE, image_format
 
 
 class OnExisting(StrEnum):
@@ -22,7 +22,7 @@ class OnExisting(StrEnum):
 
 @dataclass(frozen=True)
 class Job:
-    """One picture to read and the file to write for it.
+    """One image to read and the file to write for it.
 
     Attributes:
         exists: that file is there and shall be kept.
@@ -35,8 +35,8 @@ class Job:
     variant: str = ""
 
 
-def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
-    """Every picture file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
+def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
+    """Every image file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
 
     Hidden files and folders are skipped, links to folders are followed once, and nothing below `exclude` is returned,
     so that outputs written inside an input folder are not read again.
@@ -45,22 +45,22 @@ def find_pictures(folder: Path, exclude: Path | None = None) -> list[Path]:
     return sorted(_walk(folder, excluded, set()), key=natural_key)
 
 
-def list_pictures(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
-    """Every picture of files and folders, once, with its path relative to the folder that was given.
+def list_images(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
+    """Every image of files and folders, once, with its path relative to the folder that was given.
 
     Raises:
-        DataError: an input is missing, or a folder holds no picture.
+        DataError: an input is missing, or a folder holds no image.
     """
     found: dict[Path, tuple[Path, Path]] = {}
     for path in inputs:
         if not path.exists():
             raise DataError(f"{path}: no such file or folder")
         if path.is_dir():
-            pictures = find_pictures(path, exclude)
-            if not pictures:
+            images = find_images(path, exclude)
+            if not images:
                 raise DataError(f"{path}: no pictures in this folder")
-            for picture in pictures:
-                found.setdefault(picture.resolve(), (picture, picture.relative_to(path)))
+            for image in images:
+                found.setdefault(image.resolve(), (image, image.relative_to(path)))
         else:
             found.setdefault(path.resolve(), (path, Path(path.name)))
     return list(found.values())
@@ -89,7 +89,7 @@ def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path
         path = Path(entry)
         if path.is_dir():
             yield from _walk(path, excluded, seen)
-        elif path.suffix.lower() in PICTURE_SUFFIXES and (path.is_file() or entry.is_symlink()):
+        elif path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or entry.is_symlink()):
             yield path
 
 
@@ -102,17 +102,17 @@ def plan_outputs(
     variants: Sequence[str] = (),
     share: tuple[int, int] = (0, 1),
 ) -> list[Job]:
-    """Pair every picture of `inputs` (files and folders) with the file to write.
+    """Pair every image of `inputs` (files and folders) with the file to write.
 
-    `output` is a file when one file is given and it has a picture's suffix, else a folder, in which the sub-folders
-    of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and pictures of
+    `output` is a file when one file is given and it has an image's suffix, else a folder, in which the sub-folders
+    of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and images of
     several input folders go below the folder's own name. No output may be an input or one of the `protected` files.
-    With `variants` every picture has an output for each, named `picture__variant`, and the jobs are in the order of
+    With `variants` every image has an output for each, named `image__variant`, and the jobs are in the order of
     the variants. `share` (part, of how many) is the part of the jobs to return; outputs of the other parts may appear
     while they work.
 
     Raises:
-        DataError: an input is missing or holds no picture.
+        DataError: an input is missing or holds no image.
         SettingsError: outputs exist (with OnExisting.ERROR), would overwrite an input, cannot be told apart, or
             cannot be written where they shall be.
     """
@@ -128,15 +128,15 @@ def plan_outputs(
         pairs = [(inputs[0], output)]
     else:
         if output.suffix and not output.exists() and len(inputs) == 1 and inputs[0].is_file():
-            picture_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
+            image_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
     _check_place(output.parent if is_file else output)
     if not variants:
-        return _check_outputs([(picture, target, "") for picture, target in pairs], on_existing, protected, share)
+        return _check_outputs([(image, target, "") for image, target in pairs], on_existing, protected, share)
     triples = [
-        (picture, target.with_name(f"{target.stem}__{variant}{target.suffix}"), variant)
+        (image, target.with_name(f"{target.stem}__{variant}{target.suffix}"), variant)
         for variant in variants
-        for picture, target in pairs
+        for image, target in pairs
     ]
     return _check_outputs(triples, on_existing, protected, share)
 
@@ -155,33 +155,33 @@ def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequ
 
 
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
-    """Every picture with its output's path relative to the output folder."""
+    """Every image with its output's path relative to the output folder."""
     several_folders = sum(path.is_dir() for path in inputs) > 1
     found: list[tuple[Path, Path]] = []
     for path in inputs:
         if path.is_dir():
             if output.resolve() == path.resolve():
                 raise SettingsError(f"-o {output}: is the input folder itself; choose another")
-            pictures = find_pictures(path, exclude=output)
-            if not pictures:
+            images = find_images(path, exclude=output)
+            if not images:
                 raise DataError(f"{path}: no pictures in this folder")
             prefix = Path(path.resolve().name) if several_folders else Path()
-            found += [(picture, prefix / picture.relative_to(path)) for picture in pictures]
+            found += [(image, prefix / image.relative_to(path)) for image in images]
         else:
             found.append((path, Path(path.name)))
     first: dict[str, tuple[Path, Path]] = {}
-    for picture, relative in found:
-        first.setdefault(str(picture.absolute()), (picture, relative))
+    for image, relative in found:
+        first.setdefault(str(image.absolute()), (image, relative))
     found = list(first.values())
     taken = Counter(relative.with_suffix(suffix) for _, relative in found)
     return [
         (
-            picture,
+            image,
             relative.with_suffix(suffix)
             if taken[relative.with_suffix(suffix)] == 1
             else _keep_suffix(relative, suffix),
         )
-        for picture, relative in found
+        for image, relative in found
     ]
 
 
@@ -207,19 +207,17 @@ def _check_outputs(
     share: tuple[int, int],
 ) -> list[Job]:
     owners: dict[Path, Path] = {}
-    # realpath, unlike resolve(), does not fail on a link to itself; such a picture fails by name when it is read.
-    read = {os.path.realpath(path) for path in [*protected, *(picture for picture, _, _ in triples)]}
-    for picture, target, _ in triples:
+    # realpath, unlike resolve(), does not fail on a link to itself; such an image fails by name when it is read.
+    read = {os.path.realpath(path) for path in [*protected, *(image for image, _, _ in triples)]}
+    for image, target, _ in triples:
         if target in owners:
-            raise SettingsError(f"{owners[target]} and {picture} would both be written to {target}; run them apart")
-        owners[target] = picture
+            raise SettingsError(f"{owners[target]} and {image} would both be written to {target}; run them apart")
+        owners[target] = image
         if os.path.realpath(target) in read:
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
         if target.is_dir():
             raise SettingsError(f"{target}: a folder stands where the output would be written")
-    jobs = [
-        Job(picture, target, target.exists(), variant) for picture, target, variant in triples[share[0] :: share[1]]
-    ]
+    jobs = [Job(image, target, target.exists(), variant) for image, target, variant in triples[share[0] :: share[1]]]
     existing = [job.output for job in jobs if job.exists]
     if existing and on_existing is OnExisting.ERROR:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""

@@ -1,11 +1,11 @@
-"""Kinds of picture files, told by their suffixes."""
+"""Kinds of image files, told by their suffixes."""
 
 from pathlib import Path
 
 from dltool.errors import SettingsError
 
 # What a folder is searched for. A file that is named on the command line is tried whatever its suffix.
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".avif", ".bmp", ".dib", ".gif", ".ico", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg", ".pbm", ".pgm"}
     | {".png", ".pnm", ".ppm", ".qoi", ".tga", ".tif", ".tiff", ".webp"}
 )
@@ -14,7 +14,7 @@ PICTURE_SUFFIXES = frozenset(
 WRITABLE = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF"}
 
 
-def picture_format(path: Path) -> str:
+def image_format(path: Path) -> str:
     """Return Pillow's name of the format that `path`'s suffix asks for.
 
     Raises:

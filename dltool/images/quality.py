@@ -1,4 +1,4 @@
-"""How near one picture is to another: PSNR and SSIM."""
+"""How near one image is to another: PSNR and SSIM."""
 
 import torch
 import torch.nn.functional as F
@@ -9,16 +9,16 @@ _C1, _C2 = 0.01**2, 0.03**2
 
 
 def psnr(images: Tensor, references: Tensor) -> Tensor:
-    """Peak signal-to-noise ratio in dB of each of N × C × H × W pictures in [0, 1]; equal ones give infinity."""
+    """Peak signal-to-noise ratio in dB of each of N × C × H × W images in [0, 1]; equal ones give infinity."""
     error = (images - references).square().flatten(1).mean(1)
     return -10 * error.log10()
 
 
 def ssim(images: Tensor, references: Tensor) -> Tensor:
-    """Structural similarity in [-1, 1] of each of N × C × H × W pictures in [0, 1], the mean over its channels.
+    """Structural similarity in [-1, 1] of each of N × C × H × W images in [0, 1], the mean over its channels.
 
     The formula and constants of Wang et al. 2004: Gaussian windows of 11 × 11 pixels, sigma 1.5, those that lie wholly
-    in the picture (smaller pictures are mirrored beyond their border).
+    in the image (smaller images are mirrored beyond their border).
     """
     x, y = images, references
     small = min(x.shape[-2:]) <= 2 * _RADIUS

@@ -1,4 +1,4 @@
-"""The one reader of pictures: whatever Pillow opens becomes upright 8-bit sRGB, converted by meaning."""
+"""The one reader of images: whatever Pillow opens becomes upright 8-bit sRGB, converted by meaning."""
 
 import io
 import os
@@ -19,13 +19,13 @@ warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
-class Picture:
-    """One decoded picture.
+class DecodedImage:
+    """One decoded image.
 
     Attributes:
         pixels: H × W × 3 uint8, sRGB, upright; transparent pixels are laid on white unless asked otherwise.
-        alpha: H × W uint8, 0 is transparent; None for a picture without transparency.
-        size: width and height of the upright picture in its file, which `pixels` may be a reduction of.
+        alpha: H × W uint8, 0 is transparent; None for an image without transparency.
+        size: width and height of the upright image in its file, which `pixels` may be a reduction of.
     """
 
     pixels: np.ndarray
@@ -34,16 +34,16 @@ class Picture:
 
     @property
     def image(self) -> Image.Image:
-        """The opaque pixels as a Pillow picture in mode RGB."""
+        """The opaque pixels as a Pillow image in mode RGB."""
         return Image.fromarray(self.pixels)
 
 
-def read_picture(
+def read_image(
     path: Path | str, longest_side: int | None = None, shortest_side: int | None = None, on_white: bool = True
-) -> Picture:
-    """Decode the picture in `path`; of an animation the first frame.
+) -> DecodedImage:
+    """Decode the image in `path`; of an animation the first frame.
 
-    Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float pictures to 8 bits, converts CMYK,
+    Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float images to 8 bits, converts CMYK,
     palettes and grey to RGB.
 
     Args:
@@ -84,7 +84,7 @@ def read_picture(
 
 
 def read_frames(path: Path | str) -> tuple[list[np.ndarray], float]:
-    """Decode every frame of an animation (of a still picture its one frame).
+    """Decode every frame of an animation (of a still image its one frame).
 
     Returns:
         The frames, H × W × 3 uint8 with transparency on white, and seconds per frame (the mean; 0.1 if none is given).
@@ -92,7 +92,7 @@ def read_frames(path: Path | str) -> tuple[list[np.ndarray], float]:
     Raises:
         DataError: missing, unreadable or damaged; the message starts with the path.
     """
-    first = read_picture(path)  # every error of a single picture is told there
+    first = read_image(path)  # every error of a single image is told there
     try:
         with Image.open(path) as movie:
             count = getattr(movie, "n_frames", 1)
@@ -129,7 +129,9 @@ def _apply_pixel_limit() -> None:
     Image.MAX_IMAGE_PIXELS = -(-int(text) // 2)
 
 
-def _decode(image: Image.Image, longest_side: int | None, shortest_side: int | None, on_white: bool = True) -> Picture:
+def _decode(
+    image: Image.Image, longest_side: int | None, shortest_side: int | None, on_white: bool = True
+) -> DecodedImage:
     size = image.size
     if longest_side is not None:
         image.draft(None, fit_longest(size, 2 * longest_side))
@@ -143,12 +145,12 @@ def _decode(image: Image.Image, longest_side: int | None, shortest_side: int | N
     colors, alpha = _split_alpha(_to_eight_bits(upright))
     pixels = np.asarray(_to_srgb(colors, profile))
     if alpha is None:
-        return Picture(pixels, None, size)
+        return DecodedImage(pixels, None, size)
     opacity = alpha[..., None].astype(np.float32) / 255
     if not on_white:
         opacity = np.ceil(opacity)
     laid = np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    return Picture(laid, alpha, size)
+    return DecodedImage(laid, alpha, size)
 
 
 def _apply_orientation(image: Image.Image) -> Image.Image:
@@ -178,7 +180,7 @@ def _to_eight_bits(image: Image.Image) -> Image.Image:
 
 
 def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
-    """Return the picture without transparency, and its alpha channel or None where it has none."""
+    """Return the image without transparency, and its alpha channel or None where it has none."""
     if not image.has_transparency_data:
         return image, None
     rgba = image.convert("RGBA")
@@ -188,7 +190,7 @@ def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
 
 
 def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to RGB through the embedded ICC profile; one that does not fit the picture is ignored."""
+    """Convert to RGB through the embedded ICC profile; one that does not fit the image is ignored."""
     if image.mode in ("P", "1"):
         image = image.convert("RGB")
     if profile:

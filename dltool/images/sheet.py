@@ -1,4 +1,4 @@
-"""Contact sheets: many pictures on one page, each with a line of text under it."""
+"""Contact sheets: many images on one page, each with a line of text under it."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ class Tile:
 def contact_sheet(tiles: Sequence[Tile], columns: int, tile_size: int = 224, title: str = "") -> np.ndarray:
     """Lay tiles out row by row, each scaled to fit a square of `tile_size` pixels, and return the page.
 
-    A row is as high as its highest picture. Pictures smaller than half a tile are enlarged without smoothing, so that
+    A row is as high as its highest image. Images smaller than half a tile are enlarged without smoothing, so that
     the pixels of a feature map stay pixels. Labels that are too wide are cut short with an ellipsis.
 
     Returns:

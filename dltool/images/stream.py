@@ -1,4 +1,4 @@
-"""Reading the next pictures and writing the last ones while the network works on the one between."""
+"""Reading the next images and writing the last ones while the network works on the one between."""
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence

@@ -5,7 +5,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dltool.images.read import Picture, fit_longest
+from dltool.images.read import DecodedImage, fit_longest
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
@@ -31,8 +31,8 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
 
 
-def resize_picture(picture: Picture, longest_side: int) -> Picture:
-    """Scale a picture, and its alpha with it, so that its longer side is `longest_side`."""
-    size = fit_longest(picture.size, longest_side)
-    alpha = None if picture.alpha is None else resize_pixels(picture.alpha, size)
-    return Picture(resize_pixels(picture.pixels, size), alpha, picture.size)
+def resize_image(image: DecodedImage, longest_side: int) -> DecodedImage:
+    """Scale an image, and its alpha with it, so that its longer side is `longest_side`."""
+    size = fit_longest(image.size, longest_side)
+    alpha = None if image.alpha is None else resize_pixels(image.alpha, size)
+    return DecodedImage(resize_pixels(image.pixels, size), alpha, image.size)

@@ -1,4 +1,4 @@
-"""The one writer of pictures and GIFs: the whole file or none."""
+"""The one writer of images and GIFs: the whole file or none."""
 
 import io
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from PIL import Image
 
 from dltool.errors import DltoolError
 from dltool.files import write_atomically
-from dltool.images.formats import picture_format
+from dltool.images.formats import image_format
 from dltool.images.png16 import encode_png16
 
 _OPTIONS = {
@@ -19,7 +19,7 @@ _OPTIONS = {
 }
 
 
-def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:
+def write_image(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = None) -> None:
     """Write sRGB pixels, with an H × W alpha channel of the same type where the format has one.
 
     Into a JPEG, which has none, transparent pixels go as they are: colours on white.
@@ -32,7 +32,7 @@ def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = Non
         SettingsError: the suffix names no format.
         DltoolError: the file cannot be written.
     """
-    kind = picture_format(path)
+    kind = image_format(path)
     if kind == "JPEG":
         alpha = None
     if not keeps_16_bits(path, pixels, alpha):
@@ -55,8 +55,8 @@ def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = Non
 
 
 def keeps_16_bits(path: Path, pixels: np.ndarray, alpha: np.ndarray | None) -> bool:
-    """Whether `write_picture` gives each channel 16 bits: of uint16 pixels, in a kind of file that can hold them."""
-    kind = picture_format(path)
+    """Whether `write_image` gives each channel 16 bits: of uint16 pixels, in a kind of file that can hold them."""
+    kind = image_format(path)
     holds = kind == "PNG" or (kind == "TIFF" and pixels.ndim == 2 and alpha is None)
     return holds and pixels.dtype == np.uint16
 

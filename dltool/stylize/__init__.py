@@ -1,6 +1,6 @@
-"""Style transfer by optimizing the picture itself.
+"""Style transfer by optimizing the image itself.
 
-The Python API: `stylize` for one picture, `stylize_files` for many; both are generators of small dataclasses.
+The Python API: `stylize` for one image, `stylize_files` for many; both are generators of small dataclasses.
 """
 
 from dltool.lazy import lazy_names

@@ -1,4 +1,4 @@
-"""How much the network sees at once, a tile or several pictures, and how much L-BFGS remembers, in the memory."""
+"""How much the network sees at once, a tile or several images, and how much L-BFGS remembers, in the memory."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from dltool.stylize.settings import Optimizer, StylizeSettings
 
 _CPU_BYTES = 1900 << 20
 _GPU_SHARE = 0.7
-_VECTORS = 7.5  # pictures in float32 besides the history: photo, picture, best, two gradients, direction, passing ones
+_VECTORS = 7.5  # images in float32 besides the history: photo, image, best, two gradients, direction, passing ones
 _MOST_HISTORY = 512 << 20
 _PIXELS_TOGETHER = 8 * 512 * 384
 _MOST_TOGETHER = 32
@@ -27,17 +27,17 @@ class MemoryPlan:
 def plan_memory(
     network: FeatureNetwork, size: tuple[int, int], settings: StylizeSettings, device: torch.device, count: int = 1
 ) -> MemoryPlan:
-    """Share the memory out between a picture of `size`, its optimizer and the network; each of `count` gets as much.
+    """Share the memory out between an image of `size`, its optimizer and the network; each of `count` gets as much.
 
     Raises:
-        DeviceError: `settings.max_memory` does not hold the picture and the smallest tile.
+        DeviceError: `settings.max_memory` does not hold the image and the smallest tile.
     """
     width, height = size
-    picture = 12 * width * height
+    image = 12 * width * height
     total = (settings.max_memory or _usual_bytes(device)) // count
-    free = total - round(_VECTORS * picture)
-    history = _history_bytes(picture, settings)
-    most_history = min(_MOST_HISTORY, max(picture, round(0.4 * free)))
+    free = total - round(_VECTORS * image)
+    history = _history_bytes(image, settings)
+    most_history = min(_MOST_HISTORY, max(image, round(0.4 * free)))
     history = min(history, most_history)
     per_pixel = network.bytes_per_pixel
     if width * height * per_pixel <= free - history:
@@ -53,15 +53,15 @@ def plan_memory(
     return MemoryPlan(max(side, smallest), most_history)
 
 
-def pictures_together(
+def images_together(
     network: FeatureNetwork, size: tuple[int, int], settings: StylizeSettings, device: torch.device
 ) -> int:
-    """How many pictures of `size` are worth evaluating in one pass of the network, as far as the memory goes.
+    """How many images of `size` are worth evaluating in one pass of the network, as far as the memory goes.
 
-    A GPU finishes a small picture's layers faster than it is handed the next ones, so there pictures up to about
-    512 px go together. On the CPU it is always 1: a convolution's rounding depends on how many pictures it is given,
+    A GPU finishes a small image's layers faster than it is handed the next ones, so there images up to about
+    512 px go together. On the CPU it is always 1: a convolution's rounding depends on how many images it is given,
     and a run that was killed and goes on with other groups would not end with the same bytes. That has its price: by
-    `benchmarks/stylize_speed.py --together` a step of four pictures of 128 px takes 0.69 of the time of four alone
+    `benchmarks/stylize_speed.py --together` a step of four images of 128 px takes 0.69 of the time of four alone
     with one thread and 0.53 with two; of 256 px 0.90 and 0.76, of 384 px as long.
     """
     if device.type != "cuda":
@@ -70,14 +70,14 @@ def pictures_together(
     count = min(_MOST_TOGETHER, _PIXELS_TOGETHER // pixels)
     if count < 2:
         return 1
-    picture = 12 * pixels
-    needed = _VECTORS * picture + _history_bytes(picture, settings) + network.bytes_per_pixel * pixels
+    image = 12 * pixels
+    needed = _VECTORS * image + _history_bytes(image, settings) + network.bytes_per_pixel * pixels
     return max(1, min(count, int((settings.max_memory or _usual_bytes(device)) / needed)))
 
 
-def _history_bytes(picture: int, settings: StylizeSettings) -> int:
-    """What the optimizer remembers of a picture of so many bytes, in full."""
-    return 2 * picture if settings.optimizer is Optimizer.ADAM else settings.history * 2 * picture
+def _history_bytes(image: int, settings: StylizeSettings) -> int:
+    """What the optimizer remembers of an image of so many bytes, in full."""
+    return 2 * image if settings.optimizer is Optimizer.ADAM else settings.history * 2 * image
 
 
 def _usual_bytes(device: torch.device) -> int:

@@ -1,4 +1,4 @@
-"""The photo, the styles and the mask of one picture, as the settings want them seen at any scale."""
+"""The photo, the styles and the mask of one image, as the settings want them seen at any scale."""
 
 from collections.abc import Sequence
 
@@ -38,7 +38,7 @@ class Canvas:
         self._styles = styles
 
     def start(self, init: Tensor | None) -> Tensor:
-        """The picture that the optimization starts from, of the photo's size."""
+        """The image that the optimization starts from, of the photo's size."""
         content = self._content
         match self._settings.init:
             case "colors":
@@ -59,7 +59,7 @@ class Canvas:
         return resize_tensor(self._content, size)
 
     def grams(self, network: FeatureNetwork, content: Tensor, tile_side: int | None) -> list[dict[str, Tensor]]:
-        """What each style asks of a picture of the size of `content`, which `content()` gave."""
+        """What each style asks of an image of the size of `content`, which `content()` gave."""
         settings = self._settings
         side = max(1, round(max(content.shape[2:]) * settings.style_scale))
         grams = [targets.at(side, content.device, settings.gram, tile_side) for targets in self._styles]
@@ -69,13 +69,13 @@ class Canvas:
         return [{name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams]
 
     def masks(self, size: tuple[int, int]) -> list[Tensor | None]:
-        """Where each style goes in a picture of `size`."""
+        """Where each style goes in an image of `size`."""
         if self._mask is None:
             return [None] * len(self._styles)
         return list(torch.nn.functional.interpolate(self._mask, size[::-1], mode="area").split(1, dim=1))
 
     def finish(self, image: Tensor) -> Tensor:
-        """The result from an optimized picture: in range, with the photo's colours or parts where these are kept."""
+        """The result from an optimized image: in range, with the photo's colours or parts where these are kept."""
         image = image.clamp_(0, 1)
         original = resize_tensor(self._original, image.shape[:1:-1])
         if self._settings.preserve_color is PreserveColor.LUMINANCE:
@@ -112,7 +112,7 @@ def joint_objective(
     tile_side: int | None,
     hold: Hold | None = None,
 ) -> Objective:
-    """The losses of pictures of `size`, one for each canvas; all canvases have the same mask."""
+    """The losses of images of `size`, one for each canvas; all canvases have the same mask."""
     contents = [canvas.content(size).to(device) for canvas in canvases]
     asked = [canvas.grams(network, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)]
     masks = [None if mask is None else mask.to(device) for mask in canvases[0].masks(size)]
@@ -124,7 +124,7 @@ def joint_objective(
 
 
 def _stacked(grams: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One for all where all pictures share it, as they do a painting's own."""
+    """One for all where all images share it, as they do a painting's own."""
     if all(each is grams[0] for each in grams):
         return grams[0]
     return {name: torch.cat([each[name] for each in grams]) for name in grams[0]}

@@ -12,7 +12,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True)
 class ColorStatistics:
-    """Mean (3) and covariance (3 × 3) of a picture's colours, in float64."""
+    """Mean (3) and covariance (3 × 3) of an image's colours, in float64."""
 
     mean: Tensor
     covariance: Tensor
@@ -25,7 +25,7 @@ def transfer_colors(content: Tensor, style: Tensor) -> Tensor:
         content, style: 1 × 3 × H × W in [0, 1], of any two sizes.
 
     Returns:
-        A picture like `content`, clamped to [0, 1]. Content of one flat colour becomes the style's mean colour.
+        An image like `content`, clamped to [0, 1]. Content of one flat colour becomes the style's mean colour.
     """
     return move_colors(content, color_statistics(content), color_statistics(style))
 
@@ -42,14 +42,14 @@ def move_colors(image: Tensor, source: ColorStatistics, target: ColorStatistics)
     offset = target.mean - matrix @ source.mean
     colors = image.flatten(2).squeeze(0)
     moved = torch.empty_like(colors)
-    for start in range(0, colors.shape[1], _CHUNK):  # in float64, but never the whole of a large picture
+    for start in range(0, colors.shape[1], _CHUNK):  # in float64, but never the whole of a large image
         part = slice(start, start + _CHUNK)
         moved[:, part] = (matrix @ colors[:, part].double() + offset[:, None]).clamp(0, 1).to(image.dtype)
     return moved.view_as(image)
 
 
 def color_statistics(image: Tensor, mask: Tensor | None = None) -> ColorStatistics:
-    """Statistics of a 1 × 3 × H × W picture's colours; a 1 × 1 × H × W `mask` weighs the positions."""
+    """Statistics of a 1 × 3 × H × W image's colours; a 1 × 1 × H × W `mask` weighs the positions."""
     colors = image.flatten(2).squeeze(0)
     weights = None if mask is None else mask.flatten()
     total = 0.0
@@ -64,13 +64,13 @@ def color_statistics(image: Tensor, mask: Tensor | None = None) -> ColorStatisti
     if total <= 0:
         return color_statistics(image)
     mean = first / total
-    # The ridge keeps flat and grey pictures, whose covariance is singular, from being amplified without bound.
+    # The ridge keeps flat and grey images, whose covariance is singular, from being amplified without bound.
     ridge = 1e-5 * torch.eye(3, dtype=torch.float64, device=image.device)
     return ColorStatistics(mean, second / total - mean[:, None] * mean + ridge)
 
 
 def mix_statistics(parts: Sequence[tuple[ColorStatistics, float]]) -> ColorStatistics:
-    """Statistics of pictures put side by side, each with its share; the shares need not add up to 1."""
+    """Statistics of images put side by side, each with its share; the shares need not add up to 1."""
     total = sum(share for _, share in parts)
     mean = sum(share / total * part.mean for part, share in parts)
     covariance = sum(
@@ -80,19 +80,19 @@ def mix_statistics(parts: Sequence[tuple[ColorStatistics, float]]) -> ColorStati
 
 
 def luminance(image: Tensor) -> Tensor:
-    """Return the Y of a 1 × 3 × H × W picture, as a grey picture of the same shape."""
+    """Return the Y of a 1 × 3 × H × W image, as a grey image of the same shape."""
     weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
     return (image * weights).sum(1, keepdim=True).expand_as(image).contiguous()
 
 
 def match_luminance(grey: Tensor, target: ColorStatistics) -> Tensor:
-    """Give a grey picture the mean and the deviation of the luminance of a grey picture with statistics `target`."""
+    """Give a grey image the mean and the deviation of the luminance of a grey image with statistics `target`."""
     deviation = target.covariance[0, 0].sqrt().item() / max(grey.std(correction=0).item(), 1e-3)
     return ((grey - grey.mean()) * deviation + target.mean[0].item()).clamp(0, 1)
 
 
 def with_luminance(colors: Tensor, painted: Tensor) -> Tensor:
-    """Return the picture with the chroma (Cb, Cr) of `colors` and the luminance of `painted`, clamped to [0, 1]."""
+    """Return the image with the chroma (Cb, Cr) of `colors` and the luminance of `painted`, clamped to [0, 1]."""
     return (colors + luminance(painted) - luminance(colors)).clamp(0, 1)
 
 

@@ -1,4 +1,4 @@
-"""The optimizers at work on one picture: L-BFGS with bounded memory, and Adam."""
+"""The optimizers at work on one image: L-BFGS with bounded memory, and Adam."""
 
 import math
 from collections import deque
@@ -12,7 +12,7 @@ from dltool.stylize.objective import Losses, Objective
 from dltool.stylize.settings import LossForm, Optimizer, StylizeSettings
 
 _ADAM_LEARNING_RATE = 0.02
-# Times the best loss so far. L-BFGS that overshoots comes back by itself, but to a picture that has lost its shapes;
+# Times the best loss so far. L-BFGS that overshoots comes back by itself, but to an image that has lost its shapes;
 # Adam's loss jumps about by far more than that where its steps are long, and it is none the worse.
 _DIVERGED = {Optimizer.LBFGS: 3.0, Optimizer.ADAM: 100.0}
 _NOTHING = 1e-7  # a relative loss that is rounding: of a photo that is its own painting, or of two flat colours
@@ -22,12 +22,12 @@ _CHUNK = 1 << 22
 
 
 class Descent:
-    """An optimizer at work on one picture, which remembers the best picture that it was given losses of.
+    """An optimizer at work on one image, which remembers the best image that it was given losses of.
 
     Attributes:
-        image: the picture that will be evaluated next.
-        restarts: how often it diverged and went back to the best picture, with shorter steps.
-        best_losses: of the best picture.
+        image: the image that will be evaluated next.
+        restarts: how often it diverged and went back to the best image, with shorter steps.
+        best_losses: of the best image.
     """
 
     def __init__(self, image: Tensor, settings: StylizeSettings, history_bytes: int = 1 << 29) -> None:
@@ -37,7 +37,7 @@ class Descent:
         self._nothing = _NOTHING * weights if settings.loss is LossForm.RELATIVE else 0.0
         self.image = image.detach().clone(memory_format=torch.contiguous_format)
         self.restarts = 0
-        # Of a large picture the best one is kept in half precision, 1/4096 of the range and better.
+        # Of a large image the best one is kept in half precision, 1/4096 of the range and better.
         self._compact = image.numel() > 3 << 22
         self._best = self.image.to(torch.float16 if self._compact else image.dtype, copy=True)
         self.best_losses = Losses(*(float("inf"),) * 3)
@@ -47,7 +47,7 @@ class Descent:
 
     @property
     def best_image(self) -> Tensor:
-        """The best picture evaluated so far."""
+        """The best image evaluated so far."""
         return self._best.to(self.image.dtype)
 
     def take(self, losses: Losses, gradient: Tensor) -> None:
@@ -73,11 +73,11 @@ class Descent:
             self._averaged = decay * self._averaged + 1 - decay
 
     def average(self) -> Tensor:
-        """The exponential average of the pictures so far, with `settings.average`."""
+        """The exponential average of the images so far, with `settings.average`."""
         return self._average / self._averaged
 
     def better(self, average: Tensor, losses: Losses) -> tuple[Tensor, Losses]:
-        """Return the average with its losses, or the best picture where they jumped about too far for a mean."""
+        """Return the average with its losses, or the best image where they jumped about too far for a mean."""
         if losses.total <= _POOR_AVERAGE * self.best_losses.total:
             return average, losses
         return self.best_image, self.best_losses
@@ -110,25 +110,25 @@ class Descent:
 
 
 class Descents:
-    """Pictures of one size that are evaluated together, each with a descent of its own, in `each`."""
+    """Images of one size that are evaluated together, each with a descent of its own, in `each`."""
 
     def __init__(
         self, objective: Objective, images: Sequence[Tensor], settings: StylizeSettings, history_bytes: int = 1 << 29
     ) -> None:
-        """Take N pictures, each 1 × 3 × H × W, and the objective of all of them; `history_bytes` are for each."""
+        """Take N images, each 1 × 3 × H × W, and the objective of all of them; `history_bytes` are for each."""
         self._objective = objective
         self._averaged = settings.average > 0
         self.each = [Descent(image, settings, history_bytes) for image in images]
 
     def step(self) -> list[Losses]:
-        """Evaluate every picture once, move it, and return the losses before the move."""
+        """Evaluate every image once, move it, and return the losses before the move."""
         losses, gradients = self._evaluate([descent.image for descent in self.each])
         for descent, own, gradient in zip(self.each, losses, gradients.split(1), strict=True):
             descent.take(own, gradient)
         return losses
 
     def finish(self) -> list[tuple[Tensor, Losses]]:
-        """Return the picture that each descent ends with and its losses: the best one, or the pictures' average."""
+        """Return the image that each descent ends with and its losses: the best one, or the images' average."""
         if not self._averaged:
             return [(descent.best_image, descent.best_losses) for descent in self.each]
         averages = [descent.average() for descent in self.each]

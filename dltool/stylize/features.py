@@ -1,4 +1,4 @@
-"""The network that judges: which of its layers say what is in a picture, and which say how it is painted."""
+"""The network that judges: which of its layers say what is in an image, and which say how it is painted."""
 
 from dataclasses import replace
 from functools import cached_property
@@ -29,7 +29,7 @@ _TRANSIENT = 1.5  # measured: the peak over what autograd keeps (gradients on th
 
 
 class FeatureNetwork:
-    """Context manager: a frozen backbone that gives the content and style layers' features of a picture.
+    """Context manager: a frozen backbone that gives the content and style layers' features of an image.
 
     Attributes:
         content_layers, style_layers: the layers in use, under the names that the user gave or the defaults have.
@@ -90,8 +90,8 @@ class FeatureNetwork:
         self._taps.__exit__(kind, error, traceback)
 
     def __call__(self, image: Tensor) -> dict[str, Tensor]:
-        """Return the layers' features by name, each N × C × h × w, of N × 3 × H × W pictures in [0, 1]."""
-        # The picture stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
+        """Return the layers' features by name, each N × C × h × w, of N × 3 × H × W images in [0, 1]."""
+        # The image stays contiguous (torch's L-BFGS views it as a vector); only what the network sees is permuted.
         normalized = self._preprocessing.normalize(image).to(memory_format=torch.channels_last)
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self.bf16):
             outputs = self._taps(normalized)
@@ -99,12 +99,12 @@ class FeatureNetwork:
 
     @cached_property
     def geometry(self) -> Geometry:
-        """How the layers' features lie over the picture's pixels, measured once when it is first asked for."""
+        """How the layers' features lie over the image's pixels, measured once when it is first asked for."""
         return measure_geometry(self._module, self._modules)
 
     @cached_property
     def tiles_agree(self) -> bool:
-        """Whether the features of tiles are those of the whole picture; see `tiles.tiles_agree`."""
+        """Whether the features of tiles are those of the whole image; see `tiles.tiles_agree`."""
         return tiles_agree(self, self.geometry, self._device)
 
     @cached_property
@@ -167,7 +167,7 @@ def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:
 
         return hook
 
-    # Blocks, not the layers inside them; an adaptive pool's map has the same size whatever the picture's.
+    # Blocks, not the layers inside them; an adaptive pool's map has the same size whatever the image's.
     inner = [
         (name, child)
         for name, child in module.named_modules()

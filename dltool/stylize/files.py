@@ -1,4 +1,4 @@
-"""Stylizing files: pictures are read ahead and written behind, and a bad one never stops the rest."""
+"""Stylizing files: images are read ahead and written behind, and a bad one never stops the rest."""
 
 import math
 from collections import deque
@@ -16,11 +16,11 @@ from torch import Tensor
 from dltool.device import memory_errors
 from dltool.errors import DeviceError, DltoolError
 from dltool.images.folder import Job
-from dltool.images.read import Picture, read_picture
+from dltool.images.read import DecodedImage, read_image
 from dltool.images.stream import WriteBehind, read_ahead, write_error
-from dltool.images.tensors import resize_picture, resize_pixels, to_pixels, to_tensor
-from dltool.images.write import write_gif, write_picture
-from dltool.stylize.budget import pictures_together
+from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
+from dltool.images.write import write_gif, write_image
+from dltool.stylize.budget import images_together
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.masks import Mask, read_mask
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize_together
@@ -34,7 +34,7 @@ _GIF_SECONDS = 0.1
 
 @dataclass(frozen=True)
 class FileStep:
-    """One evaluation of the picture that is file `number` (from 1) of `count`.
+    """One evaluation of the image that is file `number` (from 1) of `count`.
 
     `together` are the numbers of the first and the last file of those that are evaluated in one pass with it; their
     steps come one after the other, the last file's last.
@@ -72,21 +72,21 @@ def stylize_files(
 ) -> Iterator[FileStep | FileDone]:
     """Stylize every job's input into its output, in order; jobs marked `exists` are skipped.
 
-    Every picture's result depends on that picture, the style and the settings alone, so that a run that was killed
-    and goes on with what is missing ends with the same files. Not so where pictures are evaluated together, which on
+    Every image's result depends on that image, the style and the settings alone, so that a run that was killed
+    and goes on with what is missing ends with the same files. Not so where images are evaluated together, which on
     the CPU they never are unasked: rounding then depends on the company, and over many steps it grows to other
     strokes, with losses as good.
 
     Args:
         style: one style, or several, which the jobs' `variant` tells apart by name.
-        mask: a grey or a label picture for every photo; see `read_mask`.
-        should_stop: asked after every step; when it says so, the pictures at work are given up, what is finished is
+        mask: a grey or a label image for every photo; see `read_mask`.
+        should_stop: asked after every step; when it says so, the images at work are given up, what is finished is
             written, and the generator ends.
-        together: how many pictures at most, of one size and one style that follow each other, are evaluated in one
-            pass of the network; None for as many as `pictures_together` says.
+        together: how many images at most, of one size and one style that follow each other, are evaluated in one
+            pass of the network; None for as many as `images_together` says.
 
     Raises:
-        DataError: the only style, the mask or the start picture cannot be read.
+        DataError: the only style, the mask or the start image cannot be read.
     """
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
@@ -95,12 +95,12 @@ def stylize_files(
     yield from (FileDone(job, "skipped") for job in jobs if job.exists)
     waiting = [job for job in jobs if not job.exists]
     easel = _Easel(gallery, network, settings, device, init, extras or Extras(), len(waiting), should_stop, together)
-    pictures = read_ahead(waiting, lambda job: _read(job.input, settings.size), workers)
+    images = read_ahead(waiting, lambda job: _read(job.input, settings.size), workers)
     written: deque[tuple[FileDone, Future[None]]] = deque()
     with WriteBehind() as writer:
-        for event in easel.work(pictures):
+        for event in easel.work(images):
             if isinstance(event, _Finished):
-                write = partial(write_picture, event.done.job.output, event.pixels, event.alpha)
+                write = partial(write_image, event.done.job.output, event.pixels, event.alpha)
                 written.append((event.done, writer.submit(write)))
             else:
                 yield event
@@ -116,17 +116,17 @@ class _Photo:
 
     number: int
     job: Job
-    picture: Picture
+    image: DecodedImage
 
     @property
     def kind(self) -> tuple[tuple[int, int], str]:
-        """What pictures that go together have in common: the size and the style's name."""
-        return self.picture.pixels.shape[1::-1], self.job.variant
+        """What images that go together have in common: the size and the style's name."""
+        return self.image.pixels.shape[1::-1], self.job.variant
 
 
 @dataclass(frozen=True)
 class _Finished:
-    """A picture that is to be written: H × W × 3 pixels and H × W alpha, all uint8."""
+    """An image that is to be written: H × W × 3 pixels and H × W alpha, all uint8."""
 
     done: FileDone
     pixels: np.ndarray
@@ -147,9 +147,11 @@ class _Easel:
     should_stop: Callable[[], bool]
     together: int | None
 
-    def work(self, pictures: Iterable[tuple[Job, Picture | DltoolError]]) -> Iterator[FileStep | FileDone | _Finished]:
-        """Stylize pictures in order; those that failed to be read are told."""
-        for group in self._groups(pictures):
+    def work(
+        self, images: Iterable[tuple[Job, DecodedImage | DltoolError]]
+    ) -> Iterator[FileStep | FileDone | _Finished]:
+        """Stylize images in order; those that failed to be read are told."""
+        for group in self._groups(images):
             if isinstance(group, FileDone):
                 yield group
                 continue
@@ -164,14 +166,14 @@ class _Easel:
             if self.should_stop():
                 return
 
-    def _groups(self, pictures: Iterable[tuple[Job, Picture | DltoolError]]) -> Iterator[FileDone | list[_Photo]]:
-        """Pictures of a kind that follow each other, as many as go together; a broken file does not part them."""
+    def _groups(self, images: Iterable[tuple[Job, DecodedImage | DltoolError]]) -> Iterator[FileDone | list[_Photo]]:
+        """Images of a kind that follow each other, as many as go together; a broken file does not part them."""
         group: list[_Photo] = []
-        for number, (job, picture) in enumerate(pictures, start=1):
-            if isinstance(picture, DltoolError):
-                yield FileDone(job, "failed", picture)
+        for number, (job, image) in enumerate(images, start=1):
+            if isinstance(image, DltoolError):
+                yield FileDone(job, "failed", image)
                 continue
-            photo = _Photo(number, job, picture)
+            photo = _Photo(number, job, image)
             if group and photo.kind != group[0].kind:
                 yield group
                 group = []
@@ -184,7 +186,7 @@ class _Easel:
 
     def _limit(self, size: tuple[int, int]) -> int:
         if self.together is None:
-            return pictures_together(self.network, size, self.settings, self.device)
+            return images_together(self.network, size, self.settings, self.device)
         return self.together
 
     def _stylize_one_by_one(self, photos: Sequence[_Photo]) -> Iterator[FileStep | FileDone | _Finished]:
@@ -197,14 +199,14 @@ class _Easel:
 
     def _stylize(self, group: Sequence[_Photo]) -> Generator[FileStep | _Finished, None, DltoolError | None]:
         """Work on photos of a kind together, and return what went wrong with any of them."""
-        contents = [to_tensor(photo.picture.pixels) for photo in group]
-        lapses = [_Lapse(self.extras, self.settings.steps, photo.job.output, photo.picture.pixels) for photo in group]
+        contents = [to_tensor(photo.image.pixels) for photo in group]
+        lapses = [_Lapse(self.extras, self.settings.steps, photo.job.output, photo.image.pixels) for photo in group]
         mask = None if self.gallery.mask is None else self.gallery.mask.at(group[0].kind[0])
         numbers = group[0].number, group[-1].number
         every = lapses[0].every
         results: list[StylizeResult] = []
         try:
-            with _failures_of(group[0].job.input, group[0].picture):
+            with _failures_of(group[0].job.input, group[0].image):
                 targets = self.gallery.targets(group[0].job.variant)
                 what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None, every)
                 for index, event in stylize_together(*what):
@@ -223,20 +225,20 @@ class _Easel:
             return error
         for photo, result, pixels in zip(group, results, shown, strict=True):
             done = FileDone(photo.job, "done", size=pixels.shape[1::-1], result=result)
-            yield _Finished(done, pixels, photo.picture.alpha)
+            yield _Finished(done, pixels, photo.image.alpha)
         return None
 
 
 @contextmanager
-def _failures_of(path: Path, picture: Picture) -> Iterator[None]:
-    """Turn what goes wrong with one picture into a DltoolError that names it."""
+def _failures_of(path: Path, image: DecodedImage) -> Iterator[None]:
+    """Turn what goes wrong with one image into a DltoolError that names it."""
     try:
         with memory_errors("the picture does not fit; try a smaller --size or --max-memory"):
             yield
     except DltoolError as error:
         raise type(error)(f"{path}: {error}") from error
     except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = picture.pixels.shape[:2]
+        height, width = image.pixels.shape[:2]
         reason = " ".join(str(error).split())[:120]
         raise DltoolError(f"{path}: the network does not take it at {width} x {height} pixels ({reason})") from error
 
@@ -252,7 +254,7 @@ class _Gallery:
         self._limit = None if settings.size is None else round(settings.size * max(1.0, settings.style_scale))
         self.mask: Mask | None = None
         if mask is not None:
-            self.mask = read_mask(mask, max(len(style.pictures) for style in styles.values()))
+            self.mask = read_mask(mask, max(len(style.images) for style in styles.values()))
         self._name: str | None = None
         self._targets: list[StyleTargets] = []
         if len(styles) == 1:
@@ -261,18 +263,18 @@ class _Gallery:
     def targets(self, name: str) -> list[StyleTargets]:
         """The targets of the style called `name`: one of the blend, or with labels one of each painting."""
         if name != self._name:
-            pictures = [(self._read(path), weight) for path, weight in self._styles[name].pictures]
+            images = [(self._read(path), weight) for path, weight in self._styles[name].images]
             labels = self.mask is not None and self.mask.has_labels
-            groups = [[pair] for pair in pictures] if labels else [pictures]
+            groups = [[pair] for pair in images] if labels else [images]
             self._targets = [StyleTargets(self._network, group) for group in groups]
             self._name = name
         return self._targets
 
     def _read(self, path: Path) -> Tensor:
-        picture = read_picture(path, self._limit)
-        if self._limit is not None and max(picture.size) > self._limit:
-            picture = resize_picture(picture, self._limit)
-        return to_tensor(picture.pixels)
+        image = read_image(path, self._limit)
+        if self._limit is not None and max(image.size) > self._limit:
+            image = resize_image(image, self._limit)
+        return to_tensor(image.pixels)
 
 
 class _Lapse:
@@ -296,7 +298,7 @@ class _Lapse:
         if self._extras.gif and event.step % self._often == 0:
             self._frames.append(resize_pixels(pixels, self._size))
         if self._extras.save_every and event.step % self._extras.save_every == 0:
-            write_picture(self._extras.step_path(self._output, event.step), pixels)
+            write_image(self._extras.step_path(self._output, event.step), pixels)
 
     def finish(self, pixels: np.ndarray) -> None:
         if self._extras.gif:
@@ -304,9 +306,9 @@ class _Lapse:
             write_gif(self._extras.gif_path(self._output), frames, _GIF_SECONDS)
 
 
-def _read(path: Path, size: int | None) -> Picture:
-    picture = read_picture(path, size)
-    return picture if size is None else resize_picture(picture, size)
+def _read(path: Path, size: int | None) -> DecodedImage:
+    image = read_image(path, size)
+    return image if size is None else resize_image(image, size)
 
 
 def _finish(done: FileDone, writing: Future[None]) -> FileDone:

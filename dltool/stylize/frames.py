@@ -1,4 +1,4 @@
-"""Moving pictures: each frame starts from the last result, and a term holds still what stands still."""
+"""Moving images: each frame starts from the last result, and a term holds still what stands still."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -10,7 +10,7 @@ from torch import Tensor
 from dltool.images.tensors import to_pixels, to_tensor
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.objective import Hold
-from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, first_picture, stylize
+from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, first_image, stylize
 from dltool.stylize.settings import StylizeSettings
 
 _STILL = 0.04  # a change of a pixel, in [0, 1], that counts as half of a movement
@@ -47,7 +47,7 @@ def stylize_frames(
 ) -> Iterator[FrameStep | FrameDone]:
     """Stylize frames of one size, H × W × 3 uint8, in time.
 
-    The first frame is a picture like any other. Every later one starts from the last result where the scene stands
+    The first frame is an image like any other. Every later one starts from the last result where the scene stands
     still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
     `hold_weight` times the mean squared difference to the last result, weighted by how still each pixel stands.
     Frames that are `ready`, by number, are not made again; what follows goes on from them.
@@ -65,7 +65,7 @@ def stylize_frames(
             events = stylize(photo, style, network, settings, device)
         else:
             still = stillness(previous, photo)
-            start = torch.lerp(first_picture(photo, style, settings), last, still)
+            start = torch.lerp(first_image(photo, style, settings), last, still)
             hold = Hold(last, hold_weight * still)
             events = stylize(photo, style, network, later, device, init=start, hold=hold)
         for event in events:
@@ -78,7 +78,7 @@ def stylize_frames(
 
 
 def stillness(before: Tensor, now: Tensor) -> Tensor:
-    """How still each pixel of a 1 × 3 × H × W picture stands: 1 × 1 × H × W, 1 where nothing changed, towards 0.
+    """How still each pixel of a 1 × 3 × H × W image stands: 1 × 1 × H × W, 1 where nothing changed, towards 0.
 
     What changes is spread by a few pixels, so that the edge of a moving thing moves with it.
     """

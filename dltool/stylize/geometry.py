@@ -53,7 +53,7 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     probe = _positive_copy(module)
     names = list(dict.fromkeys(layers.values()))
     for side in (512, 1024, 2048):
-        image, maps = _low_picture(probe, names, side)
+        image, maps = _low_image(probe, names, side)
         strides = {name: _stride(image, maps[layer]) for name, layer in layers.items()}
         reach = max(_reach(image, maps[layer], strides[name]) for name, layer in layers.items())
         if reach < side // 2 - 2 * max(strides.values()):
@@ -62,8 +62,8 @@ def measure_geometry(module: nn.Module, layers: Mapping[str, str]) -> Geometry:
     raise SettingsError("this network's layers see the whole picture at once, so it cannot be cut into tiles")
 
 
-def _low_picture(probe: nn.Module, names: list[str], width: int) -> tuple[Tensor, dict[str, Tensor]]:
-    """A low, wide picture and its feature maps: kernels see as far down as they see sideways, and this one is quick."""
+def _low_image(probe: nn.Module, names: list[str], width: int) -> tuple[Tensor, dict[str, Tensor]]:
+    """A low, wide image and its feature maps: kernels see as far down as they see sideways, and this one is quick."""
     for height in (64, 256):  # without padding some layers need the higher one
         image = torch.rand(1, 3, height, width, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
         image.requires_grad_()
@@ -85,7 +85,7 @@ def _stride(image: Tensor, features: Tensor) -> int:
         return estimate
     first, second = (_seen(image, features, place) for place in (column, column + 1))
     if first is None or second is None or first[0] == 0:
-        return estimate  # it sees as far as the picture's edge: a larger one will tell
+        return estimate  # it sees as far as the image's edge: a larger one will tell
     return second[0] - first[0]
 
 

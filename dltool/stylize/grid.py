@@ -1,4 +1,4 @@
-"""One sheet that shows what content layers and style : content ratios do to a picture."""
+"""One sheet that shows what content layers and style : content ratios do to an image."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from dltool.images.read import Picture
+from dltool.images.read import DecodedImage
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import to_pixels, to_tensor
 from dltool.stylize.features import FeatureNetwork
@@ -36,7 +36,7 @@ class GridSheet:
 
 
 def stylize_grid(
-    photo: Picture,
+    photo: DecodedImage,
     style: StyleTargets,
     network: FeatureNetwork,
     layers: Sequence[str],
@@ -45,7 +45,7 @@ def stylize_grid(
     device: torch.device,
     title: str = "",
 ) -> Iterator[StylizeStep | GridCell | GridSheet]:
-    """Stylize a small picture for every content layer and ratio, and lay the results out on one page.
+    """Stylize a small image for every content layer and ratio, and lay the results out on one page.
 
     Args:
         network: its content layers hold all of `layers`.

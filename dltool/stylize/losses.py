@@ -7,7 +7,7 @@ from torch import Tensor
 def gram_matrix(features: Tensor) -> Tensor:
     """Return the second moments of the channels, G = F Fᵀ / (H·W), as C × C for 1 × C × H × W features.
 
-    Dividing by the number of positions makes the style of a small picture comparable with that of a large one.
+    Dividing by the number of positions makes the style of a small image comparable with that of a large one.
     """
     return gram_sum(features)[0] / features.shape[2:].numel()
 
@@ -15,7 +15,7 @@ def gram_matrix(features: Tensor) -> Tensor:
 def gram_sum(features: Tensor, mask: Tensor | None = None) -> Tensor:
     """Return F Fᵀ, as N × C × C for N × C × H × W features, each position weighted by a 1 × 1 × H × W `mask`.
 
-    Sums over the parts of a picture add up to the sum over the whole. The product runs in float32 whatever the
+    Sums over the parts of an image add up to the sum over the whole. The product runs in float32 whatever the
     features' type: bf16 sums over 10⁵ positions lose the small entries.
     """
     # Positions first: features in channels_last memory are read as they lie.
@@ -29,7 +29,7 @@ def gram_sum(features: Tensor, mask: Tensor | None = None) -> Tensor:
 def relative_distance(value: Tensor, target: Tensor) -> Tensor:
     """Return ‖value - target‖² / ‖target‖²: 0 when equal, about 1 for an unrelated target, at any size and scale.
 
-    A target without any energy (a black picture in a dead layer) divides by a tiny constant instead of zero.
+    A target without any energy (a black image in a dead layer) divides by a tiny constant instead of zero.
     """
     return squared_distances(value[None], target[None])[0] / energies(target[None])[0]
 
@@ -50,7 +50,7 @@ def squares(values: Tensor) -> Tensor:
 
 
 def total_variation(image: Tensor) -> Tensor:
-    """Return the mean squared difference of neighbouring pixels of a 1 × 3 × H × W picture; 0 for a single pixel."""
+    """Return the mean squared difference of neighbouring pixels of a 1 × 3 × H × W image; 0 for a single pixel."""
     terms = [
         difference.square().mean()
         for difference in (image[..., 1:, :] - image[..., :-1, :], image[..., 1:] - image[..., :-1])

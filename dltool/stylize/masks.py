@@ -1,4 +1,4 @@
-"""Where a style goes: a grey picture says how strongly, a label picture gives each region a style of its own."""
+"""Where a style goes: a grey image says how strongly, a label image gives each region a style of its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.images.tensors import resize_pixels
 
 _LABELLED = 0.9
@@ -38,13 +38,13 @@ class Mask:
 def read_mask(path: Path, styles: int) -> Mask:
     """Read a mask for so many styles.
 
-    With several styles, a picture of as many flat colours is a label picture: its darkest colour belongs to the first
-    style, its brightest to the last. Any other picture is grey: black keeps the photo, white has the full style.
+    With several styles, an image of as many flat colours is a label image: its darkest colour belongs to the first
+    style, its brightest to the last. Any other image is grey: black keeps the photo, white has the full style.
 
     Raises:
         DataError: the file cannot be read.
     """
-    pixels = read_picture(path).pixels
+    pixels = read_image(path).pixels
     if styles > 1:
         labels = _find_labels(pixels, styles)
         if labels is not None:
@@ -53,7 +53,7 @@ def read_mask(path: Path, styles: int) -> Mask:
 
 
 def _find_labels(pixels: np.ndarray, count: int) -> np.ndarray | None:
-    """The number of each pixel's label, by brightness, or None where the picture is not made of `count` colours."""
+    """The number of each pixel's label, by brightness, or None where the image is not made of `count` colours."""
     coarse = (pixels >> 4).astype(np.int32)  # a lossy file's shades of one colour count as one
     codes = (coarse[..., 0] << 8) | (coarse[..., 1] << 4) | coarse[..., 2]
     values, counts = np.unique(codes, return_counts=True)

@@ -1,9 +1,9 @@
-"""The loss of a picture and its gradient: at once, or tile by tile in bounded memory with the same result.
+"""The loss of an image and its gradient: at once, or tile by tile in bounded memory with the same result.
 
 A Gram matrix is a sum over positions, so a first pass over the tiles without gradients gives every Gram matrix of the
-whole picture, and with them the gradient of the loss with respect to each; a second pass takes every tile's share of
+whole image, and with them the gradient of the loss with respect to each; a second pass takes every tile's share of
 it back to the pixels (Galerne et al., "Scaling Painting Style Transfer", 2022). A halo as wide as the receptive field
-makes the tiles' features those of the whole picture.
+makes the tiles' features those of the whole image.
 """
 
 from collections.abc import Callable, Sequence
@@ -37,9 +37,9 @@ class Losses(NamedTuple):
 
 @dataclass(frozen=True)
 class Region:
-    """A style's target for the Gram matrices, and where in the picture (1 × 1 × H × W in [0, 1]; None: everywhere).
+    """A style's target for the Gram matrices, and where in the image (1 × 1 × H × W in [0, 1]; None: everywhere).
 
-    Of every layer there is 1 × C × C for all pictures, or N × C × C, one for each.
+    Of every layer there is 1 × C × C for all images, or N × C × C, one for each.
     """
 
     grams: dict[str, Tensor]
@@ -48,17 +48,17 @@ class Region:
 
 @dataclass(frozen=True)
 class Hold:
-    """A picture to stay near to, 1 × 3 × H × W, and how much, 1 × 1 × H × W."""
+    """An image to stay near to, 1 × 3 × H × W, and how much, 1 × 1 × H × W."""
 
     image: Tensor
     weight: Tensor
 
 
 class Objective:
-    """Content, style, smoothness, range and temporal loss of N pictures of one size, of each one its own.
+    """Content, style, smoothness, range and temporal loss of N images of one size, of each one its own.
 
     All of them go through the network at once, which gains where the network waits for something else than its
-    arithmetic; nothing in one picture's loss and gradient depends on the others but their rounding.
+    arithmetic; nothing in one image's loss and gradient depends on the others but their rounding.
     """
 
     def __init__(
@@ -70,9 +70,9 @@ class Objective:
         tile_side: int | None = None,
         hold: Hold | None = None,
     ) -> None:
-        """Take the N photos, N × 3 × H × W, at the size of the pictures to come, on the network's device.
+        """Take the N photos, N × 3 × H × W, at the size of the images to come, on the network's device.
 
-        `tile_side` is the longest side, halo included, that the network sees at once; None for the whole picture.
+        `tile_side` is the longest side, halo included, that the network sees at once; None for the whole image.
         """
         self._network = network
         self._photo = content
@@ -86,15 +86,15 @@ class Objective:
 
     @property
     def seams(self) -> bool:
-        """Whether tiles are in use that the network does not see as it sees the whole picture."""
+        """Whether tiles are in use that the network does not see as it sees the whole image."""
         return len(self._tiles) > 1 and not self._network.tiles_agree
 
     def evaluate(self, images: Tensor) -> tuple[list[Losses], Tensor]:
-        """Return the losses of each of N × 3 × H × W pictures and the gradients of their totals, in the same shape."""
+        """Return the losses of each of N × 3 × H × W images and the gradients of their totals, in the same shape."""
         return self._retrying(lambda: self._evaluate(images))
 
     def _retrying(self, work: Callable[[], Result]) -> Result:
-        """Do the work, with half the tile as often as memory runs out; several pictures go alone before that."""
+        """Do the work, with half the tile as often as memory runs out; several images go alone before that."""
         while True:
             try:
                 if not self._looked:
@@ -214,7 +214,7 @@ class Objective:
         return distance / self._elements[name]
 
     def _style_loss(self, name: str, sums: dict[tuple, Tensor]) -> Tensor:
-        """Every region's loss, by the region's share of the picture."""
+        """Every region's loss, by the region's share of the image."""
         height, width = self._sizes[name]
         loss = 0
         for number, region in enumerate(self._regions):
@@ -228,7 +228,7 @@ class Objective:
         return loss
 
     def _pixel_terms(self, tile: Tile, piece: Tensor) -> Tensor:
-        """Range, smoothness and hold of one tile, each divided by what it has in the whole picture."""
+        """Range, smoothness and hold of one tile, each divided by what it has in the whole image."""
         settings, inner = self._settings, tile.inner_pixels(piece)
         height, width = tile.rows.length, tile.columns.length
         total = inner.new_zeros(len(inner))
@@ -247,5 +247,5 @@ class Objective:
 
 
 def _told(losses: Sequence[Tensor]) -> list[Losses]:
-    """The total, content and style losses of N pictures, fetched from the device in one go."""
+    """The total, content and style losses of N images, fetched from the device in one go."""
     return [Losses(*each) for each in torch.stack(list(losses), 1).tolist()]

@@ -1,4 +1,4 @@
-"""Stylizing a picture, or several of one size together: their own pixels are optimized, from coarse to fine."""
+"""Stylizing an image, or several of one size together: their own pixels are optimized, from coarse to fine."""
 
 import math
 import time
@@ -21,7 +21,7 @@ __all__ = [
     "StyleTargets",
     "StylizeResult",
     "StylizeStep",
-    "first_picture",
+    "first_image",
     "scale_sizes",
     "stylize",
     "stylize_together",
@@ -40,11 +40,11 @@ class StylizeStep:
 
     Attributes:
         step, steps: number of this evaluation, and of all of them.
-        size: width and height of the picture at this scale.
-        restarts: how often this scale's optimizer diverged and went on from the best picture with a smaller step.
-        tile: longest side that the network sees at once, or None where that is the whole picture.
-        seams: the tiles' losses are not quite the whole picture's, so that their borders may show.
-        image: the picture as it is now, 1 × 3 × h × w on the CPU, at the steps that were asked for.
+        size: width and height of the image at this scale.
+        restarts: how often this scale's optimizer diverged and went on from the best image with a smaller step.
+        tile: longest side that the network sees at once, or None where that is the whole image.
+        seams: the tiles' losses are not quite the whole image's, so that their borders may show.
+        image: the image as it is now, 1 × 3 × h × w on the CPU, at the steps that were asked for.
     """
 
     step: int
@@ -61,9 +61,9 @@ class StylizeStep:
 
 @dataclass(frozen=True)
 class StylizeResult:
-    """The best picture of the last scale, 1 × 3 × H × W on the CPU in [0, 1], with its losses and what it took.
+    """The best image of the last scale, 1 × 3 × H × W on the CPU in [0, 1], with its losses and what it took.
 
-    `seconds` are the picture's share where several were optimized together.
+    `seconds` are the image's share where several were optimized together.
     """
 
     image: Tensor
@@ -93,8 +93,8 @@ def stylize(
         init: the start where `settings.init` names a file; of any size.
         mask: 1 × 1 × H × W in [0, 1] for where and how strongly the style goes, or with R styles 1 × R × H × W for
             the share of each at every pixel, adding up to 1. The result's size.
-        hold: a picture of the result's size to stay near to, and where.
-        save_every: every so many steps the event holds the picture; 0 for never.
+        hold: an image of the result's size to stay near to, and where.
+        save_every: every so many steps the event holds the image; 0 for never.
 
     Raises:
         DltoolError: the loss is not finite at the start.
@@ -117,13 +117,13 @@ def stylize_together(
 ) -> Iterator[tuple[int, StylizeStep | StylizeResult]]:
     """Do what `stylize` does for N photos of one size, evaluated in one pass of the network at each step.
 
-    Every event comes with the number, from 0, of its picture; a step's N events come one after the other, and so do
-    the results at the end. Each picture has its own optimizer, losses and best picture. One evaluation is what it
+    Every event comes with the number, from 0, of its image; a step's N events come one after the other, and so do
+    the results at the end. Each image has its own optimizer, losses and best image. One evaluation is what it
     would be alone but for rounding; over many steps that grows to other strokes, with losses as good.
-    `settings.time` is for each picture, so that all together have N times as long.
+    `settings.time` is for each image, so that all together have N times as long.
 
     Raises:
-        DltoolError, DeviceError: as `stylize` does, for any of the pictures.
+        DltoolError, DeviceError: as `stylize` does, for any of the images.
     """
     started = time.perf_counter()
     count = len(contents)
@@ -142,7 +142,7 @@ def stylize_together(
             images[index] = larger.to(device)
             del larger
         if number == len(sizes) - 1:
-            starts, start = [], None  # a large picture's memory has a better use now
+            starts, start = [], None  # a large image's memory has a better use now
         plan = plan_memory(network, size, settings, device, count)
         objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold)
         descents = Descents(objective, images, settings, plan.history_bytes)
@@ -168,8 +168,8 @@ def stylize_together(
         yield index, StylizeResult(image, done, seconds, own.content, own.style)
 
 
-def first_picture(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
-    """The picture that `stylize` would start from, of the photo's size."""
+def first_image(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
+    """The image that `stylize` would start from, of the photo's size."""
     return Canvas(content, style, settings, None).start(None)
 
 
@@ -188,7 +188,7 @@ def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:
 
 
 def _enlarge(image: Tensor, start: Tensor, size: tuple[int, int]) -> Tensor:
-    """Take the picture of one scale to the next, with half of the start's detail that the smaller size cannot hold.
+    """Take the image of one scale to the next, with half of the start's detail that the smaller size cannot hold.
 
     Without it each scale begins blurred and spends its steps on inventing edges that the photo has.
     """
@@ -217,7 +217,7 @@ def _split_steps(steps: int, sizes: Sequence[tuple[int, int]]) -> list[int]:
 def _deadlines(
     started: float, count: int, settings: StylizeSettings, sizes: list[tuple[int, int]], shares: list[int]
 ) -> list[float]:
-    """When each scale must end: the time of `count` pictures shared out by the work, steps times pixels, of each."""
+    """When each scale must end: the time of `count` images shared out by the work, steps times pixels, of each."""
     if settings.time is None:
         return [float("inf")] * len(sizes)
     work = [share * width * height for share, (width, height) in zip(shares, sizes, strict=True)]

@@ -1,4 +1,4 @@
-"""Everything that decides what a stylized picture looks like; free of torch, so that the help page is quick."""
+"""Everything that decides what a stylized image looks like; free of torch, so that the help page is quick."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -7,7 +7,7 @@ from dltool.errors import SettingsError
 
 
 class Optimizer(StrEnum):
-    """How the picture is moved down the loss."""
+    """How the image is moved down the loss."""
 
     LBFGS = "lbfgs"
     ADAM = "adam"
@@ -55,14 +55,14 @@ class StylizeSettings:
         size: longest side of the result in pixels; None for the photo's own size.
         steps: evaluations of loss and gradient, over all scales.
         optimizer: L-BFGS (needs fewer steps) or Adam.
-        content_weight, style_weight: of the two losses (with `loss` relative each is near 1 for an unrelated picture).
+        content_weight, style_weight: of the two losses (with `loss` relative each is near 1 for an unrelated image).
         tv_weight: of the mean squared difference of neighbouring pixels; smooths.
         range_weight: of the mean squared distance of the pixels to [0, 1].
         content_layers, style_layers: layer names; empty for the backbone's own choice.
         content_layer_weights, style_layer_weights: one for each layer, empty for equal ones. With `loss` relative
             only their proportions count.
         loss, gram: how features become the two losses; see LossForm and GramForm.
-        init: `colors` (the photo in the style's colours), `content`, `noise`, `style`, or a picture's path.
+        init: `colors` (the photo in the style's colours), `content`, `noise`, `style`, or an image's path.
         scales: sizes that are optimized one after the other, each √2 larger, up to `size`; 0 starts at 256 pixels,
             with at least 3 scales.
         style_scale: size of the painting, and so of its strokes, in units of the result's size.
@@ -71,9 +71,9 @@ class StylizeSettings:
         learning_rate: the step length of Adam in [0, 1] pixel units, or of L-BFGS in units of its own step; 0 for the
             optimizer's default.
         history: how many past steps L-BFGS learns the curvature from; fewer where memory does not hold them.
-        average: each scale ends with the exponential average of its pictures with this decay; 0 takes the best one.
-        time: seconds that one picture may take; it then gets as many of `steps` as fit. None for no limit.
-        max_memory: bytes that one picture's optimization may take; None for what suits the device.
+        average: each scale ends with the exponential average of its images with this decay; 0 takes the best one.
+        time: seconds that one image may take; it then gets as many of `steps` as fit. None for no limit.
+        max_memory: bytes that one image's optimization may take; None for what suits the device.
         seed: of the noise start and of untrained weights.
     """
 

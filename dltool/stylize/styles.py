@@ -6,26 +6,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.folder import find_pictures
+from dltool.images.folder import find_images
 
 
 @dataclass(frozen=True)
 class Style:
     """Paintings blended by their weights; `name` tells it from the others of a folder, and is empty for one alone."""
 
-    pictures: tuple[tuple[Path, float], ...]
+    images: tuple[tuple[Path, float], ...]
     name: str = ""
 
 
 @dataclass(frozen=True)
 class Extras:
-    """What else is written beside each picture: itself every `save_every` steps, and a GIF of how it came to be."""
+    """What else is written beside each image: itself every `save_every` steps, and a GIF of how it came to be."""
 
     save_every: int = 0
     gif: bool = False
 
     def step_path(self, output: Path, step: int) -> Path:
-        """Where the picture at `step` goes."""
+        """Where the image at `step` goes."""
         return output.with_name(f"{output.stem}_{step:04d}{output.suffix}")
 
     def gif_path(self, output: Path) -> Path:
@@ -34,10 +34,10 @@ class Extras:
 
 
 def parse_styles(words: Sequence[str]) -> list[Style]:
-    """Read what `--style` was given: files with weights (`a.jpg:2`) are one blend, a folder is one style a picture.
+    """Read what `--style` was given: files with weights (`a.jpg:2`) are one blend, a folder is one style an image.
 
     Raises:
-        DataError: a file is missing, or a folder holds no picture.
+        DataError: a file is missing, or a folder holds no image.
         SettingsError: a weight is not above zero, or a folder stands beside other styles.
     """
     pairs = [_split_weight(word) for word in words]
@@ -46,14 +46,14 @@ def parse_styles(words: Sequence[str]) -> list[Style]:
         return [Style(tuple(pairs))]
     if len(pairs) > 1:
         raise SettingsError(f"--style {folders[0]}: a folder stands for each of its pictures alone; give nothing else")
-    pictures = find_pictures(folders[0])
-    if not pictures:
+    images = find_images(folders[0])
+    if not images:
         raise DataError(f"--style {folders[0]}: no pictures in this folder")
-    names = ["_".join(path.relative_to(folders[0]).with_suffix("").parts) for path in pictures]
+    names = ["_".join(path.relative_to(folders[0]).with_suffix("").parts) for path in images]
     taken = Counter(names)
     return [
         Style(((path, 1.0),), name if taken[name] == 1 else name + path.suffix)
-        for path, name in zip(pictures, names, strict=True)
+        for path, name in zip(images, names, strict=True)
     ]
 
 

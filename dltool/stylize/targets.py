@@ -1,4 +1,4 @@
-"""What the painting asks for: Gram matrices of one style picture or of a blend, computed once for each size."""
+"""What the painting asks for: Gram matrices of one style image or of a blend, computed once for each size."""
 
 from collections.abc import Sequence
 
@@ -17,28 +17,28 @@ _KEPT_SIZES = 64
 
 
 class StyleTargets:
-    """Gram matrices and colours of a style: one picture, or several blended by their weights.
+    """Gram matrices and colours of a style: one image, or several blended by their weights.
 
-    A blend's Gram matrices are the weighted mean of the pictures' own; being nearest to that mean and being nearest
-    to all of the pictures at once are the same thing.
+    A blend's Gram matrices are the weighted mean of the images' own; being nearest to that mean and being nearest
+    to all of the images at once are the same thing.
     """
 
     def __init__(self, network: FeatureNetwork, style: Tensor | Sequence[tuple[Tensor, float]]) -> None:
-        """Take a 1 × 3 × H × W picture in [0, 1], or several with weights above zero, at the largest size needed."""
-        pictures = [(style, 1.0)] if isinstance(style, Tensor) else list(style)
-        total = sum(weight for _, weight in pictures)
-        self._pictures = [(picture, weight / total) for picture, weight in pictures]
+        """Take a 1 × 3 × H × W image in [0, 1], or several with weights above zero, at the largest size needed."""
+        images = [(style, 1.0)] if isinstance(style, Tensor) else list(style)
+        total = sum(weight for _, weight in images)
+        self._images = [(image, weight / total) for image, weight in images]
         self._network = network
         self._grams: dict[tuple, dict[str, Tensor]] = {}
         self._grey: StyleTargets | None = None
         self.colors: ColorStatistics = mix_statistics(
-            [(color_statistics(picture), weight) for picture, weight in self._pictures]
+            [(color_statistics(image), weight) for image, weight in self._images]
         )
 
     @property
     def image(self) -> Tensor:
-        """The style picture, of several the one with the largest weight."""
-        return max(self._pictures, key=lambda pair: pair[1])[0]
+        """The style image, of several the one with the largest weight."""
+        return max(self._images, key=lambda pair: pair[1])[0]
 
     def at(
         self,
@@ -47,15 +47,15 @@ class StyleTargets:
         gram: GramForm = GramForm.POSITIONS,
         tile_side: int | None = None,
     ) -> dict[str, Tensor]:
-        """Return the Gram matrix, 1 × C × C, of every style layer with the pictures scaled to `longest_side`.
+        """Return the Gram matrix, 1 × C × C, of every style layer with the images scaled to `longest_side`.
 
-        Pictures larger than `tile_side` go through the network in tiles.
+        Images larger than `tile_side` go through the network in tiles.
         """
         key = (longest_side, gram)
         if key not in self._grams:
             mixed: dict[str, Tensor] = {}
-            for picture, weight in self._pictures:
-                image = resize_tensor(picture, fit_longest(picture.shape[:1:-1], longest_side)).to(device)
+            for photo, weight in self._images:
+                image = resize_tensor(photo, fit_longest(photo.shape[:1:-1], longest_side)).to(device)
                 for name, matrix in style_grams(self._network, image, gram, tile_side).items():
                     mixed[name] = weight * matrix if name not in mixed else mixed[name] + weight * matrix
             if len(self._grams) >= _KEPT_SIZES:  # photos of a thousand sizes do not fill the memory
@@ -65,13 +65,13 @@ class StyleTargets:
 
     def recolored(self, colors: ColorStatistics) -> "StyleTargets":
         """The same style painted in other colours."""
-        pictures = [(move_colors(image, color_statistics(image), colors), weight) for image, weight in self._pictures]
-        return StyleTargets(self._network, pictures)
+        images = [(move_colors(image, color_statistics(image), colors), weight) for image, weight in self._images]
+        return StyleTargets(self._network, images)
 
     def grey(self) -> "StyleTargets":
         """The same style without its colours."""
         if self._grey is None:
-            self._grey = StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._pictures])
+            self._grey = StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._images])
         return self._grey
 
 
@@ -79,7 +79,7 @@ class StyleTargets:
 def style_grams(
     network: FeatureNetwork, image: Tensor, gram: GramForm = GramForm.POSITIONS, tile_side: int | None = None
 ) -> dict[str, Tensor]:
-    """Gram matrices, N × C × C, of the features of N × 3 × H × W pictures at the network's style layers."""
+    """Gram matrices, N × C × C, of the features of N × 3 × H × W images at the network's style layers."""
     sums: dict[str, Tensor] = {}
     positions: dict[str, int] = {}
     for tile in tiles_of(network, image, tile_side):
@@ -96,7 +96,7 @@ def gram_divisor(gram: GramForm, positions: float, channels: int) -> float:
 
 
 def tiles_of(network: FeatureNetwork, image: Tensor, tile_side: int | None) -> list[Tile]:
-    """The tiles of a picture: one where it is no larger than `tile_side`, which None never is."""
+    """The tiles of an image: one where it is no larger than `tile_side`, which None never is."""
     height, width = image.shape[2:]
     if tile_side is None or max(height, width) <= tile_side:
         return [whole_tile(height, width)]

@@ -1,4 +1,4 @@
-"""Cutting a picture into tiles whose features, computed one tile at a time, are exactly those of the whole."""
+"""Cutting an image into tiles whose features, computed one tile at a time, are exactly those of the whole."""
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ class Span:
 
     @property
     def outside(self) -> slice:
-        """The outer pixels, in the whole picture."""
+        """The outer pixels, in the whole image."""
         return slice(*self.outer)
 
     @property
     def inside(self) -> slice:
-        """The inner pixels, in the whole picture."""
+        """The inner pixels, in the whole image."""
         return slice(*self.inner)
 
     def pixels(self, beyond: int = 0) -> slice:
-        """The inner pixels, counted from the tile's first, and `beyond` more at the end where the picture goes on."""
+        """The inner pixels, counted from the tile's first, and `beyond` more at the end where the image goes on."""
         stop = min(self.inner[1] + beyond, self.outer[1])
         return slice(self.inner[0] - self.outer[0], stop - self.outer[0])
 
@@ -42,20 +42,20 @@ class Span:
         return slice(start, start + (self.inner[1] - self.inner[0]) // stride)
 
     def features_of_whole(self, stride: int) -> slice:
-        """The same features, counted from the picture's first."""
+        """The same features, counted from the image's first."""
         stop = None if self.inner[1] == self.length else self.inner[1] // stride
         return slice(self.inner[0] // stride, stop)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A part of a picture: its rows and its columns."""
+    """A part of an image: its rows and its columns."""
 
     rows: Span
     columns: Span
 
     def cut(self, image: Tensor) -> Tensor:
-        """The outer pixels of a 1 × C × H × W picture."""
+        """The outer pixels of a 1 × C × H × W image."""
         return image[..., self.rows.outside, self.columns.outside]
 
     def inner_pixels(self, piece: Tensor, below: int = 0, right: int = 0) -> Tensor:
@@ -67,17 +67,17 @@ class Tile:
         return features[..., self.rows.features(stride), self.columns.features(stride)]
 
     def place_features(self, features: Tensor, stride: int) -> Tensor:
-        """The same features among those of the whole picture."""
+        """The same features among those of the whole image."""
         return features[..., self.rows.features_of_whole(stride), self.columns.features_of_whole(stride)]
 
 
 def whole_tile(height: int, width: int) -> Tile:
-    """One tile that is the picture."""
+    """One tile that is the image."""
     return Tile(Span((0, height), (0, height), height), Span((0, width), (0, width), width))
 
 
 def cut_tiles(height: int, width: int, side: int, geometry: Geometry) -> list[Tile]:
-    """Cut a picture into tiles of at most about `side` × `side` outer pixels, row by row.
+    """Cut an image into tiles of at most about `side` × `side` outer pixels, row by row.
 
     The halo is inside `side`; inner parts are never smaller than one total stride, whatever `side` says.
     """
@@ -87,13 +87,13 @@ def cut_tiles(height: int, width: int, side: int, geometry: Geometry) -> list[Ti
 
 @torch.no_grad()
 def tiles_agree(network: Callable[[Tensor], Mapping[str, Tensor]], geometry: Geometry, device: torch.device) -> bool:
-    """Try on a small random picture, dark on one side, whether tiles have the features of the whole.
+    """Try on a small random image, dark on one side, whether tiles have the features of the whole.
 
-    They do not where a layer depends on a feature's place in the picture (windows counted from the edge, maps that
+    They do not where a layer depends on a feature's place in the image (windows counted from the edge, maps that
     are resized to a common size) or on all of it by a way that `measure_geometry` cannot see.
 
     Args:
-        network: gives features by the names that `geometry` has, of pictures on `device`.
+        network: gives features by the names that `geometry` has, of images on `device`.
     """
     inner = 3 * geometry.total_stride
     side = 2 * geometry.halo + inner
@@ -124,7 +124,7 @@ def _spans(length: int, side: int, geometry: Geometry) -> Iterator[Span]:
     for start in range(0, length, inner):
         stop = min(start + inner, length)
         # Padding of TensorFlow's "same" kind depends on the parity of a map's size, at every stride. A tile whose
-        # length differs from the picture's by whole total strides has the picture's parities everywhere.
+        # length differs from the image's by whole total strides has the image's parities everywhere.
         end = stop + halo
         end = min(length, end + (length - end) % stride)
         yield Span((max(0, start - halo), end), (start, stop), length)

@@ -36,9 +36,9 @@ class Ema:
 
 
 def half_life_decay(images: int, half_life: float, seen: int, ramp: float = 0.1) -> float:
-    """Decay of a step of `images` pictures after which the older ones weigh half once `half_life` pictures have passed.
+    """Decay of a step of `images` images after which the older ones weigh half once `half_life` images have passed.
 
-    The half-life is at most `ramp` times the pictures `seen`, so that short runs forget their start as well (Karras et
+    The half-life is at most `ramp` times the images `seen`, so that short runs forget their start as well (Karras et
     al., "Training Generative Adversarial Networks with Limited Data", 2020).
     """
     return 0.5 ** (images / max(min(half_life, ramp * seen), 1e-8))

@@ -28,7 +28,7 @@ class ModelFile:
         architecture: name of what builds the module again, with `arguments` that JSON can hold.
         tensors: the module's state dict, on the CPU.
         class_names: in index order; empty where a model knows no classes.
-        preprocessing: how a picture becomes its input; None for models that make pictures.
+        preprocessing: how an image becomes its input; None for models that make images.
         metrics: figures on held-out data.
         settings: of the run that made it.
         versions: of dltool, torch and Python that wrote it; filled in by `save_model`.

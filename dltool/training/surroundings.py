@@ -45,8 +45,8 @@ class Surroundings:
         """Make the run's folder and write `config.json`; hold a resumed run's against what is asked for now.
 
         Args:
-            data: a dataclass that says which pictures, its `source` a folder or a name.
-            digest: of the pictures themselves.
+            data: a dataclass that says which images, its `source` a folder or a name.
+            digest: of the images themselves.
             settings: as JSON knows them; those named in `may_change` may differ from the resumed run's.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Small real pictures and quick settings for autoencoders."""
+"""Small real images and quick settings for autoencoders."""
 
 from pathlib import Path
 from typing import Any
@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 import torch
 
-from dltool.autoencoder.data import PictureData
+from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import AeResult, Surroundings, train_autoencoder
-from dltool.images.read import read_picture
-from dltool.images.write import write_picture
+from dltool.images.read import read_image
+from dltool.images.write import write_image
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -21,7 +21,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Pat
     """Five crops of photos, of three sizes."""
     folder = tmp_path_factory.mktemp("photos")
     for index, file in enumerate(sorted((sample_images / "photos").glob("*.jpg"))[:5]):
-        write_picture(folder / f"{file.stem}.png", read_picture(file).pixels[100 : 140 + 7 * (index % 3), 100:148])
+        write_image(folder / f"{file.stem}.png", read_image(file).pixels[100 : 140 + 7 * (index % 3), 100:148])
     return folder
 
 
@@ -31,7 +31,7 @@ def events_of(
     """Everything that a run yields; with `folder` it is written there."""
     run = None if folder is None else RunFolder(folder)
     places = Surroundings(CPU, run, workers=0, **around)
-    return list(train_autoencoder(PictureData(str(data), limit=limit), settings, places))
+    return list(train_autoencoder(ImageData(str(data), limit=limit), settings, places))
 
 
 def result_of(events: list[Any]) -> AeResult:

@@ -1,4 +1,4 @@
-"""Small denoisers for the tests: a network that needs no training, and files with noisy pictures."""
+"""Small denoisers for the tests: a network that needs no training, and files with noisy images."""
 
 from pathlib import Path
 

@@ -10,7 +10,7 @@ import sklearn.datasets  # noqa: F401
 import torch
 import torch._dynamo
 
-from dltool.autoencoder.data import PictureData
+from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import Surroundings, train_autoencoder
 from dltool.training.run_folder import RunFolder
@@ -19,7 +19,7 @@ from tests.forks import fork, kill_often, work_in_two
 CPU = torch.device("cpu")
 
 
-def train(data: PictureData, settings: AeSettings, folder: Path) -> None:
+def train(data: ImageData, settings: AeSettings, folder: Path) -> None:
     """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
     resume = (folder / "config.json").is_file()
     around = Surroundings(CPU, RunFolder(folder), workers=0, resume=resume, overwrite=True, checkpoint_seconds=0.0)
@@ -32,12 +32,12 @@ def kill(photos: Path, folder: Path) -> None:
     settings = AeSettings(
         arch="unet", channels=(4, 8), noise="gaussian:0-55/255,mask:0.1", patch_size=16, crops_per_image=4, epochs=3
     )
-    print(json.dumps({"kills": kill_often(lambda name: train(PictureData(str(photos)), settings, folder / name), 2)}))
+    print(json.dumps({"kills": kill_often(lambda name: train(ImageData(str(photos)), settings, folder / name), 2)}))
 
 
 def work_together(folder: Path) -> None:
     """Train once in one process and once in two that share every batch."""
-    data = PictureData("digits", limit=101)
+    data = ImageData("digits", limit=101)
     settings = AeSettings(arch="stacked", noise="gaussian:0.2", batch_size=25, epochs=2)
     assert os.waitpid(fork(lambda: train(data, settings, folder / "one")), 0)[1] == 0
     work_in_two(lambda: train(data, settings, folder / "two"))

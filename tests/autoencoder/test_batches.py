@@ -1,4 +1,4 @@
-"""Random crops: real parts of the pictures, a function of seed, epoch and sample alone."""
+"""Random crops: real parts of the images, a function of seed, epoch and sample alone."""
 
 from pathlib import Path
 
@@ -7,33 +7,33 @@ import pytest
 import torch
 
 from dltool.autoencoder.batches import CropSource, WholeSource, reflect_to
-from dltool.autoencoder.data import Loaded, PictureData, Pictures, load_pictures
+from dltool.autoencoder.data import ImageData, Images, Loaded, load_images
 from dltool.autoencoder.settings import Augment
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Pictures:
-    """Pictures whose every pixel is another: red is the row, green the column, blue the picture's number."""
+def images(tmp_path: Path) -> Images:
+    """Images whose every pixel is another: red is the row, green the column, blue the image's number."""
     for number, (height, width) in enumerate([(20, 30), (40, 25), (9, 60)]):
         rows, columns = np.mgrid[:height, :width]
         pixels = np.stack([rows, columns, np.full_like(rows, number)], axis=2).astype(np.uint8)
-        write_picture(tmp_path / f"{number}.png", pixels)
-    *_, loaded = load_pictures(PictureData(str(tmp_path), val=0.0), 0)
+        write_image(tmp_path / f"{number}.png", pixels)
+    *_, loaded = load_images(ImageData(str(tmp_path), val=0.0), 0)
     assert isinstance(loaded, Loaded)
     return loaded.splits["train"]
 
 
-def source(pictures: Pictures, augment: Augment = Augment.NONE, seed: int = 0, workers: int = 0) -> CropSource:
-    return CropSource(pictures, 3, 16, 50, augment, seed, workers)
+def source(images: Images, augment: Augment = Augment.NONE, seed: int = 0, workers: int = 0) -> CropSource:
+    return CropSource(images, 3, 16, 50, augment, seed, workers)
 
 
 def epoch_of(crops: CropSource, epoch: int = 0) -> torch.Tensor:
     return torch.cat(list(crops.batches(np.array_split(np.arange(len(crops)), 7), epoch)))
 
 
-def test_crops_are_parts_of_the_pictures_and_reach_every_edge(pictures: Pictures) -> None:
-    crops = epoch_of(source(pictures))
+def test_crops_are_parts_of_the_images_and_reach_every_edge(images: Images) -> None:
+    crops = epoch_of(source(images))
     assert crops.shape == (150, 3, 16, 16) and crops.dtype == torch.uint8
     for number, (height, width) in enumerate([(20, 30), (40, 25)]):
         own = crops[(crops[:, 2] == number).all((1, 2))]
@@ -45,18 +45,18 @@ def test_crops_are_parts_of_the_pictures_and_reach_every_edge(pictures: Pictures
     assert flat[0, 0, :, 0].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 8, 7, 6, 5, 4, 3, 2, 1]  # continued by reflection
 
 
-def test_a_crop_depends_on_seed_epoch_and_sample_and_on_nothing_else(pictures: Pictures) -> None:
-    crops = source(pictures, Augment.DIHEDRAL)
+def test_a_crop_depends_on_seed_epoch_and_sample_and_on_nothing_else(images: Images) -> None:
+    crops = source(images, Augment.DIHEDRAL)
     whole = epoch_of(crops, 3)
     assert torch.equal(next(iter(crops.batches([np.array([77, 5])], 3))), whole[[77, 5]])
-    assert torch.equal(epoch_of(source(pictures, Augment.DIHEDRAL, workers=2), 3), whole)
+    assert torch.equal(epoch_of(source(images, Augment.DIHEDRAL, workers=2), 3), whole)
     assert not torch.equal(epoch_of(crops, 4), whole)
-    assert not torch.equal(epoch_of(source(pictures, Augment.DIHEDRAL, seed=1), 3), whole)
+    assert not torch.equal(epoch_of(source(images, Augment.DIHEDRAL, seed=1), 3), whole)
 
 
-def test_files_read_again_give_the_same_crops(pictures: Pictures) -> None:
-    again = Pictures(pictures.names, pictures.sizes, pictures.hashes, pictures.grey, {})
-    assert torch.equal(epoch_of(source(again, workers=2)), epoch_of(source(pictures)))
+def test_files_read_again_give_the_same_crops(images: Images) -> None:
+    again = Images(images.names, images.sizes, images.hashes, images.grey, {})
+    assert torch.equal(epoch_of(source(again, workers=2)), epoch_of(source(images)))
 
 
 @pytest.mark.parametrize(("augment", "kinds"), [(Augment.DIHEDRAL, 8), (Augment.FLIP, 2), (Augment.NONE, 1)])

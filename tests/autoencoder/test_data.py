@@ -1,4 +1,4 @@
-"""Folders of pictures as they come: what is read, what is named, what is held out."""
+"""Folders of images as they come: what is read, what is named, what is held out."""
 
 from pathlib import Path
 
@@ -7,24 +7,24 @@ import pytest
 import torch
 from PIL import Image
 
-from dltool.autoencoder.batches import common_size, fit_pixels, whole_pictures
-from dltool.autoencoder.data import Loaded, PictureData, load_pictures, to_channels
+from dltool.autoencoder.batches import common_size, fit_pixels, whole_images
+from dltool.autoencoder.data import ImageData, Loaded, load_images, to_channels
 from dltool.errors import DataError
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 
 def load(source: Path | str, budget: int | None = None, **values: object) -> Loaded:
-    *_, loaded = load_pictures(PictureData(str(source), **values), 0, budget)
+    *_, loaded = load_images(ImageData(str(source), **values), 0, budget)
     assert isinstance(loaded, Loaded)
     return loaded
 
 
 def stripes(path: Path, count: int, size: tuple[int, int] = (12, 9)) -> None:
     for index in range(count):
-        write_picture(path / f"{index}.png", np.full((*size, 3), (index, 2 * index, 3 * index), np.uint8))
+        write_image(path / f"{index}.png", np.full((*size, 3), (index, 2 * index, 3 * index), np.uint8))
 
 
-def test_pictures_anywhere_below_the_folder_and_broken_ones_named(tmp_path: Path) -> None:
+def test_images_anywhere_below_the_folder_and_broken_ones_named(tmp_path: Path) -> None:
     stripes(tmp_path / "a" / "b", 4)
     (tmp_path / "text.jpg").write_text("no picture")
     whole = (tmp_path / "a" / "b" / "0.png").read_bytes()
@@ -48,7 +48,7 @@ def test_what_is_held_out_depends_on_content_alone(tmp_path: Path) -> None:
     assert held[0] != set(load(tmp_path / "first", val=0.25, seed=1).splits["val"].hashes)
 
 
-def test_equal_pictures_stay_on_one_side(tmp_path: Path) -> None:
+def test_equal_images_stay_on_one_side(tmp_path: Path) -> None:
     for copy in range(3):
         stripes(tmp_path / str(copy), 6)
     splits = load(tmp_path, val=0.5).splits
@@ -64,7 +64,7 @@ def test_train_and_val_folders_are_taken_as_they_are(tmp_path: Path) -> None:
     assert common_size(list(splits.values())) is None
 
 
-def test_one_picture_is_measured_on_itself_and_said_so(tmp_path: Path) -> None:
+def test_one_image_is_measured_on_itself_and_said_so(tmp_path: Path) -> None:
     stripes(tmp_path, 1)
     loaded = load(tmp_path)
     assert len(loaded.splits["val"]) == 1 and "training pictures" in loaded.notes[0]
@@ -105,11 +105,11 @@ def test_channels_by_rec_601() -> None:
     assert to_channels(colors[..., 0], 3).tolist() == [[[255, 0, 0]]] * 3
 
 
-def test_whole_pictures_of_any_shape_are_cut_about_their_middle(tmp_path: Path) -> None:
+def test_whole_images_of_any_shape_are_cut_about_their_middle(tmp_path: Path) -> None:
     strip = np.zeros((5, 200, 3), np.uint8)
     strip[:, 95:105] = 255
     assert fit_pixels(strip, (4, 8)).shape == (4, 8, 3)
     assert fit_pixels(strip, (4, 8)).min() > 240  # the middle ten columns are what is left
     stripes(tmp_path, 3)
     split = load(tmp_path).splits["train"]
-    assert whole_pictures(split, 3, (12, 9)).shape == (2, 3, 12, 9)
+    assert whole_images(split, 3, (12, 9)).shape == (2, 3, 12, 9)

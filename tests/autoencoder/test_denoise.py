@@ -1,4 +1,4 @@
-"""Denoising one picture: what is done with what is known of the noise, and what is kept."""
+"""Denoising one image: what is done with what is known of the noise, and what is kept."""
 
 import io
 from pathlib import Path
@@ -49,7 +49,7 @@ def test_noise_goes_and_its_level_is_told(clean: np.ndarray):
     assert measure_quality(result.pixels, clean).psnr > measure_quality(noisy, clean).psnr + 5
 
 
-def test_strength_goes_from_the_noisy_to_the_restored_picture(clean: np.ndarray):
+def test_strength_goes_from_the_noisy_to_the_restored_image(clean: np.ndarray):
     noisy = noisy_pixels(clean, 40)
     full = _run(noisy, smooth_denoiser()).pixels.astype(float)
     half = _run(noisy, smooth_denoiser(), strength=0.5).pixels
@@ -103,7 +103,7 @@ class _WhiteOnly(nn.Module):
 
 
 def _grainy(colour: bool, side: int = 160) -> np.ndarray:
-    """A picture of noise in grains of two pixels on a slope, each colour its own, or all the same."""
+    """An image of noise in grains of two pixels on a slope, each colour its own, or all the same."""
     rng = np.random.default_rng(0)
     grains = rng.normal(0, 20, (side // 2, side // 2, 3 if colour else 1))
     noise = np.kron(grains, np.ones((2, 2, 1))) + rng.normal(0, 4, (side, side, grains.shape[2]))
@@ -269,7 +269,7 @@ def test_grey_noise_is_measured_beside_texture(clean: np.ndarray):
 
 @pytest.mark.skipif(not SHIPPED_DENOISER.exists(), reason="the trained denoiser is not in this checkout")
 @pytest.mark.parametrize(("sigma", "gain"), [(15, 4.5), (50, 8.0)])
-def test_the_shipped_denoiser_cleans_grey_pictures(clean: np.ndarray, sigma: float, gain: float):
+def test_the_shipped_denoiser_cleans_grey_images(clean: np.ndarray, sigma: float, gain: float):
     grey = clean[..., 1:2].repeat(3, 2)
     noisy = noisy_pixels(clean[..., 1:2], sigma).repeat(3, 2)
     denoiser = load_denoiser(SHIPPED_DENOISER, CPU)

@@ -67,7 +67,7 @@ def test_untrained_output_lies_around_the_mean_of_each_channel(arch: str) -> Non
 @pytest.mark.parametrize("arch", ["stacked", "conv"])
 def test_no_decoder_dies_in_any_of_six_seeds(arch: str) -> None:
     images = torch.from_numpy(load_digits().images[:512]).float().div(16).unsqueeze(1)
-    of_the_mean_picture = float((images - images.mean(0)).square().mean())
+    of_the_mean_image = float((images - images.mean(0)).square().mean())
     for seed in range(6):
         torch.manual_seed(seed)
         network = create_autoencoder(arch, in_channels=1, height=8, width=8)
@@ -79,7 +79,7 @@ def test_no_decoder_dies_in_any_of_six_seeds(arch: str) -> None:
             F.mse_loss(network(batch), batch).backward()
             optimizer.step()
         error = float(F.mse_loss(network(images).detach(), images))
-        assert error < 0.8 * of_the_mean_picture, (seed, error)  # a dead one gives the same picture for all
+        assert error < 0.8 * of_the_mean_image, (seed, error)  # a dead one gives the same image for all
 
 
 def test_unknown_names_and_arguments_are_named() -> None:

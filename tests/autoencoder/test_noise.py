@@ -38,7 +38,7 @@ def test_gaussian_noise_is_not_clipped() -> None:
     assert noisy.min() < -0.5 and noisy.max() > 1.5
 
 
-def test_a_range_gives_every_picture_its_own_strength() -> None:
+def test_a_range_gives_every_image_its_own_strength() -> None:
     deviations = (apply("gaussian:0-55/255") - GREY).std((1, 2, 3)) * 255
     assert deviations.min() < 6 and deviations.max() > 49 and 20 < deviations.mean() < 35
 
@@ -58,7 +58,7 @@ def test_camera_noise_is_shared_by_neighbours_and_white_noise_is_not() -> None:
     assert abs(neighbours("gaussian:0.1")) < 0.01
     assert neighbours("camera:0.1") > 0.3
     blurred = apply("camera:0.1", torch.zeros(200, 1, 64, 64))[..., 4:-4, 4:-4]
-    assert float(blurred.std()) == pytest.approx(0.1, rel=0.03)  # of grey pictures the deviation is kept
+    assert float(blurred.std()) == pytest.approx(0.1, rel=0.03)  # of grey images the deviation is kept
 
 
 def test_the_generator_decides_everything() -> None:

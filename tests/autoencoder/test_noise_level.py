@@ -1,4 +1,4 @@
-"""The noise level told from a picture alone."""
+"""The noise level told from an image alone."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ def test_known_white_noise_is_found(photo: np.ndarray, sigma: float):
     assert 1 <= found.coarse / found.fine < 1.35
 
 
-def test_a_picture_of_noise_alone_gives_its_sigma_in_the_pictures_units():
+def test_a_image_of_noise_alone_gives_its_sigma_in_the_images_units():
     noise = np.random.default_rng(0).normal(128, 20, (256, 256, 1))
     assert estimate_sigma(noise) == pytest.approx(20, rel=0.02)
     bytes_ = noise.round().clip(0, 255).astype(np.uint8)
@@ -48,7 +48,7 @@ def test_flat_paint_beside_noise_does_not_hide_it():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 400, 3), (64, 64, 3)])
-def test_flat_and_tiny_pictures_have_no_noise(shape: tuple[int, ...]):
+def test_flat_and_tiny_images_have_no_noise(shape: tuple[int, ...]):
     found = noise_level(np.full(shape, 90, np.uint8))
     assert (found.fine, found.coarse) == (0, 0)
 

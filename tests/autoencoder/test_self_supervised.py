@@ -1,4 +1,4 @@
-"""Learning to denoise from the one noisy picture itself."""
+"""Learning to denoise from the one noisy image itself."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_noise_of_a_photo_goes_without_any_training_data(sample_images: Path, gr
     assert measure_quality(restored, clean).psnr > measure_quality(noisy, clean).psnr + 3
 
 
-def test_the_same_seed_gives_the_same_picture(sample_images: Path):
+def test_the_same_seed_gives_the_same_image(sample_images: Path):
     noisy = noisy_pixels(photo_pixels(sample_images, 48), 30)
     once, again, other = (_denoise(noisy, steps=5, seed=seed)[1].pixels for seed in (1, 1, 2))
     np.testing.assert_array_equal(once, again)
@@ -65,7 +65,7 @@ def test_time_bounds_learning_and_the_rate_still_ends_low():
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (3, 60, 3), (301, 5, 3)])
-def test_small_and_narrow_pictures_keep_their_size(shape: tuple[int, ...]):
+def test_small_and_narrow_images_keep_their_size(shape: tuple[int, ...]):
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     _, result = _denoise(pixels, steps=2, tile=128)
     assert result.pixels.shape[:2] == shape[:2]

@@ -1,4 +1,4 @@
-"""Tiles: windows that sum to one, and a picture that comes back as it went in."""
+"""Tiles: windows that sum to one, and an image that comes back as it went in."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -42,7 +42,7 @@ def test_neighbours_share_at_least_the_overlap():
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 4000, 3), (333, 217, 3), (64, 65, 1), (129, 1, 3)])
 @pytest.mark.parametrize("kind", [np.uint8, np.uint16])
-def test_the_identity_gives_the_same_picture_back(shape: tuple[int, int, int], kind: type):
+def test_the_identity_gives_the_same_image_back(shape: tuple[int, int, int], kind: type):
     pixels = np.random.default_rng(0).integers(0, np.iinfo(kind).max + 1, shape).astype(kind)
     restored = _restore(pixels, lambda image: image, 64, 16)
     assert restored.dtype == kind
@@ -62,7 +62,7 @@ def test_the_network_never_sees_more_than_a_tile():
 
 
 def test_what_a_network_makes_of_the_borders_of_a_tile_is_not_used():
-    """A network that spoils the two outermost pixels of whatever it sees leaves its marks on the picture's rim only."""
+    """A network that spoils the two outermost pixels of whatever it sees leaves its marks on the image's rim only."""
 
     def spoil(image: Tensor) -> Tensor:
         spoilt = torch.zeros_like(image)
@@ -73,7 +73,7 @@ def test_what_a_network_makes_of_the_borders_of_a_tile_is_not_used():
     assert (restored[2:-2, 2:-2] == 200).all()
 
 
-def test_a_network_in_tiles_does_what_it_does_with_the_whole_picture():
+def test_a_network_in_tiles_does_what_it_does_with_the_whole_image():
     torch.manual_seed(0)
     network = create_autoencoder("unet", in_channels=3, channels=[4, 8, 8]).eval()
     pixels = np.random.default_rng(1).integers(0, 256, (140, 170, 3)).astype(np.uint8)

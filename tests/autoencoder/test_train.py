@@ -36,7 +36,7 @@ def test_digits_through_ten_numbers_as_well_as_by_pca(tmp_path: Path) -> None:
     assert result.metrics["loss"] == pytest.approx(min(row["loss"] for row in rows))
 
 
-def test_trained_with_noise_it_gives_the_clean_picture_back() -> None:
+def test_trained_with_noise_it_gives_the_clean_image_back() -> None:
     noise, errors = "gaussian:0.5", {}
     for law in ("none", noise):
         result = result_of(events_of("digits", AeSettings(arch="stacked", noise=law, epochs=70)))
@@ -97,7 +97,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
-def test_resuming_refuses_other_settings_and_other_pictures(photos: Path, tmp_path: Path) -> None:
+def test_resuming_refuses_other_settings_and_other_images(photos: Path, tmp_path: Path) -> None:
     settings = AeSettings(**TINY_UNET, noise="speckle", epochs=1)
     events_of(photos, settings, tmp_path / "run")
     with pytest.raises(SettingsError, match="--noise mask"):

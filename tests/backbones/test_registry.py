@@ -9,12 +9,12 @@ from dltool.backbones.classes import imagenet_classes
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone, list_backbones
 from dltool.errors import ModelError, SettingsError
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 
 @pytest.fixture(scope="module")
 def cat(sample_images: Path) -> np.ndarray:
-    return read_picture(sample_images / "photos" / "cat.jpg").pixels
+    return read_image(sample_images / "photos" / "cat.jpg").pixels
 
 
 def test_every_classifier_of_torchvision_is_listed():

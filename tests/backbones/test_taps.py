@@ -49,7 +49,7 @@ def test_the_pass_ends_with_the_last_tap(vgg: nn.Module):
     assert "classifier.0" not in ran
 
 
-def test_a_picture_too_small_for_the_layers_behind_the_taps_will_do(vgg: nn.Module):
+def test_a_image_too_small_for_the_layers_behind_the_taps_will_do(vgg: nn.Module):
     with Taps(vgg, ["features.0"]) as taps:
         assert taps(torch.rand(1, 3, 8, 8))["features.0"].shape == (1, 64, 8, 8)
 
@@ -63,7 +63,7 @@ def test_a_layer_that_runs_several_times_gives_its_last_output():
             torch.testing.assert_close(outputs["layer1.0.relu"], outputs["layer1.0"])
 
 
-def test_gradients_reach_the_picture_and_equal_the_plain_ones(vgg: nn.Module):
+def test_gradients_reach_the_image_and_equal_the_plain_ones(vgg: nn.Module):
     images = torch.rand(1, 3, 16, 16, requires_grad=True)
     vgg.features[0](images).square().sum().backward()
     expected, images.grad = images.grad, None

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dltool.images.deep import read_deep_picture
-from dltool.images.write import write_picture
+from dltool.images.deep import read_deep_image
+from dltool.images.write import write_image
 from tests.autoencoder.denoisers import noisy_pixels, photo_pixels, save_smoother
 from tests.cli.run import files_in, run_inside, run_process
 
@@ -26,14 +26,14 @@ def clean(sample_images: Path) -> np.ndarray:
 
 @pytest.fixture
 def noisy(tmp_path: Path, clean: np.ndarray) -> Path:
-    write_picture(tmp_path / "noisy.png", noisy_pixels(clean, 30))
+    write_image(tmp_path / "noisy.png", noisy_pixels(clean, 30))
     return tmp_path / "noisy.png"
 
 
 def test_one_photo_its_figures_and_the_page_of_before_and_after(
     tmp_path: Path, noisy: Path, clean: np.ndarray, model: Path
 ):
-    write_picture(tmp_path / "clean.png", clean)
+    write_image(tmp_path / "clean.png", clean)
     words = ["--model", model, "--reference", tmp_path / "clean.png", "--compare", "--json", "--threads", 1]
     done = run_process("ae", "denoise", noisy, "-o", tmp_path / "out.png", *words)
     assert done.returncode == 0, done.stderr
@@ -55,9 +55,7 @@ def test_one_photo_its_figures_and_the_page_of_before_and_after(
     assert (tmp_path / "again.png").read_bytes() == (tmp_path / "out.png").read_bytes()
 
 
-def test_a_mixed_folder_keeps_what_each_picture_is_and_names_each_bad_one(
-    tmp_path: Path, clean: np.ndarray, model: Path
-):
+def test_a_mixed_folder_keeps_what_each_image_is_and_names_each_bad_one(tmp_path: Path, clean: np.ndarray, model: Path):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     photo = Image.fromarray(clean)
@@ -68,8 +66,8 @@ def test_a_mixed_folder_keeps_what_each_picture_is_and_names_each_bad_one(
     alpha = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (96, 1))
     Image.fromarray(np.dstack([clean, alpha])).save(folder / "clear.png")
     words16 = clean.astype(np.uint16) * 257 + 100
-    write_picture(folder / "deep.png", words16)
-    write_picture(folder / "deepclear.png", words16, alpha.astype(np.uint16) * 257)
+    write_image(folder / "deep.png", words16)
+    write_image(folder / "deepclear.png", words16, alpha.astype(np.uint16) * 257)
     Image.fromarray(words16[..., 0]).save(folder / "deepgrey.png")
     Image.fromarray(words16[..., 0]).save(folder / "deepgrey2.tif")
     Image.new("RGB", (1, 1), (9, 80, 200)).save(folder / "dot.png")
@@ -98,18 +96,18 @@ def test_a_mixed_folder_keeps_what_each_picture_is_and_names_each_bad_one(
     assert Image.open(out / "dot.png").size == (1, 1)
     assert Image.open(out / "strip.png").size == (4000, 5)
     for name, original in (("deep.png", words16), ("deepclear.png", words16), ("deepgrey.png", words16[..., :1])):
-        picture = read_deep_picture(out / name)
-        assert picture.pixels.dtype == np.uint16, name
-        visible = np.s_[:, 1:] if picture.alpha is not None else np.s_[:]
-        difference = np.abs(picture.pixels[visible].astype(int) - original[visible])
+        image = read_deep_image(out / name)
+        assert image.pixels.dtype == np.uint16, name
+        visible = np.s_[:, 1:] if image.alpha is not None else np.s_[:]
+        difference = np.abs(image.pixels[visible].astype(int) - original[visible])
         assert difference.mean() < 10 * 257, name
-        assert len(np.unique(picture.pixels)) > 256, name
-    assert (read_deep_picture(out / "deepclear.png").alpha == alpha.astype(np.uint16) * 257).all()
+        assert len(np.unique(image.pixels)) > 256, name
+    assert (read_deep_image(out / "deepclear.png").alpha == alpha.astype(np.uint16) * 257).all()
 
 
 def test_strength_zero_gives_every_pixel_back(tmp_path: Path, clean: np.ndarray, model: Path):
     alpha = np.full((96, 96), 77, np.uint8)
-    write_picture(tmp_path / "a.png", clean, alpha)
+    write_image(tmp_path / "a.png", clean, alpha)
     run_inside("ae", "denoise", tmp_path / "a.png", "-o", tmp_path / "b.png", "--model", model, "--strength", 0)
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "b.png")), np.dstack([clean, alpha]))
 
@@ -133,11 +131,11 @@ def test_outputs_that_exist_and_dry_runs(tmp_path: Path, noisy: Path, model: Pat
     assert (kept.exit_code, "new__compare.png: output exists" in kept.stderr) == (2, True)
 
 
-def test_processes_of_torchrun_share_the_pictures(
+def test_processes_of_torchrun_share_the_images(
     tmp_path: Path, clean: np.ndarray, model: Path, monkeypatch: pytest.MonkeyPatch
 ):
     for index in range(3):
-        write_picture(tmp_path / "in" / f"{index}.png", clean)
+        write_image(tmp_path / "in" / f"{index}.png", clean)
     monkeypatch.setenv("WORLD_SIZE", "2")
     for rank, expected in ((1, ["1.png"]), (0, ["0.png", "1.png", "2.png"])):
         monkeypatch.setenv("RANK", str(rank))
@@ -148,13 +146,13 @@ def test_processes_of_torchrun_share_the_pictures(
 
 def test_references_are_found_by_name_and_wrong_ones_named(tmp_path: Path, clean: np.ndarray, noisy: Path, model: Path):
     words = ["ae", "denoise", noisy, "-o", tmp_path / "out.png", "--model", model, "--overwrite", "--json"]
-    write_picture(tmp_path / "clean" / "noisy.tif", clean)
+    write_image(tmp_path / "clean" / "noisy.tif", clean)
     found = run_inside(*words, "--reference", tmp_path / "clean")
     assert json.loads(found.stdout)["items"][0]["psnr"]["after"] > 24
-    write_picture(tmp_path / "small.png", clean[:50])
+    write_image(tmp_path / "small.png", clean[:50])
     wrong = run_inside(*words, "--reference", tmp_path / "small.png")
     assert (wrong.exit_code, "96 x 96 pixels, but the reference" in wrong.stderr) == (3, True)
-    write_picture(tmp_path / "other" / "a.png", clean)
+    write_image(tmp_path / "other" / "a.png", clean)
     absent = run_inside(*words, "--reference", tmp_path / "other")
     assert (absent.exit_code, "no pictures called noisy" in absent.stderr) == (3, True)
 
@@ -187,8 +185,8 @@ def test_a_folder_that_cannot_be_written_to_is_named_before_any_work(tmp_path: P
     assert (result.exit_code, "cannot be written to" in result.stderr) == (2, True)
 
 
-def test_a_picture_that_its_kind_of_file_cannot_hold_fails_alone(tmp_path: Path, clean: np.ndarray, model: Path):
-    write_picture(tmp_path / "long.png", np.zeros((1, 16400, 3), np.uint8))
+def test_a_image_that_its_kind_of_file_cannot_hold_fails_alone(tmp_path: Path, clean: np.ndarray, model: Path):
+    write_image(tmp_path / "long.png", np.zeros((1, 16400, 3), np.uint8))
     result = run_inside("ae", "denoise", tmp_path / "long.png", "-o", tmp_path / "out.webp", "--model", model)
     assert (result.exit_code, "16400 x 1 pixels cannot be written as WEBP" in result.stderr) == (1, True), result.stderr
 

@@ -11,7 +11,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
-from dltool.images.read import read_frames, read_picture
+from dltool.images.read import read_frames, read_image
 from tests.cli.run import run_inside
 from tests.cli.test_finetune import refused
 
@@ -40,7 +40,7 @@ def test_sheet_errors_codes_and_gif(model: Path, digits: Path, tmp_path: Path) -
     outputs = ("-o", tmp_path / "out", "--csv", tmp_path / "errors.csv", "--latents", tmp_path / "codes.npy")
     between = ("--interpolate", digits / "0.png", digits / "1.png", "--frames", 6)
     result = run_inside("ae", "reconstruct", model, digits, *outputs, *between, *PLACE, "--json")
-    assert result.exit_code == 1, result.output  # one file of several is no picture
+    assert result.exit_code == 1, result.output  # one file of several is no image
     document = json.loads(result.stdout)
     assert document["counts"] == {"done": 5, "skipped": 0, "failed": 1}
     assert "9.png" in document["items"][5]["error"]
@@ -58,7 +58,7 @@ def test_sheet_errors_codes_and_gif(model: Path, digits: Path, tmp_path: Path) -
     rows = list(csv.DictReader((tmp_path / "errors.csv").read_text().splitlines()))
     assert [row["status"] for row in rows] == ["done"] * 5 + ["failed"]
     assert [float(row["mse"]) for row in rows[:5]] == pytest.approx(errors, abs=1e-5)
-    assert read_picture(tmp_path / "out" / "reconstructions.png").size[0] > 700
+    assert read_image(tmp_path / "out" / "reconstructions.png").size[0] > 700
 
     frames, _ = read_frames(tmp_path / "out" / "interpolation.gif")
     assert len(frames) == 10  # six there, four back
@@ -72,7 +72,7 @@ def test_colour_photos_become_what_the_model_takes(model: Path, sample_images: P
     result = run_inside("ae", "reconstruct", model, photo, "-o", tmp_path / "sheet.png", "--noise", "mask:0.5", *PLACE)
     assert result.exit_code == 0, result.output
     assert "cat.jpg: mse" in result.stdout
-    width, height = read_picture(tmp_path / "sheet.png").size
+    width, height = read_image(tmp_path / "sheet.png").size
     assert width > 2.5 * height / 1.3  # original, with noise, reconstruction
 
 
@@ -100,7 +100,7 @@ def test_a_network_without_a_code_has_no_latents(digits: Path, tmp_path: Path) -
         refused(again, 2, option[0], "unet")
 
 
-def test_a_set_by_name_and_the_way_between_two_of_its_pictures(model: Path, tmp_path: Path) -> None:
+def test_a_set_by_name_and_the_way_between_two_of_its_images(model: Path, tmp_path: Path) -> None:
     between = ("--interpolate", "digits/0", "digits/3", "--latents", tmp_path / "codes.npy")
     words = ("-o", tmp_path / "digits.png", "--limit", 12, *between, *PLACE, "--json")
     result = run_inside("ae", "reconstruct", model, "digits", *words)

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.training.model_file import load_model
 from tests.cli.run import files_in, run_inside, start_process
 from tests.cli.test_finetune import refused
@@ -23,7 +23,7 @@ PLACE = ("--workers", 0, "--device", "cpu")
 
 @pytest.fixture(scope="module")
 def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as folders are: every kind of picture, and three files that are none."""
+    """A folder as folders are: every kind of image, and three files that are none."""
     folder = tmp_path_factory.mktemp("strange")
     random = np.random.default_rng(0)
 
@@ -62,14 +62,14 @@ def test_a_strange_folder_comes_back_right_or_named(strange: Path, tmp_path: Pat
         "curves.png",
         "samples/epoch-001.png",
     } <= set(files_in(run))
-    assert read_picture(run / "curves.png").size[0] > 800
+    assert read_image(run / "curves.png").size[0] > 800
     module = load_autoencoder(run).module
     for size in ((1, 1), (5, 400), (33, 17)):
         assert module(torch.rand(1, 3, *size)).shape[2:] == size
 
 
 @pytest.mark.parametrize("arch", ["stacked", "conv"])
-def test_the_strange_folder_as_whole_pictures(strange: Path, tmp_path: Path, arch: str) -> None:
+def test_the_strange_folder_as_whole_images(strange: Path, tmp_path: Path, arch: str) -> None:
     words = ("--arch", arch, "--size", 12, "--epochs", 1, "--loss", "bce", "--noise", "mask:0.25", "--color", "grey")
     result = run_inside("ae", "train", strange, "-o", tmp_path / "run", *words, "--latent-dim", 4, *PLACE, "-q")
     assert result.exit_code == 0, result.output

@@ -24,7 +24,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
-    """A folder of pictures of two kinds and a broken one."""
+    """A folder of images of two kinds and a broken one."""
     root = tmp_path_factory.mktemp("photos")
     for kind in ("brick", "grass"):
         for file in sorted((sample_images / "textures" / kind).iterdir())[:8]:
@@ -72,7 +72,7 @@ def test_sorting_links_to_originals_that_stay(result: Path, photos: Path) -> Non
     assert len(list(photos.rglob("*.*"))) == 17
 
 
-def test_a_model_puts_pictures_where_they_were(result: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_model_puts_images_where_they_were(result: Path, photos: Path, tmp_path: Path) -> None:
     done = run_inside("cluster", photos / "brick", "--model", result, "-o", tmp_path / "new", "--sort", "copies", "-q")
     assert done.exit_code == 0, done.output
     before, after = rows_of(result), rows_of(tmp_path / "new")
@@ -88,7 +88,7 @@ def test_a_model_puts_pictures_where_they_were(result: Path, photos: Path, tmp_p
     assert refused.exit_code == 2 and "-k" in refused.stderr
 
 
-def test_a_plan_says_where_pictures_would_go_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
+def test_a_plan_says_where_images_would_go_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
     words = ["cluster", photos, "-o", tmp_path / "out", "-k", "2", "--size", "64", "--dry-run"]
     planned = run_inside(*words, "--sort", "copies")
     assert planned.exit_code == 0 and planned.stdout.count("->") == 16

@@ -22,7 +22,7 @@ def _cache(tmp_path_factory: pytest.TempPathFactory):
 
 @pytest.fixture
 def data(tmp_path: Path) -> Path:
-    """Twenty small pictures each of dark and light noise."""
+    """Twenty small images each of dark and light noise."""
     random = np.random.default_rng(0)
     for name, level in (("dark", 40), ("light", 180)):
         (tmp_path / "data" / name).mkdir(parents=True)
@@ -39,7 +39,7 @@ def train(data: Path, folder: Path, *options: object) -> None:
 
 
 def evaluate(*words: object) -> tuple[int, str]:
-    """How many pictures were scored, and what was said."""
+    """How many images were scored, and what was said."""
     result = run_inside("evaluate", *words, "--json", "--workers", 0, "--device", "cpu")
     assert result.exit_code == 0, result.output
     return json.loads(result.stdout)["metrics"]["samples"], result.stderr
@@ -61,7 +61,7 @@ def test_the_runs_own_splits_are_read(data: Path, tmp_path: Path, monkeypatch: p
     assert "were trained on" not in said
 
 
-def test_pictures_that_were_added_are_new(data: Path, tmp_path: Path) -> None:
+def test_images_that_were_added_are_new(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "run")
     for number in range(3):
         Image.new("RGB", (28, 28), (number, 9, 9)).save(data / "dark" / f"more{number}.png")

@@ -77,7 +77,7 @@ def test_explanations_side_by_side_with_scores(cat, tmp_path) -> None:
     assert entries[1]["layer"] is None
 
 
-def test_folder_with_bad_odd_and_nested_pictures(sample_images, tmp_path) -> None:
+def test_folder_with_bad_odd_and_nested_images(sample_images, tmp_path) -> None:
     folder = tmp_path / "in"
     (folder / "deep").mkdir(parents=True)
     Image.new("RGB", (1, 1), "red").save(folder / "one.png")
@@ -141,9 +141,9 @@ def test_pages_of_the_network_alone(tmp_path) -> None:
 def test_dream(cat, tmp_path) -> None:
     words = ("--dream", "features.3", "--backbone", "squeezenet1_0", "--weights", "none", "--size", 80, "--steps", 1)
     assert featmap(cat, *words, "-o", tmp_path / "dream.png").exit_code == 0
-    with Image.open(tmp_path / "dream.png") as picture, Image.open(cat) as original:
-        assert max(picture.size) == 80
-        assert picture.width / picture.height == pytest.approx(original.width / original.height, rel=0.03)
+    with Image.open(tmp_path / "dream.png") as image, Image.open(cat) as original:
+        assert max(image.size) == 80
+        assert image.width / image.height == pytest.approx(original.width / original.height, rel=0.03)
 
 
 @pytest.mark.parametrize(

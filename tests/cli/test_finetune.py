@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 
 from dltool.finetune.classifier_file import load_classifier
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 from dltool.training.model_file import load_model, save_model
 from tests.cli.run import files_in, run_inside, run_process, start_process
 
@@ -135,7 +135,7 @@ def test_evaluate_draws_and_scores_all_checkpoints(run: Path, data: Path, tmp_pa
     assert list(document["checkpoints"]) == ["epoch-001", "epoch-002", "epoch-003", "average"]
     assert document["metrics"]["samples"] == 20
     for name in ("confusion.png", "reliability.png"):
-        assert read_picture(tmp_path / "ev" / name).pixels.std() > 5
+        assert read_image(tmp_path / "ev" / name).pixels.std() > 5
     refused(run_inside("evaluate", run / "model.safetensors", data, "--all-checkpoints"), 2, "--all-checkpoints")
 
 
@@ -171,7 +171,7 @@ def test_onnx_agrees_and_knows_its_classes(run: Path, data: Path, tmp_path: Path
     assert json.loads(texts["class_names"]) == ["brick", "grass"]
     classifier, _ = load_classifier(run)
     files = sorted(data.rglob("*.png"))[:3]
-    pixels = np.stack([classifier.preprocessing.crop_pixels(read_picture(file).pixels) for file in files])
+    pixels = np.stack([classifier.preprocessing.crop_pixels(read_image(file).pixels) for file in files])
     logits = session.run(None, {"pixels": pixels})[0]
     document = json.loads(run_inside("predict", run, *files, "--top", 2, "--json").stdout)
     for row, item in zip(torch.tensor(logits).softmax(1), document["items"], strict=True):
@@ -213,9 +213,9 @@ def test_bad_settings_get_one_line_and_code_2(run: Path, data: Path, tmp_path: P
 
 
 def test_bad_models_get_one_line_and_code_4(run: Path, data: Path, tmp_path: Path) -> None:
-    picture = sorted((data / "brick").iterdir())[0]
+    image = sorted((data / "brick").iterdir())[0]
     save_model(tmp_path / "gan.safetensors", replace(load_model(run / "model.safetensors"), command="gan"))
-    refused(run_inside("predict", tmp_path / "gan.safetensors", picture), 4, "a model of 'dltool gan'")
+    refused(run_inside("predict", tmp_path / "gan.safetensors", image), 4, "a model of 'dltool gan'")
 
     class Evil:
         def __reduce__(self):
@@ -223,7 +223,7 @@ def test_bad_models_get_one_line_and_code_4(run: Path, data: Path, tmp_path: Pat
 
     for name in ("evil.pt", "evil.safetensors"):
         (tmp_path / name).write_bytes(pickle.dumps(Evil()))
-        refused(run_inside("predict", tmp_path / name, picture), 4, name, "not opened")
+        refused(run_inside("predict", tmp_path / name, image), 4, name, "not opened")
         refused(run_inside("evaluate", tmp_path / name, data), 4, name)
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "last.ckpt").write_bytes(pickle.dumps(Evil()))
@@ -244,7 +244,7 @@ def test_resume_needs_no_settings_and_lets_epochs_grow(run: Path, data: Path, tm
 def test_preview_and_dry_run_train_nothing(data: Path, tmp_path: Path) -> None:
     result = run_inside("finetune", data, "-o", tmp_path / "a", "--preview-augment", "--augment", "trivial")
     assert result.exit_code == 0, result.output
-    assert read_picture(tmp_path / "a" / "augment.png").size[0] > 1000
+    assert read_image(tmp_path / "a" / "augment.png").size[0] > 1000
     result = run_inside("finetune", data, "-o", tmp_path / "b", "--dry-run")
     assert "2 classes (brick, grass), 16 train, 4 val" in result.output
     assert not (tmp_path / "b").exists()

@@ -61,7 +61,7 @@ def test_same_seed_same_bytes(model: Path, tmp_path: Path) -> None:
     assert (tmp_path / "one.png").read_bytes() != (tmp_path / "other.png").read_bytes()
 
 
-def test_files_by_seed_are_the_grids_pictures(model: Path, tmp_path: Path) -> None:
+def test_files_by_seed_are_the_grids_images(model: Path, tmp_path: Path) -> None:
     result = run_inside(
         "gan", "sample", model, "-o", tmp_path / "files", "-n", 3, "--seed", 8, "--class", "3", "--json"
     )
@@ -80,7 +80,7 @@ def test_files_by_seed_are_the_grids_pictures(model: Path, tmp_path: Path) -> No
     assert json.loads(again.stdout)["counts"] == {"done": 1, "skipped": 3, "failed": 0}
 
 
-def test_a_seed_alone_gives_the_picture_of_the_grid(model: Path, tmp_path: Path) -> None:
+def test_a_seed_alone_gives_the_image_of_the_grid(model: Path, tmp_path: Path) -> None:
     assert run_inside("gan", "sample", model, "-o", tmp_path / "grid.png", "--scale", 1).exit_code == 0
     assert run_inside("gan", "sample", model, "-o", tmp_path / "files", "--seeds", "15").exit_code == 0
     with Image.open(tmp_path / "grid.png") as grid, Image.open(tmp_path / "files" / "seed15.png") as file:
@@ -90,7 +90,7 @@ def test_a_seed_alone_gives_the_picture_of_the_grid(model: Path, tmp_path: Path)
 def test_grids_have_a_column_for_each_class(model: Path, tmp_path: Path) -> None:
     assert run_inside("gan", "sample", model.parent, "-o", tmp_path / "grid.png", "--scale", 1).exit_code == 0
     with Image.open(tmp_path / "grid.png") as grid:
-        assert grid.size == (10 * 10 + 2, 7 * 10 + 2)  # 70 pictures of 8 pixels with gaps of 2
+        assert grid.size == (10 * 10 + 2, 7 * 10 + 2)  # 70 images of 8 pixels with gaps of 2
 
 
 def test_a_walk_is_a_film(model: Path, tmp_path: Path) -> None:

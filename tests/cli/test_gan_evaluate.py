@@ -18,10 +18,10 @@ from tests.cli.run import run_inside
 QUICK = ("--extractor", "efficientnet_lite0:blocks.1", "--device", "cpu", "--workers", 0)  # 24 features
 
 
-def write_pictures(folder: Path, pixels: np.ndarray) -> Path:
+def write_images(folder: Path, pixels: np.ndarray) -> Path:
     folder.mkdir(parents=True)
-    for index, picture in enumerate(pixels):
-        Image.fromarray(picture).save(folder / f"{index:03d}.png")
+    for index, image in enumerate(pixels):
+        Image.fromarray(image).save(folder / f"{index:03d}.png")
     return folder
 
 
@@ -32,13 +32,13 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, Path]:
     noise = np.random.default_rng(0).integers(0, 256, (80, 8, 8), np.uint8)
     root = tmp_path_factory.mktemp("digits")
     sets = {"first": images[:160:2], "second": images[1:160:2], "noise": noise}
-    first, second, third = (write_pictures(root / name, pixels) for name, pixels in sets.items())
+    first, second, third = (write_images(root / name, pixels) for name, pixels in sets.items())
     return first, second, third
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run's folder with an untrained generator of grey pictures of 8 pixels."""
+    """A run's folder with an untrained generator of grey images of 8 pixels."""
     torch.manual_seed(0)
     generator = build_generator(NetworkSpec(Arch.MLP, 8, 1)).eval()
     run = tmp_path_factory.mktemp("run")
@@ -86,7 +86,7 @@ def test_a_generator_against_a_set_by_name_and_its_sheet(model: Path, tmp_path: 
     document = evaluate(*words)
     assert document["metrics"]["frechet"] > 100
     assert document["pictures"]["generated"] == 40
-    assert document["training_metrics"] is None  # there are only training pictures
+    assert document["training_metrics"] is None  # there are only training images
     assert document["nearest"]["samples"]["least"] > 0.1
     assert Image.open(sheet).width > 1000
     again = run_inside("gan", "evaluate", *words, *QUICK)
@@ -95,14 +95,14 @@ def test_a_generator_against_a_set_by_name_and_its_sheet(model: Path, tmp_path: 
     assert other["metrics"]["frechet"] != document["metrics"]["frechet"]
 
 
-def test_copies_of_training_pictures_are_found(digits: tuple[Path, Path, Path], tmp_path: Path):
+def test_copies_of_training_images_are_found(digits: tuple[Path, Path, Path], tmp_path: Path):
     first, second, _ = digits
     copied = evaluate(first, first, "--sheet", tmp_path / "copies.png")["nearest"]["samples"]
     assert copied == {"median": 0, "least": 0}
     assert evaluate(second, first, "--sheet", tmp_path / "other.png")["nearest"]["samples"]["least"] > 0.05
 
 
-def test_what_training_pictures_would_get_is_told_beside(digits: tuple[Path, Path, Path], tmp_path: Path):
+def test_what_training_images_would_get_is_told_beside(digits: tuple[Path, Path, Path], tmp_path: Path):
     first, second, noise = digits
     for split, folder in (("train", first), ("test", second)):
         (tmp_path / "data" / split).mkdir(parents=True)
@@ -118,7 +118,7 @@ def test_what_training_pictures_would_get_is_told_beside(digits: tuple[Path, Pat
 def test_unreadable_files_and_colour_beside_grey(digits: tuple[Path, Path, Path], tmp_path: Path):
     first, _, _ = digits
     colour = np.random.default_rng(1).integers(0, 256, (30, 12, 9, 3), np.uint8)
-    folder = write_pictures(tmp_path / "colour", colour)
+    folder = write_images(tmp_path / "colour", colour)
     (folder / "text.jpg").write_text("no picture")
     document = evaluate(folder, first, "--sheet", tmp_path / "sheet.png")
     assert document["pictures"] == {"generated": 30, "real": 80, "split": "train", "size": 9, "channels": 3}
@@ -128,7 +128,7 @@ def test_unreadable_files_and_colour_beside_grey(digits: tuple[Path, Path, Path]
     assert (failed.exit_code, "text.jpg" in failed.stderr) == (3, True)
 
 
-def test_too_few_pictures_for_a_frechet_distance(digits: tuple[Path, Path, Path]):
+def test_too_few_images_for_a_frechet_distance(digits: tuple[Path, Path, Path]):
     first, second, _ = digits
     result = run_inside("gan", "evaluate", first, second, "-n", 24, "--json", *QUICK)
     metrics = json.loads(result.stdout)["metrics"]

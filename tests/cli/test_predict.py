@@ -10,17 +10,17 @@ import torch
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
+from dltool.finetune.images import Sorter
 from dltool.finetune.network import build_classifier
-from dltool.finetune.pictures import Sorter
 from dltool.images.folder import OnExisting
 from dltool.training.model_file import ModelFile, save_model
 from tests.cli.run import run_inside
 
-PICTURE = Path(__file__).parents[2] / "sample_images" / "textures" / "brick" / "brick_00.png"
+IMAGE = Path(__file__).parents[2] / "sample_images" / "textures" / "brick" / "brick_00.png"
 
 
 def small_model(**changes: object) -> ModelFile:
-    """An untrained small network for three classes of grey pictures."""
+    """An untrained small network for three classes of grey images."""
     arguments = {"backbone": "mlp", "num_classes": 3, "in_channels": 1, "image_size": 28, "seed": 0}
     with torch.random.fork_rng():
         module = build_classifier(arguments)
@@ -31,7 +31,7 @@ def small_model(**changes: object) -> ModelFile:
 @pytest.mark.parametrize("name", ["../../x", "/x", "a/b", "..", "."])
 def test_class_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     save_model(tmp_path / "m.safetensors", small_model(class_names=("a", "b", name)))
-    result = run_inside("predict", tmp_path / "m.safetensors", PICTURE, "--sort", tmp_path / "in" / "sorted")
+    result = run_inside("predict", tmp_path / "m.safetensors", IMAGE, "--sort", tmp_path / "in" / "sorted")
     assert result.exit_code == 4
     assert "cannot be a class's name" in result.stderr
     assert [path.name for path in tmp_path.iterdir()] == ["m.safetensors"]
@@ -59,7 +59,7 @@ def test_outputs_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
     save_model(tmp_path / "m.safetensors", small_model())
     (tmp_path / "file").touch()
     for option, place in (("--sort", "file"), ("--csv", ".")):
-        result = run_inside("predict", tmp_path / "m.safetensors", PICTURE, option, tmp_path / place)
+        result = run_inside("predict", tmp_path / "m.safetensors", IMAGE, option, tmp_path / place)
         assert result.exit_code == 2
         assert option in result.stderr
 
@@ -73,11 +73,11 @@ def test_a_class_called_unsure_does_not_meet_the_doubtful(tmp_path: Path) -> Non
 def test_every_row_of_the_table_is_as_long_as_its_head(tmp_path: Path) -> None:
     save_model(tmp_path / "m.safetensors", small_model())
     (tmp_path / "broken.png").write_bytes(b"x")
-    words = ("predict", tmp_path / "m.safetensors", PICTURE, tmp_path / "broken.png")
+    words = ("predict", tmp_path / "m.safetensors", IMAGE, tmp_path / "broken.png")
     assert run_inside(*words, "--csv", tmp_path / "t.csv", "--top", 2).exit_code == 1
     rows = list(csv.reader((tmp_path / "t.csv").read_text().splitlines()))
     assert [len(row) for row in rows] == [7, 7, 7]
 
 
 def test_a_dry_run_looks_at_the_model(tmp_path: Path) -> None:
-    assert run_inside("predict", tmp_path / "nomodel", PICTURE, "--dry-run").exit_code == 4
+    assert run_inside("predict", tmp_path / "nomodel", IMAGE, "--dry-run").exit_code == 4

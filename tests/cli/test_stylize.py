@@ -54,7 +54,7 @@ def test_one_photo_and_its_json_document(tmp_path: Path, cat: Path, style: Path)
     assert Image.open(tmp_path / "out.png").size == (64, 43)
 
 
-def test_a_mixed_folder_gives_every_good_picture_upright_and_names_each_bad_one(tmp_path: Path, cat: Path, style: Path):
+def test_a_mixed_folder_gives_every_good_image_upright_and_names_each_bad_one(tmp_path: Path, cat: Path, style: Path):
     folder = tmp_path / "in"
     (folder / "sub").mkdir(parents=True)
     photo = Image.open(cat).resize((120, 80))
@@ -101,14 +101,14 @@ def test_a_mixed_folder_gives_every_good_picture_upright_and_names_each_bad_one(
     assert alpha[20, 60] > 225
 
 
-def test_all_pictures_broken_is_a_data_error(tmp_path: Path, style: Path):
+def test_all_images_broken_is_a_data_error(tmp_path: Path, style: Path):
     (tmp_path / "text.jpg").write_text("hello")
     result = run_inside("stylize", tmp_path / "text.jpg", "-s", style, "-o", tmp_path / "out", *QUICK)
     assert result.exit_code == 3
     assert "text.jpg: not a picture" in result.stderr
 
 
-def test_a_picture_that_the_network_cannot_take_fails_alone(tmp_path: Path, cat: Path, style: Path):
+def test_a_image_that_the_network_cannot_take_fails_alone(tmp_path: Path, cat: Path, style: Path):
     folder = _photos(tmp_path / "in", cat, ["1.jpg", "3.jpg"])
     Image.new("RGB", (1, 2000), (90, 10, 10)).save(folder / "2.png")
     words = ["--backbone", "alexnet", "--weights", "none", "--json", *QUICK, "--size", 128, "--scales", 1]
@@ -178,7 +178,7 @@ def test_killed_in_the_middle_and_run_again_ends_with_the_same_files(tmp_path: P
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_ctrl_c_and_sigterm_keep_finished_pictures(tmp_path: Path, cat: Path, style: Path, number: int, code: int):
+def test_ctrl_c_and_sigterm_keep_finished_images(tmp_path: Path, cat: Path, style: Path, number: int, code: int):
     folder = _photos(tmp_path / "in", cat, [f"{index}.jpg" for index in range(4)])
     process = start_process(
         *("stylize", folder, "-s", style, "-o", tmp_path / "out", "--json"),
@@ -269,7 +269,7 @@ def _wait_for(condition, seconds: float = 60) -> None:
         time.sleep(0.005)
 
 
-def test_pictures_that_go_together_are_shown_and_reported_like_others(
+def test_images_that_go_together_are_shown_and_reported_like_others(
     tmp_path: Path, cat: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("dltool.stylize.files.pictures_together", lambda *_: 3)

@@ -117,7 +117,7 @@ def test_original_keeps_every_photo_s_size(tmp_path: Path, cat: Path, styles: Pa
         assert Image.open(tmp_path / "out" / f"{name}.png").size == size
 
 
-def test_time_lapse_and_pictures_on_the_way(tmp_path: Path, cat: Path, styles: Path):
+def test_time_lapse_and_images_on_the_way(tmp_path: Path, cat: Path, styles: Path):
     words = ["stylize", cat, "-s", styles / "bold_shapes.png", "-o", tmp_path / "out" / "a.png", *QUICK]
     words += ["--steps", 6, "--save-every", 2, "--gif"]
     result = run_inside(*words)

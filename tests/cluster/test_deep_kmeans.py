@@ -1,4 +1,4 @@
-"""Deep k-means and learnt features on digits: results, what is kept, stopping and going on, new pictures."""
+"""Deep k-means and learnt features on digits: results, what is kept, stopping and going on, new images."""
 
 import csv
 import os
@@ -51,8 +51,8 @@ def test_digits_reach_a_known_accuracy_beside_the_baseline() -> None:
     assert figures["kept"] == "deep_kmeans"
     assert figures["deep_kmeans"]["accuracy"] > 0.65
     assert figures["baseline"]["accuracy"] > 0.55
-    assert len(found.center_pictures or []) == 10
-    assert found.center_pictures[0].shape == (8, 8, 3)
+    assert len(found.center_images or []) == 10
+    assert found.center_images[0].shape == (8, 8, 3)
 
 
 def test_the_weight_draws_codes_to_their_centres(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -126,7 +126,7 @@ def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> 
     assert resumed.figures == whole.figures
 
 
-def test_other_settings_or_pictures_are_not_resumed(tmp_path: Path) -> None:
+def test_other_settings_or_images_are_not_resumed(tmp_path: Path) -> None:
     images, _ = _digits(50)
     settings = ClusterSettings(k=10, epochs=2)
     Checkpoints(tmp_path, settings, images, False).save("a task", {"step": 1})
@@ -170,7 +170,7 @@ def test_killed_and_resumed_by_the_command_line_ends_bit_equal(tmp_path: Path) -
         ("--method", "kmeans", "--features", "ae", "--epochs", 2),
     ],
 )
-def test_the_model_file_puts_the_same_pictures_where_they_were(tmp_path: Path, words: tuple[str, ...]) -> None:
+def test_the_model_file_puts_the_same_images_where_they_were(tmp_path: Path, words: tuple[str, ...]) -> None:
     common = ["cluster", "digits", "--limit", 120]
     first = run_inside(*common, "-k", 8, *words, "-o", tmp_path / "first")
     assert first.exit_code == 0, first.output

@@ -59,6 +59,6 @@ def test_a_view_is_a_function_of_seed_epoch_and_sample() -> None:
     assert everything.min() >= 0 and everything.max() <= 1
 
 
-def test_a_view_of_no_strength_is_the_picture() -> None:
+def test_a_view_of_no_strength_is_the_image() -> None:
     images = torch.rand(2, 3, 9, 9, generator=torch.Generator().manual_seed(0))
     torch.testing.assert_close(Views(2, 3, 0.0, 0, 0)(images, torch.arange(2)), images, atol=1e-5, rtol=0)

@@ -39,6 +39,6 @@ def test_any_size(shape: tuple[int, int, int]) -> None:
     assert torch.isfinite(features).all()
 
 
-def test_grey_in_three_channels_is_grey_and_flat_pictures_are_finite() -> None:
+def test_grey_in_three_channels_is_grey_and_flat_images_are_finite() -> None:
     torch.testing.assert_close(gradient_features(_bar().expand(1, 3, 28, 28)), gradient_features(_bar()))
     assert torch.isfinite(gradient_features(torch.ones(1, 3, 28, 28))).all()

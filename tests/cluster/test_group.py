@@ -13,14 +13,14 @@ from dltool.cluster.settings import ClusterSettings, parse_k
 from dltool.cluster.source import Kind, Source, class_folders, open_source
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 CPU = torch.device("cpu")
 
 
 def opened(data: Path | str, **options: object) -> Source:
     """The source of some data."""
-    events = open_source(str(data), ContentStore(None), lambda path: read_picture(path).pixels, 0, **options)
+    events = open_source(str(data), ContentStore(None), lambda path: read_image(path).pixels, 0, **options)
     (source,) = [event for event in events if isinstance(event, Source)]
     return source
 

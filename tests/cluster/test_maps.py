@@ -1,4 +1,4 @@
-"""Maps, colours of classes, and centres as pictures."""
+"""Maps, colours of classes, and centres as images."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from dltool.cluster.group import Grouped, Surroundings, group
 from dltool.cluster.maps import class_colors, map_places
 from dltool.cluster.method import Clustering
 from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.sheets import center_pictures
+from dltool.cluster.sheets import center_images
 from dltool.cluster.source import Kind, Source
 from dltool.data.splits import ArraySplit
 
@@ -38,12 +38,12 @@ def test_classes_have_the_colours_of_their_clusters_and_others_are_grey() -> Non
     assert colors == [first, second] and len(set(grey)) == 1
 
 
-def test_centres_of_pixels_are_mean_pictures_behind_components_too() -> None:
+def test_centres_of_pixels_are_mean_images_behind_components_too() -> None:
     images = (load_digits().images[:40] * 15).astype(np.uint8)
     source = Source("digits", Kind.ARRAYS, ArraySplit(images, np.zeros(40, np.int64), "digits"))
-    settings = ClusterSettings(k=3, pca=40)  # all that 40 pictures differ by
+    settings = ClusterSettings(k=3, pca=40)  # all that 40 images differ by
     *_, found = group(source, settings, Surroundings(torch.device("cpu")))
     assert isinstance(found, Grouped)
-    for number, picture in enumerate(center_pictures(found)):
+    for number, image in enumerate(center_images(found)):
         mean = images[found.clustering.labels == number].mean(0)
-        assert np.abs(picture[..., 0] - mean).max() < 1
+        assert np.abs(image[..., 0] - mean).max() < 1

@@ -146,7 +146,7 @@ def test_known_content_is_not_decoded_again(folders: Path, tmp_path: Path) -> No
     assert isinstance(list(load_data(DataSettings(str(folders)), again, fail, 0))[-1], DataReport)
 
 
-def test_difference_hash_tells_pictures_apart_and_forgives_scale() -> None:
+def test_difference_hash_tells_images_apart_and_forgives_scale() -> None:
     random = np.random.default_rng(0)
     coarse = [Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)) for _ in range(2)]
     small, large, other = (
@@ -156,7 +156,7 @@ def test_difference_hash_tells_pictures_apart_and_forgives_scale() -> None:
     assert (small != large).sum() < 10 < 80 < (small != other).sum()
 
 
-def test_one_picture_for_each_class_says_what_is_missing() -> None:
+def test_one_image_for_each_class_says_what_is_missing() -> None:
     split = ArraySplit(np.arange(32, dtype=np.uint8).reshape(2, 4, 4), np.arange(2), "two")
     dataset = Dataset("two", ("a", "b"), {"train": split})
     with pytest.raises(DataError, match="some class needs at least 2 different ones"):

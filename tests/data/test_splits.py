@@ -26,7 +26,7 @@ def test_shares_are_stratified_and_exact() -> None:
     assert sorted(np.concatenate([part.numbers for part in parts.values()])) == list(range(90))
 
 
-def test_equal_pictures_land_on_one_side_even_from_two_classes() -> None:
+def test_equal_images_land_on_one_side_even_from_two_classes() -> None:
     split = make_split(count=91, duplicates=40)
     parts = split_off(split, {"val": 0.3}, seed=1)
     assert not set(parts["train"].hashes) & set(parts["val"].hashes)

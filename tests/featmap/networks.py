@@ -10,7 +10,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
 from dltool.featmap.network import Network, network_from_backbone
-from dltool.images.read import read_picture
+from dltool.images.read import read_image
 
 CPU = torch.device("cpu")
 
@@ -34,8 +34,8 @@ def wrap(module: nn.Module, size: int = 16, classes: tuple[str, ...] = ()) -> Ne
 
 
 def photo(network: Network, path) -> tuple[np.ndarray, Tensor]:
-    """The pixels that the network sees of a picture, and its input."""
-    crop = network.crop(read_picture(path).pixels)
+    """The pixels that the network sees of an image, and its input."""
+    crop = network.crop(read_image(path).pixels)
     return crop, network.to_input([crop])
 
 
@@ -62,7 +62,7 @@ class RedMinusBlue(nn.Module):
 
 
 def red_left_blue_right(size: int = 16) -> Tensor:
-    """A 1 × 3 × size × size picture, its left half red, its right half blue."""
+    """A 1 × 3 × size × size image, its left half red, its right half blue."""
     image = torch.zeros(1, 3, size, size)
     image[:, 0, :, : size // 2] = 1
     image[:, 2, :, size // 2 :] = 1

@@ -1,4 +1,4 @@
-"""What layers look for: pictures by gradient ascent, dreams, filters."""
+"""What layers look for: images by gradient ascent, dreams, filters."""
 
 import numpy as np
 import pytest
@@ -11,8 +11,8 @@ from dltool.featmap.excitation import FourierImage, MaximizeResult, Objective, m
 from dltool.featmap.filters import filter_weights, filters_page
 from dltool.featmap.relus import ReLUGradients, redirect
 from dltool.featmap.settings import Channels, DreamSettings, Scale
-from dltool.images.read import read_picture
-from dltool.images.tensors import resize_picture, to_tensor
+from dltool.images.read import read_image
+from dltool.images.tensors import resize_image, to_tensor
 from tests.featmap.networks import CPU, RedMinusBlue, count_hooks, lite0, untrained, wrap
 
 
@@ -45,7 +45,7 @@ def test_class_of_the_bundled_network_becomes_its_answer() -> None:
 
 
 class OffAtFirst(nn.Module):
-    """A unit that is off for grey pictures: without another gradient nothing ever switches it on."""
+    """A unit that is off for grey images: without another gradient nothing ever switches it on."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -101,8 +101,8 @@ def test_objectives_that_do_not_exist() -> None:
 
 def test_dream_excites_its_layer_and_stays_a_photo(sample_images) -> None:
     network = lite0()
-    picture = resize_picture(read_picture(sample_images / "photos" / "cat.jpg"), 96)
-    image = to_tensor(picture.pixels)
+    photo = resize_image(read_image(sample_images / "photos" / "cat.jpg"), 96)
+    image = to_tensor(photo.pixels)
     result = result_of(dream(network, image, "blocks.2.1", DreamSettings(steps=4, octaves=2)))
     assert isinstance(result, DreamResult)
     assert result.image.shape == image.shape

@@ -52,7 +52,7 @@ def test_windows_cover_everything_once_at_least() -> None:
 
 
 class SharpnessInTheMiddle(torch.nn.Module):
-    """Class 0's score is how much neighbouring pixels differ in the middle of the picture, class 1's a constant."""
+    """Class 0's score is how much neighbouring pixels differ in the middle of the image, class 1's a constant."""
 
     def forward(self, images):
         middle = images[:, :, 24:40, 24:40]
@@ -87,7 +87,7 @@ def test_trust_of_a_constant_answer_is_zero_and_areas_are_probabilities() -> Non
     assert trust.deletion == pytest.approx(0.5, abs=1e-6)
 
 
-def test_blur_keeps_flat_pictures_and_takes_any_size() -> None:
+def test_blur_keeps_flat_images_and_takes_any_size() -> None:
     for size in (1, 2, 17, 64):
         flat = torch.full((1, 3, size, size), 0.3)
         torch.testing.assert_close(blur(flat), flat)

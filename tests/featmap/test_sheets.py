@@ -49,15 +49,15 @@ def test_scales() -> None:
 
 
 def test_pages_of_maps_vectors_and_flat_channels() -> None:
-    picture = np.full((32, 32, 3), 200, np.uint8)
+    image = np.full((32, 32, 3), 200, np.uint8)
     flat = FeatureMap("dead", Kind.MAP, np.zeros((3, 2, 2), np.float32))
     vector = FeatureMap("head", Kind.VECTOR, np.arange(10, dtype=np.float32)[:, None, None])
     for one in (feature(), flat, vector):
-        page = layer_sheet(one, picture, "x.png", MapSettings())
+        page = layer_sheet(one, image, "x.png", MapSettings())
         assert page.dtype == np.uint8
         assert page.shape[2] == 3
-    assert overview_sheet([feature(), flat, vector], picture, "x.png", [("cat", 0.5)], MapSettings()).shape[2] == 3
-    frames = depth_frames([feature(20), flat, vector], picture, "x.png", MapSettings())
+    assert overview_sheet([feature(), flat, vector], image, "x.png", [("cat", 0.5)], MapSettings()).shape[2] == 3
+    frames = depth_frames([feature(20), flat, vector], image, "x.png", MapSettings())
     assert len(frames) == 2
     assert frames[0].shape == frames[1].shape
     tile = vector_tile(vector, "viridis")
@@ -69,7 +69,7 @@ def test_pages_of_maps_vectors_and_flat_channels() -> None:
 
 def test_sixteen_channels_are_four_by_four() -> None:
     page = layer_sheet(feature(64), np.zeros((100, 100, 3), np.uint8), "cat.jpg", MapSettings())
-    # Cells are what lies between background columns and rows, right of the picture and below the title.
+    # Cells are what lies between background columns and rows, right of the image and below the title.
     grid = page[40:, 245:] != np.array([250, 250, 250], np.uint8)
     columns = np.flatnonzero(np.diff(grid[60].any(1).astype(int), prepend=0, append=0))
     assert len(columns) == 8

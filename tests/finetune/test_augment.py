@@ -40,7 +40,7 @@ def test_every_operation_of_trivialaugment_keeps_size_and_mode() -> None:
     assert changed >= 12
 
 
-def test_shifted_pictures_are_moved_by_whole_pixels() -> None:
+def test_shifted_images_are_moved_by_whole_pixels() -> None:
     images = torch.zeros(20, 1, 9, 9, dtype=torch.uint8)
     images[:, :, 4, 4] = 255
     source = ResidentSource(images, Preprocessing(mean=(0, 0, 0), std=(1, 1, 1)), Augment.BASIC, seed=0)

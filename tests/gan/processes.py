@@ -21,7 +21,7 @@ from dltool.training.run_folder import RunFolder
 from tests.forks import fork, kill_often, work_in_two
 
 CPU = torch.device("cpu")
-# Fewer than ten pictures: no quality figure, whose backbone would be all that the test waits for.
+# Fewer than ten images: no quality figure, whose backbone would be all that the test waits for.
 DATA = DataSettings("digits", limit=9)
 
 

@@ -30,10 +30,10 @@ def share_of_white(class_names: tuple[str, ...], count: int) -> float:
     labels = torch.tensor([0] * 30 + [1] * 10)
     training = GanData("set", "train", torch.zeros(40, 1, 8, 8, dtype=torch.uint8), labels, ("black", "white"), (), ())
     trained = TrainedGenerator(Painter().eval(), class_names, {}, {})
-    *progress, pictures = draw_samples(trained, training, EvaluateSettings(samples=count))
+    *progress, images = draw_samples(trained, training, EvaluateSettings(samples=count))
     assert progress[-1].done == progress[-1].total == count
-    assert pictures.shape == (count, 1, 8, 8)
-    return float((pictures[:, 0, 0, 0] == 255).float().mean())
+    assert images.shape == (count, 1, 8, 8)
+    return float((images[:, 0, 0, 0] == 255).float().mean())
 
 
 def test_classes_are_drawn_as_often_as_the_data_has_them():

@@ -1,4 +1,4 @@
-"""Extractors: sizes, resizing, layers; the figure that training watches; nearest training pictures."""
+"""Extractors: sizes, resizing, layers; the figure that training watches; nearest training images."""
 
 import pytest
 import torch
@@ -21,31 +21,31 @@ def digits() -> Tensor:
 
 
 def test_features_are_the_networks_own(digits: Tensor):
-    pictures = torch.randint(0, 256, (3, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    images = torch.randint(0, 256, (3, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
     extractor = Extractor("efficientnet_lite0", 32, CPU)
     assert (extractor.dim, extractor.side) == (1280, 64)
     module = create_backbone("efficientnet_lite0").module
     with torch.no_grad():
         # The package's own preprocessing is (x - 0.5) / 0.5.
-        expected = module.forward_head(module.forward_features(pictures / 127.5 - 1), pre_logits=True)
-    assert torch.allclose(extractor(pictures), expected, atol=2e-3)
+        expected = module.forward_head(module.forward_features(images / 127.5 - 1), pre_logits=True)
+    assert torch.allclose(extractor(images), expected, atol=2e-3)
     grey = extractor(digits[:2])
     assert torch.allclose(grey, extractor(digits[:2].expand(-1, 3, -1, -1)), atol=1e-5)
 
 
-def test_a_layers_features_are_its_average_over_the_picture(digits: Tensor):
+def test_a_layers_features_are_its_average_over_the_image(digits: Tensor):
     extractor = Extractor("efficientnet_lite0:blocks.4", 8, CPU)
     module = create_backbone("efficientnet_lite0").module
-    pictures = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
+    images = torch.randint(0, 256, (2, 3, 64, 64), generator=torch.Generator().manual_seed(1)).to(torch.uint8)
     with torch.no_grad():
-        x = module.bn1(module.conv_stem(pictures / 127.5 - 1))
+        x = module.bn1(module.conv_stem(images / 127.5 - 1))
         for stage in module.blocks[:5]:
             x = stage(x)
     assert extractor.dim == 112
-    assert torch.allclose(extractor(pictures), x.mean((2, 3)), atol=2e-3)
+    assert torch.allclose(extractor(images), x.mean((2, 3)), atol=2e-3)
 
 
-def test_the_network_looks_at_small_pictures_at_twice_their_size():
+def test_the_network_looks_at_small_images_at_twice_their_size():
     layer = "efficientnet_lite0:blocks.1"
     sides = [Extractor(layer, size, CPU).side for size in (28, 64, 500)]
     assert sides == [64, 128, 224]
@@ -66,13 +66,13 @@ def test_the_meter_tells_good_from_bad_and_collapsed(digits: Tensor):
     assert collapsed.diversity < 0.01
 
 
-def test_the_meter_of_few_pictures_is_the_kid(digits: Tensor):
+def test_the_meter_of_few_images_is_the_kid(digits: Tensor):
     meter = QualityMeter(digits[:40], CPU, seed=0)
     assert meter.name == "kid"
     assert abs(meter(digits[40:200]).figure) < 0.1 * meter(255 - digits[40:200]).figure
 
 
-def test_nearest_pictures(digits: Tensor):
+def test_nearest_images(digits: Tensor):
     training, made = digits[:600], digits[600:640].clone()
     made[7] = training[413]
     found = find_nearest(made, training)

@@ -72,7 +72,7 @@ def test_frechet_distance_of_equal_halves_and_unlike_features():
     assert 0 < halves < 0.01 * unlike
 
 
-def test_too_few_pictures_for_the_dimensions_are_named():
+def test_too_few_images_for_the_dimensions_are_named():
     few, enough = moments(draws(32, 32, 0)), moments(draws(33, 32, 0))
     assert too_few(few, enough) == "32 pictures on a side, but its 32 features need at least 33"
     assert too_few(enough, enough) is None

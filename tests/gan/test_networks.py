@@ -13,7 +13,7 @@ from dltool.gan.settings import Arch, GanSettings, Loss, NetworkSpec, complete
 
 @pytest.mark.parametrize("arch", list(Arch))
 @pytest.mark.parametrize("size", [8, 28, 32, 64])
-def test_pictures_and_logits_of_every_size(arch: Arch, size: int):
+def test_images_and_logits_of_every_size(arch: Arch, size: int):
     for channels, classes in ((1, 0), (3, 4)):
         spec = NetworkSpec(arch, size, channels, latent_dim=16, num_classes=classes, width=4)
         generator, discriminator = build_generator(spec), build_discriminator(spec)
@@ -30,7 +30,7 @@ def test_pictures_and_logits_of_every_size(arch: Arch, size: int):
 
 
 @pytest.mark.parametrize("arch", list(Arch))
-def test_the_class_reaches_pictures_and_logits(arch: Arch):
+def test_the_class_reaches_images_and_logits(arch: Arch):
     spec = NetworkSpec(arch, 28, 1, latent_dim=8, num_classes=3, width=4)
     generator, discriminator = build_generator(spec).eval(), build_discriminator(spec).eval()
     noise = torch.randn(1, 8)
@@ -91,7 +91,7 @@ def test_gradient_penalty_of_a_quadratic_in_closed_form():
     assert torch.allclose(gradient, 8 * 3.0 * squares.sum(), rtol=1e-5)
 
 
-def test_augmentation_is_differentiable_seeded_and_moves_pictures():
+def test_augmentation_is_differentiable_seeded_and_moves_images():
     images = torch.zeros(64, 3, 16, 16)
     images[:, :, 6:10, 6:10] = 1.0
     images.requires_grad_()
@@ -100,10 +100,10 @@ def test_augmentation_is_differentiable_seeded_and_moves_pictures():
     torch.manual_seed(0)
     assert torch.equal(varied, differentiable_augment(images))
     assert varied.shape == images.shape
-    assert len({tuple(picture.flatten().tolist()) for picture in varied.detach()}) == 64
+    assert len({tuple(image.flatten().tolist()) for image in varied.detach()}) == 64
     (gradient,) = torch.autograd.grad(varied.square().sum(), images)
     assert torch.isfinite(gradient).all() and gradient.flatten(1).abs().sum(1).min() > 0
-    cut = (varied == 0).flatten(1).float().mean(1)  # the hole is a quarter of the picture, or less at its border
+    cut = (varied == 0).flatten(1).float().mean(1)  # the hole is a quarter of the image, or less at its border
     assert 0.05 < cut.mean() < 0.25 and cut.max() <= 0.25 + 1e-6
     brightest = varied.detach().sum(1).flatten(1).argmax(1)
     assert len(set(brightest.tolist())) > 5  # the square has moved

@@ -9,8 +9,8 @@ import torch
 from dltool.cli.gan_sample import parse_seeds
 from dltool.errors import ModelError, SettingsError
 from dltool.gan.generator_file import TrainedGenerator, load_generator
+from dltool.gan.images import grid_page
 from dltool.gan.networks import build_generator
-from dltool.gan.pictures import grid_page
 from dltool.gan.sample import class_labels, generate, latent, walk
 from dltool.gan.settings import Arch, NetworkSpec
 from dltool.training.model_file import load_model, save_model
@@ -23,7 +23,7 @@ def generator(request: pytest.FixtureRequest) -> TrainedGenerator:
     return TrainedGenerator(build_generator(spec).eval(), ("cat", "dog"), {"frechet": 1.5}, {"lr": 1.0})
 
 
-def test_a_model_file_gives_the_same_pictures(generator: TrainedGenerator, tmp_path: Path):
+def test_a_model_file_gives_the_same_images(generator: TrainedGenerator, tmp_path: Path):
     save_model(tmp_path / "model.safetensors", generator.to_file())
     loaded = load_generator(tmp_path / "model.safetensors")
     assert (loaded.spec, loaded.class_names, loaded.metrics) == (generator.spec, ("cat", "dog"), {"frechet": 1.5})
@@ -31,7 +31,7 @@ def test_a_model_file_gives_the_same_pictures(generator: TrainedGenerator, tmp_p
     assert torch.equal(generate(loaded.module, noise, labels), generate(generator.module, noise, labels))
 
 
-def test_a_picture_depends_on_its_seed_and_class_alone(generator: TrainedGenerator):
+def test_a_image_depends_on_its_seed_and_class_alone(generator: TrainedGenerator):
     noise, labels = latent(range(70), 16), torch.arange(70) % 2
     together = generate(generator.module, noise, labels)
     assert together.shape == (70, 1, 28, 28) and together.dtype == torch.uint8

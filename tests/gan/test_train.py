@@ -11,7 +11,7 @@ from PIL import Image
 
 from dltool.data.load import DataSettings
 from dltool.errors import DataError, DltoolError, SettingsError
-from dltool.gan.data import GanData, load_pictures
+from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import load_generator
 from dltool.gan.health import Health
 from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
@@ -147,7 +147,7 @@ def test_batches_of_one_and_a_short_last_one(arch: Arch):
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a folder of random pictures with the given sizes."""
+    """Makes a folder of random images with the given sizes."""
 
     def make(*sizes: tuple[int, int], grey: bool = False) -> Path:
         random = np.random.default_rng(0)
@@ -162,23 +162,23 @@ def folder(tmp_path: Path) -> Callable[..., Path]:
     return make
 
 
-def test_three_pictures_of_different_sizes_train(folder: Callable[..., Path], tmp_path: Path):
+def test_three_images_of_different_sizes_train(folder: Callable[..., Path], tmp_path: Path):
     data = folder((40, 60), (100, 33), (32, 32))
     result = result_of(events_of(data, quick(epochs=1, size=32, width=4), tmp_path / "run"))
-    assert result.figure == "" and result.best_epoch == 1  # nothing is measured on three pictures
+    assert result.figure == "" and result.best_epoch == 1  # nothing is measured on three images
     assert (result.decided.spec.size, result.decided.spec.channels) == (32, 3)
     assert load_generator(tmp_path / "run" / "model.safetensors").spec == result.decided.spec
 
 
-def test_pictures_become_squares_grey_where_all_are(folder: Callable[..., Path]):
+def test_images_become_squares_grey_where_all_are(folder: Callable[..., Path]):
     data = folder((40, 60), (64, 32), grey=True)
-    *_, pictures = load_pictures(DataSettings(str(data), complete=False, labelled=False), 28, 0)
-    assert isinstance(pictures, GanData)
-    assert pictures.images.shape == (2, 1, 28, 28)
-    *_, natural = load_pictures(DataSettings(str(data), complete=False, labelled=False), 0, 0)
-    assert natural.size == 32  # the largest known size in the first picture
-    *_, colour = load_pictures(DataSettings(str(data), complete=False, labelled=False), 28, 0, channels=3)
-    assert torch.equal(colour.images, pictures.images.expand(-1, 3, -1, -1))
+    *_, images = load_images(DataSettings(str(data), complete=False, labelled=False), 28, 0)
+    assert isinstance(images, GanData)
+    assert images.images.shape == (2, 1, 28, 28)
+    *_, natural = load_images(DataSettings(str(data), complete=False, labelled=False), 0, 0)
+    assert natural.size == 32  # the largest known size in the first image
+    *_, colour = load_images(DataSettings(str(data), complete=False, labelled=False), 28, 0, channels=3)
+    assert torch.equal(colour.images, images.images.expand(-1, 3, -1, -1))
 
 
 def test_data_that_cannot_be_used(folder: Callable[..., Path], tmp_path: Path):

@@ -1,4 +1,4 @@
-"""Pictures of 16 bits per channel come in and go out without a loss."""
+"""Images of 16 bits per channel come in and go out without a loss."""
 
 import io
 import struct
@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from dltool.errors import DataError
-from dltool.images.deep import read_deep_picture
+from dltool.images.deep import read_deep_image
 from dltool.images.png16 import decode_png16, encode_png16
-from dltool.images.write import write_picture
+from dltool.images.write import write_image
 
 
 def _values(count: int) -> np.ndarray:
@@ -62,18 +62,18 @@ def test_every_filter_is_undone(count: int):
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_grey_in_either_kind_of_file(tmp_path: Path, suffix: str):
     values = _values(1)[..., 0]
-    write_picture(tmp_path / f"a{suffix}", values)
-    picture = read_deep_picture(tmp_path / f"a{suffix}")
-    assert picture.pixels.dtype == np.uint16
-    np.testing.assert_array_equal(picture.pixels, np.repeat(values[..., None], 3, 2))
+    write_image(tmp_path / f"a{suffix}", values)
+    image = read_deep_image(tmp_path / f"a{suffix}")
+    assert image.pixels.dtype == np.uint16
+    np.testing.assert_array_equal(image.pixels, np.repeat(values[..., None], 3, 2))
 
 
 def test_what_a_kind_of_file_cannot_hold_is_rounded_to_eight_bits(tmp_path: Path):
     values = np.full((8, 8, 3), 257 * 100 + 140, np.uint16)
-    write_picture(tmp_path / "a.webp", values, values[..., 0])
-    picture = read_deep_picture(tmp_path / "a.webp")
-    assert picture.pixels.dtype == np.uint8
-    assert np.abs(picture.pixels.astype(int) - 101).max() <= 2
+    write_image(tmp_path / "a.webp", values, values[..., 0])
+    image = read_deep_image(tmp_path / "a.webp")
+    assert image.pixels.dtype == np.uint8
+    assert np.abs(image.pixels.astype(int) - 101).max() <= 2
 
 
 def test_colours_under_transparency_stay_and_what_cannot_be_seen_is_white(tmp_path: Path):
@@ -82,16 +82,16 @@ def test_colours_under_transparency_stay_and_what_cannot_be_seen_is_white(tmp_pa
         pixels = np.full((4, 6, 3), white // 3, kind)
         alpha = np.full((4, 6), white // 2, kind)
         alpha[0] = 0
-        write_picture(tmp_path / "a.png", pixels, alpha)
-        picture = read_deep_picture(tmp_path / "a.png")
-        np.testing.assert_array_equal(picture.alpha, alpha)
-        assert (picture.pixels[0] == white).all()
-        assert (picture.pixels[1:] == white // 3).all()
+        write_image(tmp_path / "a.png", pixels, alpha)
+        image = read_deep_image(tmp_path / "a.png")
+        np.testing.assert_array_equal(image.alpha, alpha)
+        assert (image.pixels[0] == white).all()
+        assert (image.pixels[1:] == white // 3).all()
 
 
 def test_eight_bit_and_keyed_files_are_read_as_ever(tmp_path: Path):
     Image.new("RGB", (3, 2), (1, 2, 3)).save(tmp_path / "a.png")
-    assert read_deep_picture(tmp_path / "a.png").pixels.dtype == np.uint8
+    assert read_deep_image(tmp_path / "a.png").pixels.dtype == np.uint8
     assert decode_png16(b"nonsense") is None
 
 
@@ -99,4 +99,4 @@ def test_a_damaged_file_is_named(tmp_path: Path):
     content = encode_png16(_values(3))
     (tmp_path / "a.png").write_bytes(content[: len(content) // 2])
     with pytest.raises(DataError, match=r"a\.png"):
-        read_deep_picture(tmp_path / "a.png")
+        read_deep_image(tmp_path / "a.png")

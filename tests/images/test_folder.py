@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.folder import Job, OnExisting, find_pictures, plan_outputs
+from dltool.images.folder import Job, OnExisting, find_images, plan_outputs
 
 
 def _touch(*paths: Path) -> None:
@@ -13,23 +13,23 @@ def _touch(*paths: Path) -> None:
         path.touch()
 
 
-def test_pictures_are_found_in_natural_order_without_hidden_and_other_files(tmp_path: Path):
+def test_images_are_found_in_natural_order_without_hidden_and_other_files(tmp_path: Path):
     names = ["10.jpg", "2.JPG", "b/1.png", ".hidden.jpg", ".git/x.png", "notes.txt", "B2.webp"]
     _touch(*(tmp_path / name for name in names))
-    found = [str(path.relative_to(tmp_path)) for path in find_pictures(tmp_path)]
+    found = [str(path.relative_to(tmp_path)) for path in find_images(tmp_path)]
     assert found == ["2.JPG", "10.jpg", "b/1.png", "B2.webp"]
 
 
 def test_a_link_back_to_the_folder_does_not_go_round_for_ever(tmp_path: Path):
     _touch(tmp_path / "a" / "1.png")
     (tmp_path / "a" / "loop").symlink_to(tmp_path, target_is_directory=True)
-    assert find_pictures(tmp_path) == [tmp_path / "a" / "1.png"]
+    assert find_images(tmp_path) == [tmp_path / "a" / "1.png"]
 
 
-def test_a_pipe_is_no_picture_and_a_broken_link_is_kept_to_be_named(tmp_path: Path):
+def test_a_pipe_is_no_image_and_a_broken_link_is_kept_to_be_named(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert find_pictures(tmp_path) == [tmp_path / "gone.png"]
+    assert find_images(tmp_path) == [tmp_path / "gone.png"]
 
 
 def test_sub_folders_are_mirrored(tmp_path: Path):
@@ -63,7 +63,7 @@ def test_one_file_goes_to_a_file_or_into_a_folder(tmp_path: Path):
     assert [to_file[0].output, to_folder[0].output] == [tmp_path / "b.webp", tmp_path / "new" / "a.png"]
 
 
-def test_a_link_is_a_picture_of_its_own_and_one_to_itself_stops_nothing(tmp_path: Path):
+def test_a_link_is_a_image_of_its_own_and_one_to_itself_stops_nothing(tmp_path: Path):
     _touch(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "link.jpg").symlink_to(tmp_path / "in" / "a.jpg")
     (tmp_path / "in" / "loop.jpg").symlink_to(tmp_path / "in" / "loop.jpg")
@@ -71,7 +71,7 @@ def test_a_link_is_a_picture_of_its_own_and_one_to_itself_stops_nothing(tmp_path
     assert [job.output.name for job in jobs] == ["a.png", "link.png", "loop.png"]
 
 
-def test_the_same_picture_named_twice_is_done_once(tmp_path: Path):
+def test_the_same_image_named_twice_is_done_once(tmp_path: Path):
     _touch(tmp_path / "a.jpg")
     jobs = plan_outputs(
         [tmp_path / "a.jpg", tmp_path / "." / "a.jpg", tmp_path], tmp_path / "o", ".png", OnExisting.ERROR

@@ -26,7 +26,7 @@ def test_ssim_is_scikit_images(shape: tuple[int, int, int]) -> None:
 
 
 @pytest.mark.parametrize("size", [(1, 1), (8, 8), (3, 40)])
-def test_ssim_knows_small_pictures(size: tuple[int, int]) -> None:
+def test_ssim_knows_small_images(size: tuple[int, int]) -> None:
     image = torch.rand(2, 1, *size)
     assert ssim(image, image).tolist() == pytest.approx([1.0, 1.0])
     assert (ssim(1 - image, image) < 1).all()

@@ -19,7 +19,7 @@ def test_tiles_stand_row_by_row_at_their_size():
     assert tuple(page[2 * gap + 150, 2 * gap + 150]) == BACKGROUND
 
 
-def test_aspect_is_kept_and_a_row_is_as_high_as_its_highest_picture():
+def test_aspect_is_kept_and_a_row_is_as_high_as_its_highest_image():
     page = contact_sheet([Tile(_solid(0, 20, 100)), Tile(_solid(0, 40, 100))], columns=2, tile_size=200)
     assert page.shape[0] == 80 + 2 * 7
     assert (page[:, 7 : 7 + 200, 0] == 0).any(1).sum() == 40
@@ -33,7 +33,7 @@ def test_labels_and_title_are_drawn_and_stay_inside():
     assert (labelled[-20:] < 100).any()
 
 
-def test_small_pictures_are_enlarged_pixel_by_pixel():
+def test_small_images_are_enlarged_pixel_by_pixel():
     checker = (np.indices((4, 4)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
     page = contact_sheet([Tile(checker)], columns=1, tile_size=100)
     assert set(np.unique(page[4:104, 4:104])) == {0, 255}

@@ -19,12 +19,12 @@ def test_mean_and_covariance_become_the_style_s():
     torch.testing.assert_close(covariance, expected_covariance, rtol=0.02, atol=2e-5)
 
 
-def test_a_picture_keeps_its_own_colours_when_it_is_the_style_too():
+def test_a_image_keeps_its_own_colours_when_it_is_the_style_too():
     image = torch.rand(1, 3, 16, 16)
     torch.testing.assert_close(transfer_colors(image, image), image, rtol=0, atol=1e-5)
 
 
-def test_flat_pictures_give_flat_results():
+def test_flat_images_give_flat_results():
     flat, varied = torch.full((1, 3, 8, 8), 0.25), torch.rand(1, 3, 8, 8)
     to_varied = transfer_colors(flat, varied)
     torch.testing.assert_close(to_varied, varied.mean((2, 3), keepdim=True).expand_as(flat), rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Every control does to the picture what it says."""
+"""Every control does to the image what it says."""
 
 from dataclasses import replace
 
@@ -9,8 +9,8 @@ from torch import Tensor
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import SettingsError
-from dltool.images.read import read_picture
-from dltool.images.tensors import resize_picture, to_tensor
+from dltool.images.read import read_image
+from dltool.images.tensors import resize_image, to_tensor
 from dltool.stylize.colors import color_statistics, luminance
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.optimize import StyleTargets, StylizeResult, stylize
@@ -28,9 +28,9 @@ def network():
 
 
 @pytest.fixture(scope="module")
-def pictures(sample_images) -> tuple[Tensor, Tensor, Tensor]:
+def images(sample_images) -> tuple[Tensor, Tensor, Tensor]:
     names = ("photos/cat.jpg", "styles/night_swirls.jpg", "styles/bold_shapes.jpg")
-    return tuple(to_tensor(resize_picture(read_picture(sample_images / name), 96).pixels) for name in names)
+    return tuple(to_tensor(resize_image(read_image(sample_images / name), 96).pixels) for name in names)
 
 
 def _run(network, content: Tensor, styles, settings: StylizeSettings, mask: Tensor | None = None) -> StylizeResult:
@@ -38,8 +38,8 @@ def _run(network, content: Tensor, styles, settings: StylizeSettings, mask: Tens
     return result
 
 
-def test_a_blend_s_targets_are_the_weighted_mean_and_one_of_a_kind_is_itself(network, pictures):
-    _, first, second = pictures
+def test_a_blend_s_targets_are_the_weighted_mean_and_one_of_a_kind_is_itself(network, images):
+    _, first, second = images
     blend = StyleTargets(network, [(first, 3.0), (second, 1.0)]).at(96, CPU)
     alone = [style_grams(network, image) for image in (first, second)]
     for name, matrix in blend.items():
@@ -55,8 +55,8 @@ def test_targets_of_a_large_painting_in_tiles_are_those_of_the_whole(network):
         assert float((tiled[name] - matrix).norm() / matrix.norm()) < 1e-5
 
 
-def test_a_blend_s_colours_are_those_of_the_pictures_side_by_side(network, pictures):
-    _, first, second = pictures
+def test_a_blend_s_colours_are_those_of_the_images_side_by_side(network, images):
+    _, first, second = images
     mixed = StyleTargets(network, [(first, 1.0), (second, 1.0)]).colors
     second = torch.nn.functional.interpolate(second, first.shape[2:])
     both = color_statistics(torch.cat([first, second], -1))
@@ -64,8 +64,8 @@ def test_a_blend_s_colours_are_those_of_the_pictures_side_by_side(network, pictu
     torch.testing.assert_close(mixed.covariance, both.covariance, rtol=0.1, atol=1e-3)
 
 
-def test_strength_zero_gives_the_photo_and_more_of_it_more_style(network, pictures):
-    content, style, _ = pictures
+def test_strength_zero_gives_the_photo_and_more_of_it_more_style(network, images):
+    content, style, _ = images
     losses = {}
     for strength in (0.0, 0.5, 1.0):
         result = _run(network, content, StyleTargets(network, style), replace(QUICK, strength=strength))
@@ -76,8 +76,8 @@ def test_strength_zero_gives_the_photo_and_more_of_it_more_style(network, pictur
     assert losses[0.0] > 1.1 * losses[0.5] > 1.1**2 * losses[1.0]
 
 
-def test_luminance_keeps_the_chroma_and_histogram_the_colours(network, pictures):
-    content, style, _ = pictures
+def test_luminance_keeps_the_chroma_and_histogram_the_colours(network, images):
+    content, style, _ = images
     targets = StyleTargets(network, style)
     result = _run(network, content, targets, replace(QUICK, preserve_color=PreserveColor.LUMINANCE)).image
     inside = ((result > 0) & (result < 1)).all(1)
@@ -91,8 +91,8 @@ def test_luminance_keeps_the_chroma_and_histogram_the_colours(network, pictures)
     assert (color_statistics(kept).mean - own).norm() < 0.3 * (color_statistics(plain).mean - own).norm()
 
 
-def test_a_grey_mask_keeps_the_photo_where_it_is_black(network, pictures):
-    content, style, _ = pictures
+def test_a_grey_mask_keeps_the_photo_where_it_is_black(network, images):
+    content, style, _ = images
     mask = torch.zeros(1, 1, *content.shape[2:])
     mask[..., 48:] = 1
     result = _run(network, content, StyleTargets(network, style), QUICK, mask).image
@@ -100,8 +100,8 @@ def test_a_grey_mask_keeps_the_photo_where_it_is_black(network, pictures):
     assert (result[..., 48:] - content[..., 48:]).abs().mean() > 0.05
 
 
-def test_each_region_takes_its_own_style(network, pictures):
-    content, first, second = pictures
+def test_each_region_takes_its_own_style(network, images):
+    content, first, second = images
     left = torch.zeros(1, 1, *content.shape[2:])
     left[..., :48] = 1
     targets = [StyleTargets(network, first), StyleTargets(network, second)]
@@ -115,8 +115,8 @@ def test_each_region_takes_its_own_style(network, pictures):
     assert distance(result[..., 48:], second) < 0.8 * distance(result[..., 48:], first)
 
 
-def test_style_scale_changes_the_target_s_size_only(network, pictures):
-    content, style, _ = pictures
+def test_style_scale_changes_the_target_s_size_only(network, images):
+    content, style, _ = images
     targets = StyleTargets(network, style)
     seen = []
     plain = targets.at
@@ -126,8 +126,8 @@ def test_style_scale_changes_the_target_s_size_only(network, pictures):
     assert result.image.shape == content.shape
 
 
-def test_layer_weights_count(network, pictures):
-    content, style, _ = pictures
+def test_layer_weights_count(network, images):
+    content, style, _ = images
     names = ("bn1", "blocks.2.0")
     with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU, ("blocks.1.1",), names) as few:
         first = {}

@@ -56,7 +56,7 @@ class _Exploding:
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smaller_step(optimizer: Optimizer):
+def test_a_loss_that_is_not_a_number_goes_on_from_the_best_image_with_a_smaller_step(optimizer: Optimizer):
     settings = StylizeSettings(optimizer=optimizer, learning_rate=50.0 if optimizer is Optimizer.LBFGS else 0.02)
     descent = Descents(_Exploding(), [torch.zeros(1, 3, 4, 4)], settings)
     (first,) = descent.step()
@@ -69,7 +69,7 @@ def test_a_loss_that_is_not_a_number_goes_on_from_the_best_picture_with_a_smalle
 
 
 class _Overshooting:
-    """Losses as told, whatever the picture."""
+    """Losses as told, whatever the image."""
 
     def __init__(self) -> None:
         self._losses = iter([1.0, 0.9, 4.5])
@@ -80,7 +80,7 @@ class _Overshooting:
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-def test_lbfgs_goes_back_to_the_best_picture_when_a_step_multiplies_the_loss_and_adam_does_not(optimizer: Optimizer):
+def test_lbfgs_goes_back_to_the_best_image_when_a_step_multiplies_the_loss_and_adam_does_not(optimizer: Optimizer):
     descents = Descents(_Overshooting(), [torch.full((1, 3, 2, 2), 0.5)], StylizeSettings(optimizer=optimizer))
     descents.step()
     best = descents.each[0].image.clone()
@@ -90,7 +90,7 @@ def test_lbfgs_goes_back_to_the_best_picture_when_a_step_multiplies_the_loss_and
     assert torch.equal(descents.each[0].image, best) == (optimizer is Optimizer.LBFGS)
 
 
-def test_an_average_that_is_much_worse_than_the_best_picture_is_not_taken():
+def test_an_average_that_is_much_worse_than_the_best_image_is_not_taken():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5, learning_rate=0.9)
     descent = Descents(_Exploding(), [torch.full((1, 3, 2, 2), 0.45)], settings)
     for _ in range(3):
@@ -100,7 +100,7 @@ def test_an_average_that_is_much_worse_than_the_best_picture_is_not_taken():
     assert losses == descent.each[0].best_losses
 
 
-def test_the_average_is_the_bias_corrected_mean_of_the_pictures():
+def test_the_average_is_the_bias_corrected_mean_of_the_images():
     settings = StylizeSettings(optimizer=Optimizer.ADAM, average=0.5)
     descent = Descents(_Exploding(), [torch.zeros(1, 3, 2, 2)], settings)
     seen = []

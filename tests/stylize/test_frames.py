@@ -1,4 +1,4 @@
-"""Moving pictures: what stands still is held still, what moves is not dragged along."""
+"""Moving images: what stands still is held still, what moves is not dragged along."""
 
 from itertools import pairwise
 
@@ -8,8 +8,8 @@ import torch
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
-from dltool.images.read import read_picture
-from dltool.images.tensors import resize_picture, to_tensor
+from dltool.images.read import read_image
+from dltool.images.tensors import resize_image, to_tensor
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.frames import FrameDone, stillness, stylize_frames
 from dltool.stylize.optimize import StyleTargets
@@ -22,7 +22,7 @@ QUICK = StylizeSettings(size=96, steps=10, scales=1, init="noise")
 @pytest.fixture(scope="module")
 def parts(sample_images):
     names = ("photos/cat.jpg", "styles/night_swirls.jpg")
-    photo, style = (resize_picture(read_picture(sample_images / name), 96).pixels for name in names)
+    photo, style = (resize_image(read_image(sample_images / name), 96).pixels for name in names)
     with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU) as network:
         yield photo, StyleTargets(network, to_tensor(style)), network
 

@@ -21,7 +21,7 @@ PLAIN = StylizeSettings()
 EVERYTHING = replace(PLAIN, tv_weight=3.0, loss=LossForm.MSE, gram=GramForm.ELEMENTS, style_weight=1e4)
 
 
-def _picture(height: int, width: int, seed: int) -> Tensor:
+def _image(height: int, width: int, seed: int) -> Tensor:
     """Smooth noise that leaves [0, 1] here and there."""
     generator = torch.Generator().manual_seed(seed)
     coarse = torch.rand(1, 3, height // 8 + 2, width // 8 + 2, generator=generator) * 1.3 - 0.1
@@ -36,14 +36,14 @@ def lite0():
 
 
 def _both(network, size: tuple[int, int], side: int, settings: StylizeSettings, masked: bool = False):
-    """Losses and gradient at once and in tiles, of a picture that is neither the photo nor the painting."""
+    """Losses and gradient at once and in tiles, of an image that is neither the photo nor the painting."""
     height, width = size
-    image, content, style = (_picture(height, width, seed) for seed in (1, 2, 3))
+    image, content, style = (_image(height, width, seed) for seed in (1, 2, 3))
     grams = style_grams(network, style, settings.gram)
     regions = [Region(grams)]
     if masked:
         ramp = torch.linspace(0, 1, width).expand(1, 1, height, width)
-        other = style_grams(network, _picture(90, 120, 4), settings.gram)
+        other = style_grams(network, _image(90, 120, 4), settings.gram)
         regions = [Region(grams, ramp), Region(other, 1 - ramp)]
     hold = Hold(content, ramp) if masked else None
     whole = Objective(network, content, regions, settings, None, hold)
@@ -67,7 +67,7 @@ def shallow():
 
 
 @pytest.mark.parametrize("size", [(60, 480), (67, 475)])
-def test_loss_and_gradient_in_tiles_are_those_of_the_whole_picture(lite0, size: tuple[int, int]):
+def test_loss_and_gradient_in_tiles_are_those_of_the_whole_image(lite0, size: tuple[int, int]):
     _assert_equal(*_both(lite0, size, 464, PLAIN))
 
 
@@ -76,7 +76,7 @@ def test_tiles_in_two_dimensions(shallow, settings: StylizeSettings):
     _assert_equal(*_both(shallow, (161, 183), 112, settings))
 
 
-def test_masks_and_holds_in_tiles_are_those_of_the_whole_picture(shallow):
+def test_masks_and_holds_in_tiles_are_those_of_the_whole_image(shallow):
     _assert_equal(*_both(shallow, (90, 203), 112, PLAIN, masked=True))
 
 
@@ -110,7 +110,7 @@ def test_strides_are_those_of_the_layers_whatever_the_size_of_the_maps(name: str
         assert network.tiles_agree
 
 
-def test_layers_that_need_a_high_picture_are_measured_on_one():
+def test_layers_that_need_a_high_image_are_measured_on_one():
     layers = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, (80, 5), 2))
     geometry = measure_geometry(layers.eval(), {"first": "0", "second": "1"})
     assert geometry.strides == {"first": 1, "second": 2}
@@ -118,7 +118,7 @@ def test_layers_that_need_a_high_picture_are_measured_on_one():
 
 
 class _Windows(torch.nn.Module):
-    """The mean of every window of 6 x 6 pixels counted from the picture's corner, laid back over the window."""
+    """The mean of every window of 6 x 6 pixels counted from the image's corner, laid back over the window."""
 
     def forward(self, images: Tensor) -> Tensor:
         means = (
@@ -130,7 +130,7 @@ class _Windows(torch.nn.Module):
 def test_a_network_that_sees_tiles_differently_is_found_out():
     layers = [torch.nn.Conv2d(3, 4, 3, padding=1), torch.nn.Conv2d(4, 4, 3, 2, 1), _Windows()]
     backbone = replace(create_backbone("squeezenet1_1", "none"), module=torch.nn.Sequential(*layers).eval())
-    content = _picture(20, 200, 1)
+    content = _image(20, 200, 1)
     for layer, seams in (("1", False), ("2", True)):
         with FeatureNetwork(backbone, CPU, (layer,), ("0", layer)) as network:
             regions = [Region(style_grams(network, content))]
@@ -168,8 +168,8 @@ def test_tiles_cover_every_pixel_once_and_keep_the_parity_of_the_whole(lite0):
 
 
 def test_out_of_memory_halves_the_tile_and_gives_the_same_losses(shallow, monkeypatch: pytest.MonkeyPatch):
-    image, content = _picture(40, 300, 1), _picture(40, 300, 2)
-    regions = [Region(style_grams(shallow, _picture(64, 64, 3)))]
+    image, content = _image(40, 300, 1), _image(40, 300, 2)
+    regions = [Region(style_grams(shallow, _image(64, 64, 3)))]
     expected = Objective(shallow, content, regions, PLAIN).evaluate(image)
     plain = FeatureNetwork.__call__
 
@@ -185,8 +185,8 @@ def test_out_of_memory_halves_the_tile_and_gives_the_same_losses(shallow, monkey
 
 
 def test_the_gradient_is_that_of_finite_differences(lite0):
-    image, content = _picture(48, 64, 1), _picture(48, 64, 2)
-    objective = Objective(lite0, content, [Region(style_grams(lite0, _picture(64, 64, 3)))], PLAIN)
+    image, content = _image(48, 64, 1), _image(48, 64, 2)
+    objective = Objective(lite0, content, [Region(style_grams(lite0, _image(64, 64, 3)))], PLAIN)
     _, gradient = objective.evaluate(image)
     step = 0.002 * gradient / gradient.norm()
     rise = objective.evaluate(image + step)[0][0].total - objective.evaluate(image - step)[0][0].total

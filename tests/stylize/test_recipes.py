@@ -109,8 +109,8 @@ def test_gram_resnet50_is_its_loss_written_out(words, double_precision):
     photo, painting, image = torch.rand(3, 1, 3, 64, 64, generator=torch.Generator().manual_seed(2)).unbind()
     model = _random("resnet50").module.requires_grad_(False)
 
-    def taps(picture: Tensor) -> list[Tensor]:
-        found = [model.conv1(picture - torch.tensor([0.4076, 0.4580, 0.4850]).view(3, 1, 1))]
+    def taps(photo: Tensor) -> list[Tensor]:
+        found = [model.conv1(photo - torch.tensor([0.4076, 0.4580, 0.4850]).view(3, 1, 1))]
         found.append(model.maxpool(torch.relu(model.bn1(found[0]))))
         for layer in (model.layer1, model.layer2, model.layer3, model.layer4):
             found.append(layer(found[-1]))

@@ -21,10 +21,10 @@ def test_files_with_weights_are_one_blend(gallery: Path):
     assert parse_styles([f"{gallery}/odd:2.png"]) == [Style(((gallery / "odd:2.png", 1.0),))]
 
 
-def test_a_folder_is_every_picture_alone_under_names_that_differ(gallery: Path):
+def test_a_folder_is_every_image_alone_under_names_that_differ(gallery: Path):
     styles = parse_styles([str(gallery)])
     assert sorted(style.name for style in styles) == ["a.jpg", "a.png", "b", "odd:2", "sub_a"]
-    assert all(len(style.pictures) == 1 for style in styles)
+    assert all(len(style.images) == 1 for style in styles)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Pictures that go through the network together against the same pictures alone."""
+"""Images that go through the network together against the same images alone."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,7 +14,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import DltoolError
 from dltool.images.folder import OnExisting, plan_outputs
-from dltool.stylize.budget import pictures_together
+from dltool.stylize.budget import images_together
 from dltool.stylize.canvas import Canvas, joint_objective
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.files import FileDone, FileStep, stylize_files
@@ -49,8 +49,8 @@ def test_losses_and_gradients_together_are_those_alone(network, settings: Styliz
     mask = torch.cat([ramp, 1 - ramp], 1) if masked else None
     canvases = [Canvas(photo, styles, settings, mask) for photo in photos.split(1)]
 
-    def evaluate(which: list[Canvas], pictures: Tensor):
-        return joint_objective(which, network, size, settings, CPU, tile).evaluate(pictures)
+    def evaluate(which: list[Canvas], photos: Tensor):
+        return joint_objective(which, network, size, settings, CPU, tile).evaluate(photos)
 
     losses, gradients = evaluate(canvases, images)
     for number, canvas in enumerate(canvases):
@@ -60,7 +60,7 @@ def test_losses_and_gradients_together_are_those_alone(network, settings: Styliz
 
 
 @pytest.mark.parametrize("optimizer", list(Optimizer))
-def test_each_picture_keeps_its_own_optimizer_and_best_picture(network, optimizer: Optimizer):
+def test_each_image_keeps_its_own_optimizer_and_best_image(network, optimizer: Optimizer):
     settings = replace(QUICK, optimizer=optimizer, steps=6, scales=2, average=0.5)
     photos = _random(3, 48, 40, 1).split(1)
     style = StyleTargets(network, _random(1, 40, 60, 2))
@@ -79,7 +79,7 @@ def test_each_picture_keeps_its_own_optimizer_and_best_picture(network, optimize
         assert together[-1].style_loss == pytest.approx(alone[-1].style_loss, rel=1e-3)
 
 
-def test_the_time_of_each_picture_counts_for_the_group(network, monkeypatch: pytest.MonkeyPatch):
+def test_the_time_of_each_image_counts_for_the_group(network, monkeypatch: pytest.MonkeyPatch):
     clock = iter(range(10**6))
     monkeypatch.setattr("dltool.stylize.optimize.time.perf_counter", lambda: float(next(clock)))
     settings, style = replace(QUICK, time=4.0, steps=100), StyleTargets(network, _random(1, 40, 60, 2))
@@ -139,7 +139,7 @@ def test_a_folder_in_groups_of_one_size_is_the_folder_one_by_one(tmp_path: Path,
 
 @pytest.fixture
 def network_that(monkeypatch: pytest.MonkeyPatch) -> Callable:
-    """Let the network call a function with its pictures first."""
+    """Let the network call a function with its images first."""
 
     def patch(look: Callable[[Tensor], None]) -> None:
         plain = FeatureNetwork.__call__
@@ -153,7 +153,7 @@ def network_that(monkeypatch: pytest.MonkeyPatch) -> Callable:
     return patch
 
 
-def test_one_picture_that_fails_in_a_group_changes_nothing_for_the_others(tmp_path: Path, network, network_that):
+def test_one_image_that_fails_in_a_group_changes_nothing_for_the_others(tmp_path: Path, network, network_that):
     folder = _folder(tmp_path / "in", [(48, 40)] * 4)
     _run(folder, tmp_path / "alone", network, 1)
     Image.new("RGB", (48, 40), "white").save(folder / "2.png")
@@ -214,12 +214,12 @@ def test_a_loss_that_is_not_finite_is_one_file_s_error(tmp_path: Path, network, 
     assert "the loss is not finite at the start" in str(error)
 
 
-def test_small_pictures_go_together_on_a_gpu_within_the_memory_and_never_on_the_cpu(network):
+def test_small_images_go_together_on_a_gpu_within_the_memory_and_never_on_the_cpu(network):
     gpu, settings = torch.device("cuda"), replace(QUICK, max_memory=4 << 30)
-    counts = [pictures_together(network, (side, side), settings, gpu) for side in (16, 128, 256, 512, 1024)]
+    counts = [images_together(network, (side, side), settings, gpu) for side in (16, 128, 256, 512, 1024)]
     assert counts == sorted(counts, reverse=True)
     assert counts[2] > counts[3] > counts[4] == 1
     tight = replace(settings, max_memory=100 << 20)
-    assert 1 <= pictures_together(network, (256, 256), tight, gpu) < counts[2]
-    assert pictures_together(network, (4096, 4096), tight, gpu) == 1
-    assert pictures_together(network, (128, 128), settings, CPU) == 1
+    assert 1 <= images_together(network, (256, 256), tight, gpu) < counts[2]
+    assert images_together(network, (4096, 4096), tight, gpu) == 1
+    assert images_together(network, (128, 128), settings, CPU) == 1

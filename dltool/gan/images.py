@@ -1,4 +1,4 @@
-"""Generated pictures as pages: grids, the film of a training."""
+"""Generated images as pages: grids, the film of a training."""
 
 import math
 from collections.abc import Sequence
@@ -19,17 +19,17 @@ _LAST_FRAMES = 8
 
 
 def class_columns(num_classes: int) -> int | None:
-    """Columns of a grid whose pictures are of all classes in turn, one for each; None where that would be too wide."""
+    """Columns of a grid whose images are of all classes in turn, one for each; None where that would be too wide."""
     return num_classes if 2 <= num_classes <= _MOST_COLUMNS else None
 
 
 def grid_page(images: Tensor, columns: int | None = None, scale: int | None = None, gap: int = _GAP) -> np.ndarray:
-    """Lay N × C × S × S uint8 pictures out row by row, small ones enlarged by a whole factor: pixels stay pixels.
+    """Lay N × C × S × S uint8 images out row by row, small ones enlarged by a whole factor: pixels stay pixels.
 
     Args:
-        columns: pictures in a row; None makes the grid about square.
-        scale: the factor; None makes pictures about 64 pixels wide.
-        gap: white pixels around each picture.
+        columns: images in a row; None makes the grid about square.
+        scale: the factor; None makes images about 64 pixels wide.
+        gap: white pixels around each image.
 
     Returns:
         H × W × 3 uint8.

@@ -38,19 +38,19 @@ def predict_files(scorer: object, paths: Sequence[Path], workers: int, tta: bool
                 pixels.append(error)
         return pixels
 
-    for batch, pictures in read_ahead(batches, read, workers):
-        assert not isinstance(pictures, DltoolError)
-        good = [p for p in pictures if not isinstance(p, DltoolError)]
+    for batch, images in read_ahead(batches, read, workers):
+        assert not isinstance(images, DltoolError)
+        good = [p for p in images if not isinstance(p, DltoolError)]
         answers = iter(scorer.score_pixels(good, tta).softmax(1)) if good else iter(())
-        for path, picture in zip(batch, pictures, strict=True):
-            if isinstance(picture, DltoolError):
-                yield Prediction(path, error=picture)
+        for path, image in zip(batch, images, strict=True):
+            if isinstance(image, DltoolError):
+                yield Prediction(path, error=image)
             else:
                 yield Prediction(path, probabilities=next(answers))
 
 
 class Sorter:
-    """Puts pictures into a folder for each class, sub-folders mirrored, nothing overwritten unasked."""
+    """Puts images into a folder for each class, sub-folders mirrored, nothing overwritten unasked."""
 
     def __init__(self, folder: Path, link: bool, threshold: float, on_existing: OnExisting) -> None:
         self._folder = folder
@@ -59,12 +59,12 @@ class Sorter:
         self._on_existing = on_existing
         self._taken: set[Path] = set()
 
-    def check(self, class_names: Sequence[str], pictures: Sequence[tuple[Path, Path]]) -> None:
+    def check(self, class_names: Sequence[str], images: Sequence[tuple[Path, Path]]) -> None:
         """Look for what would be in the way, before any work starts.
 
         Raises:
-            SettingsError: a picture might meet an output that exists, or a class is called as the folder of doubtful
-                pictures is.
+            SettingsError: an image might meet an output that exists, or a class is called as the folder of doubtful
+                images is.
         """
         if self._threshold > 0 and any(name.lower() == UNSURE for name in class_names):
             raise SettingsError(f"--threshold: a class of the model is called '{UNSURE}' itself; leave it out")
@@ -72,7 +72,7 @@ class Sorter:
             return
         folders = [self._folder / name for name in (*class_names, UNSURE) if (self._folder / name).is_dir()]
         for folder in folders:
-            for _, relative in pictures:
+            for _, relative in images:
                 if (folder / relative).exists():
                     raise SettingsError(f"{folder / relative}: output exists; give --overwrite or --skip-existing")
 
