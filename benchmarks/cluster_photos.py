@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dltool.cluster.group import Grouped, Surroundings, group
+from dltool.cluster.group import ClusterContext, Grouped, group
 from dltool.cluster.results import agreement
 from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.source import Source, open_source
@@ -84,8 +84,8 @@ def mixed(sources: list[Source], count: int, seed: int) -> Source:
 
 def run(source: Source, settings: ClusterSettings) -> Grouped:
     """The groups of a source."""
-    around = Surroundings(torch.device("cpu"), cache=default_cache(), workers=2)
-    return [event for event in group(source, settings, around) if isinstance(event, Grouped)][-1]
+    context = ClusterContext(torch.device("cpu"), cache=default_cache(), workers=2)
+    return [event for event in group(source, settings, context) if isinstance(event, Grouped)][-1]
 
 
 def purity(source: Source, k: int, seed: int, options: dict) -> float:

@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from dltool.cluster.assign import assign, load_groups
-from dltool.cluster.group import Grouped, Surroundings, group
+from dltool.cluster.group import ClusterContext, Grouped, group
 from dltool.cluster.method import Clustering, Step
 from dltool.cluster.model import write_model
 from dltool.cluster.scores import compare_with_classes
@@ -78,7 +78,7 @@ def measure(root: Path, name: str, method: str, seed: int, epochs: int | None, d
     chosen = select_device(device)
     started, worked = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        grouped = last(group(sources["train"], settings, Surroundings(chosen, folder=Path(folder))), Grouped)
+        grouped = last(group(sources["train"], settings, ClusterContext(chosen, folder=Path(folder))), Grouped)
         seconds, cpu = time.monotonic() - started, time.process_time() - worked
         file = Path(folder) / "model.safetensors"
         write_model(file, grouped, {}, {})

@@ -15,9 +15,10 @@ from typing import Any
 
 import torch
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.finetune.settings import FinetuneSettings, Head, Strategy
-from dltool.finetune.train import FinetuneResult, Surroundings, finetune
+from dltool.finetune.train import FinetuneResult, finetune
+from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
 SETS = ("ants_bees", "catanddog")
@@ -33,8 +34,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 
 def accuracy(data: Path, settings: FinetuneSettings, seed: int, cache: Path) -> float:
     """Test accuracy, or validation accuracy where there is no test split."""
-    around = Surroundings(torch.device("cpu"), cache=cache)
-    *_, result = finetune(DataSettings(str(data), seed=seed), settings, around)
+    context = RunContext(torch.device("cpu"), cache=cache)
+    *_, result = finetune(DataSettings(str(data), seed=seed), settings, context)
     assert isinstance(result, FinetuneResult)
     return (result.test_metrics or result.metrics)["accuracy"]
 

@@ -25,9 +25,10 @@ from torchvision import datasets, transforms
 
 from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.finetune.settings import FinetuneSettings, Strategy
-from dltool.finetune.train import FinetuneResult, Surroundings, finetune
+from dltool.finetune.train import FinetuneResult, finetune
+from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data" / "ants_bees"
 
@@ -77,7 +78,7 @@ def with_dltool(name: str, data: Path, epochs: int, seed: int, cache: Path) -> R
     """Train with dltool's default strategy for such data."""
     started = time.perf_counter()
     settings = FinetuneSettings(strategy=Strategy.FEATURES, epochs=epochs, seed=seed)
-    *_, result = finetune(DataSettings(str(data)), settings, Surroundings(torch.device("cpu"), cache=cache))
+    *_, result = finetune(DataSettings(str(data)), settings, RunContext(torch.device("cpu"), cache=cache))
     assert isinstance(result, FinetuneResult)
     return Row(name, time.perf_counter() - started, result.metrics["accuracy"])
 

@@ -20,12 +20,14 @@ from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 from sklearn.neural_network import MLPClassifier
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
+from dltool.events import finish
 from dltool.gan.images import grid_page
 from dltool.gan.sample import generate
 from dltool.gan.settings import Arch, GanSettings
-from dltool.gan.train import GanResult, Surroundings, train_gan
+from dltool.gan.train import train_gan
 from dltool.images.write import write_image
+from dltool.training.context import RunContext
 from dltool.training.seeds import new_generator
 
 _SURE = 0.9
@@ -53,8 +55,8 @@ def main() -> None:
 
     wall, cpu = time.perf_counter(), time.process_time()
     settings = GanSettings(arch=Arch(options.arch), epochs=options.epochs, seed=options.seed)
-    *_, result = train_gan(DataSettings("digits"), settings, Surroundings(torch.device("cpu")))
-    assert isinstance(result, GanResult)
+    result = finish(train_gan(DataSettings("digits"), settings, RunContext(torch.device("cpu"))))
+    assert result is not None
     seconds, cpu_seconds = time.perf_counter() - wall, time.process_time() - cpu
 
     module = result.generator.module

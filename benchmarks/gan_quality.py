@@ -24,17 +24,19 @@ from textbook_gan import TextbookLoop, textbook_fashion
 from torch import Tensor
 
 from dltool.data.builtin import load_builtin
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.device import describe_device, select_device
+from dltool.events import finish
 from dltool.gan.evaluate import Comparison, compare
 from dltool.gan.features import Extractor
 from dltool.gan.images import grid_page
 from dltool.gan.networks import Generator, build_discriminator, build_generator
 from dltool.gan.sample import generate
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec
-from dltool.gan.train import GanResult, Surroundings, train_gan
+from dltool.gan.train import train_gan
 from dltool.images.sheet import stack_pages, title_page
 from dltool.images.write import write_image
+from dltool.training.context import RunContext
 from dltool.training.seeds import new_generator, seeded
 
 _SIZE = 28
@@ -67,8 +69,8 @@ def train_own(arch: str, data: Path, seconds: float, seed: int, device: torch.de
     told = {"conditional": False} if unconditional else {}
     settings = GanSettings(arch=Arch(arch), time=seconds, seed=seed, **told)
     # torchvision's test set is no part of what `gan train` looks at.
-    *_, result = train_gan(DataSettings("fashion-mnist", root=data), settings, Surroundings(device))
-    assert isinstance(result, GanResult)
+    result = finish(train_gan(DataSettings("fashion-mnist", root=data), settings, RunContext(device)))
+    assert result is not None
     print(f"  {arch}: best epoch {result.best_epoch} of {result.epochs}", flush=True)
     return result.generator.module, result.images_seen, result.seconds
 

@@ -23,12 +23,13 @@ from pathlib import Path
 import torch
 from textbook_gan import TextbookLoop, textbook_fashion
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.device import describe_device
 from dltool.gan.loop import StepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec
-from dltool.gan.train import Surroundings, train_gan
+from dltool.gan.train import train_gan
+from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
 
@@ -59,7 +60,7 @@ def own_turn(arch: str, data: Path, batch_size: int, precision: str, device: tor
     settings = GanSettings(
         arch=Arch(arch), batch_size=batch_size, epochs=10**6, figure_every=10**6, precision=precision
     )
-    events = train_gan(DataSettings("fashion-mnist", root=data), settings, Surroundings(device))
+    events = train_gan(DataSettings("fashion-mnist", root=data), settings, RunContext(device))
     steps = (event for event in events if isinstance(event, StepEnd))
     last = 0
 

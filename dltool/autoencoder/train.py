@@ -20,14 +20,14 @@ from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
 from dltool.images.write import write_image
-from dltool.plain import as_plain
 from dltool.plots import plot_restoration
+from dltool.settings import as_plain
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.events import Notice, Stopped
 from dltool.training.model_file import save_model
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
-from dltool.training.surroundings import Surroundings
 
 # Whole images that are this small are taken as they are; larger or differing ones are scaled to squares.
 _SMALL_SIDE = 128
@@ -67,7 +67,7 @@ class AeResult:
 Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped | AeResult
 
 
-def train_autoencoder(data: ImageData, settings: AeSettings, around: Surroundings) -> Iterator[Event]:
+def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext) -> Iterator[Event]:
     """Read the images, train, measure; the last event is AeResult or Stopped.
 
     Raises:
@@ -77,41 +77,41 @@ def train_autoencoder(data: ImageData, settings: AeSettings, around: Surrounding
     noise = parse_noise(settings.noise)
     settings = complete(settings)
     loaded = None
-    for event in load_images(data, around.workers):
+    for event in load_images(data, context.workers):
         yield event
         loaded = event if isinstance(event, Loaded) else loaded
     assert loaded is not None
-    if around.run is not None:
-        around.open_run("ae train", data, loaded.digest, as_plain(settings), _MAY_CHANGE)
-    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
-    task = _Task(settings, loaded, around)
+    if context.run is not None:
+        context.open_run("ae train", data, loaded.digest, as_plain(settings), _MAY_CHANGE)
+    session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
+    task = _Task(settings, loaded, context)
     held_out = HeldOut(task.held_out("val"), noise, settings.seed)
     counts = {name: len(split) for name, split in loaded.splits.items()}
     origin = as_plain(task.settings) | {"data": {"source": str(data.source), **counts}}
     trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, origin)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and around.device.type == "cuda")
-    trainer = Trainer(task.model, task.source, held_out, noise, settings, session, around.device, bf16)
-    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and context.device.type == "cuda")
+    trainer = Trainer(task.model, task.source, held_out, noise, settings, session, context.device, bf16)
+    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         session.resume(state)
         trainer.resume(state)
-    recorder = _Recorder(trainer, trained, held_out, around)
+    recorder = _Recorder(trainer, trained, held_out, context)
     for event in recorder.watch(trainer.run()):
         yield event
         if isinstance(event, Stopped):
             return
     best, tensors = trainer.best
-    task.model.load_state_dict({name: tensor.to(around.device) for name, tensor in tensors.items()})
+    task.model.load_state_dict({name: tensor.to(context.device) for name, tensor in tensors.items()})
     loss = LOSSES[settings.loss]  # type: ignore[index]
-    metrics = {"val": held_out.measure(task.model, around.device, loss)}
+    metrics = {"val": held_out.measure(task.model, context.device, loss)}
     if "test" in loaded.splits:
         test = HeldOut(task.held_out("test"), noise, settings.seed)
-        metrics["test"] = test.measure(task.model, around.device, loss)
-    if around.run is not None and distributed.rank() == 0:
-        save_model(around.run.model, trained.to_file(metrics))
-        plot_restoration(around.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
+        metrics["test"] = test.measure(task.model, context.device, loss)
+    if context.run is not None and distributed.rank() == 0:
+        save_model(context.run.model, trained.to_file(metrics))
+        plot_restoration(context.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
     yield AeResult(
         autoencoder=replace(trained, metrics=metrics),
         settings=task.settings,
@@ -129,7 +129,7 @@ def train_autoencoder(data: ImageData, settings: AeSettings, around: Surrounding
 class _Task:
     """What the data and the settings together make: the network, its training samples, what it is measured on."""
 
-    def __init__(self, settings: AeSettings, data: Loaded, around: Surroundings) -> None:
+    def __init__(self, settings: AeSettings, data: Loaded, context: RunContext) -> None:
         self.data = data
         splits = list(data.splits.values())
         grey = all(all(split.grey) for split in splits)
@@ -146,23 +146,23 @@ class _Task:
         self.settings = settings
         if settings.augment is Augment.DIHEDRAL and self.size[0] != self.size[1] and self.whole:
             raise SettingsError("--augment dihedral: quarter turns need square pictures; give --size, or flip")
-        self.source = self._source(around)
+        self.source = self._source(context)
         self.arguments = self._arguments()
         with seeded(settings.seed, "weights"):
             self.model = create_autoencoder(settings.arch.value, **self.arguments)
         if isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource):
             self.model.set_output_mean(_channel_means(self.source.images))
         # Convolutions are a quarter faster so, on the CPU as well.
-        self.model.to(around.device, memory_format=torch.channels_last)
+        self.model.to(context.device, memory_format=torch.channels_last)
 
-    def _source(self, around: Surroundings) -> Source:
+    def _source(self, context: RunContext) -> Source:
         settings, train = self.settings, self.data.splits["train"]
         if self.whole:
-            images = whole_images(train, self.channels, self.size).to(around.device)
+            images = whole_images(train, self.channels, self.size).to(context.device)
             return WholeSource(images, settings.augment, settings.seed)
         return CropSource(
             *(train, self.channels, settings.patch_size, settings.crops_per_image),
-            *(settings.augment, settings.seed, around.workers),
+            *(settings.augment, settings.seed, context.workers),
         )
 
     def _arguments(self) -> dict[str, Any]:
@@ -184,12 +184,12 @@ class _Task:
 class _Recorder:
     """Writes a sheet after every epoch, and the best model so far, so that a run that never ends has one too."""
 
-    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, held_out: HeldOut, around: Surroundings) -> None:
+    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, held_out: HeldOut, context: RunContext) -> None:
         self._trainer = trainer
         self._trained = trained
         self._held_out = held_out
-        self._device = around.device
-        self._run = around.run if distributed.rank() == 0 else None
+        self._device = context.device
+        self._run = context.run if distributed.rank() == 0 else None
         self._written = -1
         self._at = float("-inf")
 

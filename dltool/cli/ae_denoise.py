@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Dither, Method, compare_path
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
-from dltool.cli.options import Precision
+from dltool.cli.old_options import Precision
 from dltool.cli.signals import stop_requests
 from dltool.errors import DataError, SettingsError
 from dltool.images.folder import Job, OnExisting, plan_outputs

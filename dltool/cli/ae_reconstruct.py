@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import DataRoot
 from dltool.cli.items import report_items

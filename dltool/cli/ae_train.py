@@ -16,18 +16,18 @@ from dltool.autoencoder.settings import (
     ignored,
     option,
 )
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.ae_watch import Watcher, describe_data, describe_measured, result_fields
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
+from dltool.cli.old_training import RunPlace, run_training, stored_settings
 from dltool.cli.signals import StopRequest
-from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.errors import SettingsError
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 
 if TYPE_CHECKING:
     from dltool.autoencoder.train import AeResult
-    from dltool.training.surroundings import Surroundings
+    from dltool.training.context import RunContext
 
 _D = AeSettings()
 _NETWORK, _TRAINING, _DATA, _OUTPUT = "Network", "Training", "Data", "Output"
@@ -217,14 +217,14 @@ def _show_dry_run(console: Console, place: RunPlace, settings: AeSettings, data_
 
 
 def _run(console: Console, place: RunPlace, settings: AeSettings, data_values: dict[str, Any]) -> None:
-    def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "AeResult | None":
+    def train(context: "RunContext", shown: Console, progress: Progress, stop: StopRequest) -> "AeResult | None":
         from dltool.autoencoder.data import ImageData
         from dltool.autoencoder.train import train_autoencoder
 
         unused = [option(name) for name in ignored(settings) if name in place.given]
         if unused:
             shown.say(f"note: {', '.join(unused)} changes nothing with --arch {settings.arch.value}")
-        events = train_autoencoder(ImageData(place.source, **data_values), settings, around)
+        events = train_autoencoder(ImageData(place.source, **data_values), settings, context)
         return Watcher(progress, shown.quiet).watch(events, stop)
 
     done = run_training(console, place, train)

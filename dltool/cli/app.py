@@ -1,4 +1,4 @@
-"""The `dltool` command: its sub-commands, and the one place where errors become a line and an exit code."""
+"""The `dltool` command: its table of commands, and the one place where errors become a line and an exit code."""
 
 import contextlib
 import json
@@ -11,13 +11,61 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli import ae, cluster, evaluate, export, featmap, finetune, gan, info, predict, stylize
+from dltool.cli.command import Command, OldCommand, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
+_MACHINE, _OUTPUTS, _PLACE = (f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "RunPlace"))
+
+# Every command by the words that call it, in the order of the help page.
+COMMANDS: dict[str, Command | OldCommand] = {
+    "stylize": OldCommand("dltool.cli.stylize"),
+    "finetune": OldCommand("dltool.cli.finetune"),
+    "predict": OldCommand("dltool.cli.predict"),
+    "evaluate": OldCommand("dltool.cli.evaluate"),
+    "export": OldCommand("dltool.cli.export"),
+    "cluster": OldCommand("dltool.cli.cluster"),
+    "featmap": OldCommand("dltool.cli.featmap"),
+    "gan train": Command(
+        "dltool.cli.gan_train",
+        "Train a generator of images: a grid each epoch, a quality figure, the best snapshot kept.",
+        ("dltool.gan.settings:GanSettings", "dltool.data.settings:DataSettings", _PLACE, _MACHINE),
+    ),
+    "gan sample": OldCommand("dltool.cli.gan_sample"),
+    "gan evaluate": OldCommand("dltool.cli.gan_evaluate"),
+    "ae train": OldCommand("dltool.cli.ae_train"),
+    "ae denoise": OldCommand("dltool.cli.ae_denoise"),
+    "ae reconstruct": OldCommand("dltool.cli.ae_reconstruct"),
+    "info": OldCommand("dltool.cli.info"),
+}
+GROUPS = {
+    "gan": "Train generators of images, draw from them, measure them.",
+    "ae": "Autoencoders: train one, look at what comes back, take the noise out of photos.",
+}
+
 
 class _Group(TyperGroup):
-    """Typer's group with dltool's manners: one plain line per error, and exit codes that scripts can rely on."""
+    """Typer's group, of commands that are made when they are looked up."""
+
+    prefix = ""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.commands = dict.fromkeys(self.list_commands(None))  # Typer looks for near names here
+
+    def list_commands(self, context: Any) -> list[str]:
+        words = [name.removeprefix(self.prefix).split(" ")[0] for name in COMMANDS if name.startswith(self.prefix)]
+        return list(dict.fromkeys(words))
+
+    def get_command(self, context: Any, name: str) -> Any:
+        if not self.prefix and name in GROUPS:
+            return typer.main.get_command(_group_app(name))
+        command = COMMANDS.get(self.prefix + name)
+        return None if command is None else to_typer(command.build(self.prefix + name), name)
+
+
+class _Main(_Group):
+    """The outermost group, with dltool's manners: one plain line per error, and exit codes to rely on."""
 
     def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> None:
         extra.pop("standalone_mode", None)
@@ -53,25 +101,32 @@ def _report(words: list[str], message: str, code: int, error: Exception | None =
     with contextlib.suppress(OSError):  # a closed or full stream takes no message
         print(f"dltool: error: {message}", file=sys.stderr)
         if "--json" in words:
-            command = " ".join(_command_words(words))
-            document = {"command": command, "version": __version__, "error": message, "exit_code": code}
+            document = {"command": _command_name(words), "version": __version__, "error": message, "exit_code": code}
             print(json.dumps(document, indent=2))
     return code
 
 
-def _command_words(words: list[str]) -> list[str]:
-    group: Any = typer.main.get_command(app)
-    path = []
-    for word in words:
-        group = getattr(group, "commands", {}).get(word)
-        if group is None:
-            break
-        path.append(word)
-    return path
+def _command_name(words: list[str]) -> str:
+    for count in (2, 1):
+        name = " ".join(words[:count])
+        if name in COMMANDS or name in GROUPS:
+            return name
+    return ""
 
 
 def _one_line(text: str) -> str:
     return " ".join(text.split())
+
+
+def _group_app(name: str) -> typer.Typer:
+    kind = type("_Commands", (_Group,), {"prefix": f"{name} "})
+    group = typer.Typer(cls=kind, name=name, help=GROUPS[name], no_args_is_help=True, context_settings=_HELP)
+    group.callback()(_no_options)
+    return group
+
+
+def _no_options() -> None:
+    pass
 
 
 def _print_version(asked: bool) -> None:
@@ -80,13 +135,14 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
+_HELP = {"help_option_names": ["-h", "--help"]}
 app = typer.Typer(
-    cls=_Group,
+    cls=_Main,
     name="dltool",
     help="The classic deep-learning jobs on pictures, from the command line.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings=_HELP,
 )
 
 
@@ -97,15 +153,3 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-app.command("stylize")(stylize.command)
-app.command("finetune")(finetune.command)
-app.command("predict")(predict.command)
-app.command("evaluate")(evaluate.command)
-app.command("export")(export.command)
-app.command("cluster")(cluster.command)
-app.command("featmap")(featmap.command)
-app.add_typer(gan.app, name="gan")
-app.add_typer(ae.app)
-app.command("info")(info.command)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.cluster_tasks import Where, refuse_ignored, run_cluster
 from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, NoCache

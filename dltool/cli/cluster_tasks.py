@@ -13,7 +13,7 @@ from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
 
 if TYPE_CHECKING:
-    from dltool.cluster.group import Grouped, Surroundings
+    from dltool.cluster.group import ClusterContext, Grouped
     from dltool.cluster.output import OutputFolder, Placement
     from dltool.cluster.source import Source
     from dltool.training.model_file import ModelFile
@@ -56,7 +56,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
         progress.update("loading", 0, 1)
         from dltool.cluster.assign import load_groups, model_settings
         from dltool.cluster.embed import resolve_features
-        from dltool.cluster.group import Surroundings
+        from dltool.cluster.group import ClusterContext
         from dltool.cluster.output import OutputFolder
         from dltool.data.store import default_cache
         from dltool.device import describe_device, select_device, set_threads
@@ -73,7 +73,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
         out.check(where.on_existing, where.resume)
         set_threads(where.threads)
         device = select_device(where.device)
-        around = Surroundings(
+        context = ClusterContext(
             device=device,
             folder=where.output,
             cache=default_cache() if where.cache else None,
@@ -82,7 +82,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
             resume=where.resume,
         )
         watcher = Watcher(progress, console.quiet)
-        source = _open(watcher, stop, where, around)
+        source = _open(watcher, stop, where, context)
         if where.sort is not None and source is not None and not hasattr(source.split, "paths"):
             raise SettingsError(f"--sort: needs files of pictures, and {where.data} has none")
         if source is not None and model is None:
@@ -90,7 +90,7 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
         if source is not None and where.dry_run and where.sort is None:
             _plan_only(console, where, settings, source)
             return
-        grouped = None if source is None else _group(watcher, stop, (model, where.model), settings, around, source)
+        grouped = None if source is None else _group(watcher, stop, (model, where.model), settings, context, source)
         if grouped is None:
             _tell_stopped(console, where, settings)
             stop.leave()
@@ -116,15 +116,15 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
     console.document(settings, describe_device(device), **named, sorted=len(planned), **summary)
 
 
-def _open(watcher: Watcher, stop: StopRequest, where: Where, around: "Surroundings") -> "Source | None":
+def _open(watcher: Watcher, stop: StopRequest, where: Where, context: "ClusterContext") -> "Source | None":
     from dltool.cluster.source import Source, open_source
     from dltool.data.store import ContentStore
     from dltool.images.read import read_image
 
-    store = ContentStore(around.cache / "fingerprints" if around.cache else None)
+    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
     found = None
     events = open_source(
-        *(where.data, store, lambda path: read_image(path, shortest_side=256).pixels, around.workers),
+        *(where.data, store, lambda path: read_image(path, shortest_side=256).pixels, context.workers),
         exclude=where.output,
         **where.reading,
     )
@@ -143,7 +143,7 @@ def _group(
     stop: StopRequest,
     groups: "tuple[ModelFile | None, Path | None]",
     settings: ClusterSettings,
-    around: "Surroundings",
+    context: "ClusterContext",
     source: "Source",
 ) -> "Grouped | None":
     """Find groups, or with `groups`, a model and its file, assign to those; None if that was stopped."""
@@ -152,11 +152,11 @@ def _group(
 
     model, path = groups
     if model is None or path is None:
-        steps = group(source, settings, around)
+        steps = group(source, settings, context)
     else:
         from dltool.cluster.assign import assign
 
-        steps = assign(model, path, source, around.device, around.cache, around.workers)
+        steps = assign(model, path, source, context.device, context.cache, context.workers)
     with closing(steps):
         for event in steps:
             watcher.show(event)

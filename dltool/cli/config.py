@@ -1,4 +1,4 @@
-"""`--config FILE.toml`: values by option name, one table per command; flags win over the file."""
+"""Values that become defaults of options: `--config FILE.toml`, a table per command, and stylize's `--recipe`."""
 
 import tomllib
 from pathlib import Path
@@ -21,6 +21,30 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     values = option_values(context, table, f"--config {path}")
     context.default_map = {**(context.default_map or {}), **values}
     return path
+
+
+def apply_recipe(context: typer.Context, name: str | None) -> str | None:
+    """Option callback: the recipe's values become defaults; flags and --config win over them."""
+    if name is None or context.resilient_parsing:
+        return name
+    from dltool.stylize.recipes import load_recipe
+
+    values: dict[str, Any] = option_values(context, load_recipe(name).options, f"--recipe {name}")
+    context.default_map = {**values, **(context.default_map or {})}
+    return name
+
+
+def print_recipes(asked: bool) -> None:
+    """Option callback: print every recipe and leave."""
+    if not asked:
+        return
+    from dltool.stylize.recipes import list_recipes
+
+    for recipe in list_recipes():
+        print(f"{recipe.name}: {recipe.description}")
+        for option, value in recipe.options.items():
+            print(f"    {option} = {value}")
+    raise typer.Exit
 
 
 def option_values(context: typer.Context, table: dict[str, Any], source: str) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import (
     DataRoot,
@@ -21,14 +21,14 @@ from dltool.cli.data_options import (
     ValShare,
     describe_data,
 )
-from dltool.cli.options import was_given
+from dltool.cli.old_options import was_given
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 
 if TYPE_CHECKING:
     import torch
 
-    from dltool.data.load import DataSettings
+    from dltool.data.settings import DataSettings
     from dltool.finetune.evaluate import Evaluation
 
 
@@ -94,7 +94,7 @@ def command(
     values |= {"root": data_root, "download": download, "seed": seed}
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the model", 0, 1)
-        from dltool.data.load import DataSettings
+        from dltool.data.settings import DataSettings
         from dltool.data.store import default_cache
         from dltool.device import describe_device, select_device, set_threads
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.errors import SettingsError
 

@@ -7,7 +7,7 @@ import typer
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.cli import featmap_tasks as tasks
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.errors import SettingsError
 from dltool.featmap.settings import (

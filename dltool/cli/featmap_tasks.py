@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
-from dltool.cli.options import check_choices
+from dltool.cli.old_options import check_choices
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
 from dltool.featmap.manifest import read_entries, write_manifest

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import (
     DataRoot,
@@ -20,8 +20,8 @@ from dltool.cli.data_options import (
 )
 from dltool.cli.finetune_tasks import preview, report, run_compare, show_dry_run
 from dltool.cli.finetune_watch import Watcher
+from dltool.cli.old_training import RunPlace, run_training, stored_settings
 from dltool.cli.signals import StopRequest
-from dltool.cli.training import RunPlace, run_training, stored_settings
 from dltool.finetune.settings import (
     SMALL_NETWORKS,
     Augment,
@@ -35,7 +35,7 @@ from dltool.finetune.settings import (
 
 if TYPE_CHECKING:
     from dltool.finetune.train import FinetuneResult
-    from dltool.training.surroundings import Surroundings
+    from dltool.training.context import RunContext
 
 _D = FinetuneSettings()
 _DATA, _HEAD, _TRAINING, _OUTPUT = "Data", "Head", "Training", "Output"
@@ -242,15 +242,15 @@ def _run(
     compare: bool,
     cache: bool,
 ) -> None:
-    def train(around: "Surroundings", shown: Console, progress: Progress, stop: StopRequest) -> "FinetuneResult | None":
-        from dltool.data.load import DataSettings
+    def train(context: "RunContext", shown: Console, progress: Progress, stop: StopRequest) -> "FinetuneResult | None":
+        from dltool.data.settings import DataSettings
         from dltool.finetune.train import finetune
 
         data = DataSettings(place.source, **data_values)
         if compare:
-            return run_compare(shown, progress, stop, data, settings, around)
+            return run_compare(shown, progress, stop, data, settings, context)
         watcher = Watcher(progress, shown.quiet, given=place.given)
-        return watcher.watch(finetune(data, settings, around), stop)
+        return watcher.watch(finetune(data, settings, context), stop)
 
     done = run_training(console, place, train, cache)
     if done is not None:

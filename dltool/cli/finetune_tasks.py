@@ -6,37 +6,39 @@ from typing import TYPE_CHECKING, Any
 from dltool.cli.console import Console, Progress
 from dltool.cli.data_options import describe_data
 from dltool.cli.finetune_watch import Watcher, result_fields
+from dltool.cli.old_training import RunPlace
 from dltool.cli.signals import StopRequest
-from dltool.cli.training import RunPlace
 from dltool.errors import SettingsError
 from dltool.finetune.settings import FinetuneSettings
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 
 if TYPE_CHECKING:
-    from dltool.finetune.train import FinetuneResult, Surroundings
+    from dltool.finetune.train import FinetuneResult
+    from dltool.training.context import RunContext
 
 
 def show_dry_run(console: Console, place: RunPlace, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
     """Look at the data and say what would be trained and written."""
     from dltool.backbones.preprocessing import Preprocessing
-    from dltool.data.load import DataReport, DataSettings, load_data
+    from dltool.data.load import load_data
     from dltool.data.pixels import PixelReader
+    from dltool.data.settings import DataSettings
     from dltool.data.store import ContentStore
+    from dltool.events import finish
     from dltool.training.run_folder import RunFolder
 
     if not place.resume:
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
-        events = load_data(
-            DataSettings(place.source, **data_values),
-            ContentStore(None),
-            PixelReader(Preprocessing(), max_bytes=0).read_file,
-            place.workers,
+        event = finish(
+            load_data(
+                DataSettings(place.source, **data_values),
+                ContentStore(None),
+                PixelReader(Preprocessing(), max_bytes=0).read_file,
+                place.workers,
+            ),
+            lambda event: progress.update("checking the data", event.done, event.total),
         )
-        for event in events:
-            if isinstance(event, DataReport):
-                break
-            progress.update("checking the data", event.done, event.total)
     for line in describe_data(event):
         console.result(line)
     console.result(f"would write {place.output}/ (dry run: nothing is written)")
@@ -68,7 +70,7 @@ def report(console: Console, place: RunPlace, result: "FinetuneResult", device: 
 
 def preview(console: Console, place: RunPlace, settings: FinetuneSettings, data_values: dict[str, Any]) -> None:
     """Draw the augmentations of some training images."""
-    from dltool.data.load import DataSettings
+    from dltool.data.settings import DataSettings
     from dltool.device import set_threads
     from dltool.finetune.preview import write_preview
 
@@ -89,30 +91,30 @@ def run_compare(
     stop: StopRequest,
     data: Any,
     settings: FinetuneSettings,
-    around: "Surroundings",
+    context: "RunContext",
 ) -> None:
     from dltool.device import describe_device
     from dltool.finetune.compare import CompareRow, compare, comparison_table, write_page
 
-    assert around.run is not None
+    assert context.run is not None
     rows: list[CompareRow] = []
     watcher = Watcher(progress, quiet=console.quiet)
-    with closing(compare(data, settings, around)) as events:
+    with closing(compare(data, settings, context)) as events:
         for event in events:
             watcher.show(event)
             if isinstance(event, CompareRow):
                 rows.append(event)
                 progress.say(f"{event.name}: {100 * event.metrics['accuracy']:.1f} %")
             if stop and type(event).__name__ in watcher.leave_after:
-                around.run.discard_unstarted()
+                context.run.discard_unstarted()
                 console.warn("stopped; nothing was compared")
                 stop.leave()
-    notes = write_page(around.run.path, rows)
+    notes = write_page(context.run.path, rows)
     document = console.document(
-        as_plain(settings), describe_device(around.device), run=around.run.path, comparison=rows, notes=notes
+        as_plain(settings), describe_device(context.device), run=context.run.path, comparison=rows, notes=notes
     )
-    around.run.write_json("results.json", document)
-    around.run.drop_previous()
+    context.run.write_json("results.json", document)
+    context.run.drop_previous()
     for line in [*comparison_table(rows), *notes]:
         console.result(line)
-    console.result(f"page {around.run.path / 'compare.html'}")
+    console.result(f"page {context.run.path / 'compare.html'}")

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dltool.backbones import DEFAULT_BACKBONE
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
 from dltool.cli.signals import stop_requests
@@ -95,9 +95,10 @@ def command(
     settings |= {"extractor": extractor, "weights": weights, "input_size": input_size, "size": size, "limit": limit}
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
-        from dltool.data.load import DataSettings
+        from dltool.cli.training import follow
+        from dltool.data.settings import DataSettings
         from dltool.device import describe_device, select_device, set_threads
-        from dltool.gan.evaluate import EvaluateSettings, Evaluation, evaluate, is_model
+        from dltool.gan.evaluate import EvaluateSettings, evaluate, is_model
 
         set_threads(threads)
         chosen = select_device(device)
@@ -108,13 +109,13 @@ def command(
             samples, extractor, weights, input_size, split.value if split else None, size or 0, sheet is not None, seed
         )
         real = DataSettings(data, seed=seed, complete=False, labelled=False, **of_data)
-        for event in evaluate(source, real, asked, chosen, 2 if workers is None else workers):
+
+        def show(event: Any) -> None:
             if stop:
                 stop.leave()
-            if isinstance(event, Evaluation):
-                evaluation = event
-            else:
-                progress.update(_TASKS[type(event).__name__], event.done, event.total)
+            progress.update(_TASKS[type(event).__name__], event.done, event.total)
+
+        evaluation = follow(evaluate(source, real, asked, chosen, 2 if workers is None else workers), show)
     _report(console, evaluation, (source, data), sheet, settings, describe_device(chosen))
 
 
@@ -181,7 +182,7 @@ def _report(
         metrics=_metrics(comparison),
         training_metrics=None if evaluation.floor is None else _metrics(evaluation.floor),
         extractor=described,
-        images={
+        pictures={
             "generated": comparison.generated,
             "real": comparison.real,
             "split": evaluation.split,

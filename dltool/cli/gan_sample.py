@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.cli.items import new_item, report_items
 from dltool.errors import DltoolError, SettingsError

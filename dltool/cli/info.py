@@ -7,7 +7,7 @@ from typing import Any
 
 from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 
 _PACKAGES = (

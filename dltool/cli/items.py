@@ -7,7 +7,7 @@ from typing import Any
 import typer
 
 from dltool.cli.console import Console
-from dltool.cli.options import process_rank
+from dltool.cli.old_options import process_rank
 from dltool.errors import DltoolError
 from dltool.images.folder import Job
 

@@ -9,7 +9,7 @@ from dltool.cli.console import Console, Progress
 from dltool.cli.signals import StopRequest, stop_requests
 
 if TYPE_CHECKING:
-    from dltool.training.surroundings import Surroundings
+    from dltool.training.context import RunContext
 
 _Settings = TypeVar("_Settings")
 # Settings of the data whose option is called otherwise, and those that are paths.
@@ -52,7 +52,7 @@ def stored_settings(
 def run_training(
     console: Console,
     place: RunPlace,
-    train: Callable[["Surroundings", Console, Progress, StopRequest], Any],
+    train: Callable[["RunContext", Console, Progress, StopRequest], Any],
     cache: bool = False,
 ) -> tuple[Any, str] | None:
     """Choose the device, make the surroundings, train, and leave in order when asked to stop.
@@ -69,8 +69,8 @@ def run_training(
         from dltool.data.store import default_cache
         from dltool.device import describe_device, select_device, set_threads
         from dltool.training import distributed
+        from dltool.training.context import RunContext
         from dltool.training.run_folder import RunFolder
-        from dltool.training.surroundings import Surroundings
 
         set_threads(place.threads)
         device = distributed.local_device(select_device(place.device))
@@ -81,7 +81,7 @@ def run_training(
                 run.check(place.overwrite)
             if not first:
                 console, progress = Console("", as_json=False, quiet=True), Progress()
-            around = Surroundings(
+            context = RunContext(
                 device=device,
                 run=run,
                 cache=default_cache() if cache else None,
@@ -91,7 +91,7 @@ def run_training(
                 overwrite=place.overwrite,
             )
             try:
-                result = train(around, console, progress, stop)
+                result = train(context, console, progress, stop)
             except BaseException:
                 run.discard_unstarted()
                 raise

@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.cli.signals import stop_requests
 from dltool.errors import DataError, DltoolError, SettingsError

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool.backbones import DEFAULT_BACKBONE
-from dltool.cli import options
+from dltool.cli import old_options as options
 from dltool.cli import stylize_options as own
 from dltool.cli.console import Console
 from dltool.cli.items import new_item, report_items

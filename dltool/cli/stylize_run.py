@@ -9,7 +9,7 @@ import typer
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
-from dltool.cli.options import Precision
+from dltool.cli.old_options import Precision
 from dltool.cli.signals import stop_requests
 from dltool.images.folder import Job
 from dltool.stylize.settings import Pooling, StylizeSettings

@@ -6,10 +6,10 @@ The Python API: `open_source` finds the data, `group` groups it (both are genera
 from dltool.cluster.settings import ClusterSettings, Method
 from dltool.lazy import lazy_names
 
-__all__ = ["ClusterSettings", "Method", "Surroundings", "group", "open_source"]
+__all__ = ["ClusterContext", "ClusterSettings", "Method", "group", "open_source"]
 
 _HOMES = {
-    "Surroundings": "dltool.cluster.group",
+    "ClusterContext": "dltool.cluster.group",
     "group": "dltool.cluster.group",
     "open_source": "dltool.cluster.source",
 }

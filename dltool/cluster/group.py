@@ -31,7 +31,7 @@ _SHARE_OF_MEMORY = 0.4
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class ClusterContext:
     """Where a run computes, the folder of its checkpoint and of the cache, and when it is to stop."""
 
     device: torch.device
@@ -62,7 +62,7 @@ class Grouped:
 
 
 def group(
-    source: Source, settings: ClusterSettings, around: Surroundings
+    source: Source, settings: ClusterSettings, context: ClusterContext
 ) -> Iterator[Extracted | Step | Notice | Choice | Grouped]:
     """Yield progress and at the end, unless it was stopped, a Grouped.
 
@@ -72,7 +72,7 @@ def group(
     """
     if settings.k is not None and settings.k > len(source):
         raise SettingsError(f"-k {settings.k}: more clusters than there are {source.kind.value} ({len(source)})")
-    found = yield from _embed(source, settings, around)
+    found = yield from _embed(source, settings, context)
     if found is None:
         return
     embedder, features = found
@@ -90,28 +90,28 @@ def group(
         if settings.method.is_deep:
             if source.split is None:
                 raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
-            images = image_pixels(source.split, embedder.preprocessing, around.workers)
+            images = image_pixels(source.split, embedder.preprocessing, context.workers)
         task = Task(
-            *(rows, settings.k or 0, settings, around.device, images, source.labels, around.folder, around.resume),
-            should_stop=around.should_stop,
+            *(rows, settings.k or 0, settings, context.device, images, source.labels, context.folder, context.resume),
+            should_stop=context.should_stop,
         )
         yield from _group(task, source, embedder, transform, plain, steps)
 
 
 def _embed(
-    source: Source, settings: ClusterSettings, around: Surroundings
+    source: Source, settings: ClusterSettings, context: ClusterContext
 ) -> Generator[Extracted | Step | Notice, None, tuple[Embedder, Rows] | None]:
     """Make rows of the items; None if that was stopped."""
     wanted = resolve_features(settings, source.kind)
     if is_learned(wanted):
-        training = (around.device, around.workers, around.folder, around.resume, around.should_stop)
+        training = (context.device, context.workers, context.folder, context.resume, context.should_stop)
         return (yield from learn_features(wanted, settings, source, *training))
     embedder = new_embedder(settings, source)
-    for event in embed(embedder, source, around.device, around.cache, around.workers):
+    for event in embed(embedder, source, context.device, context.cache, context.workers):
         if not isinstance(event, Extracted):
             return embedder, event
         yield event
-        if around.should_stop():
+        if context.should_stop():
             break
     return None
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from dltool.cluster.method import Notice, Step
 from dltool.cluster.settings import ClusterSettings
 from dltool.data.splits import content_hash
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 from dltool.training.run_folder import RunFolder, refuse_changes
 from dltool.training.schedule import one_cycle
 from dltool.training.seeds import epoch_order, seed_step

@@ -13,7 +13,7 @@ from dltool.cluster.results import agreement, summarize, write_assignments
 from dltool.cluster.settings import ClusterSettings, SortBy
 from dltool.cluster.sheets import center_images, write_centers, write_sheets
 from dltool.files import write_atomically
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 
 _MOST_SHEETS = 200
 

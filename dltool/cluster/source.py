@@ -1,6 +1,6 @@
 """What shall be grouped: a folder of images, a data set by name, a table, or toy points."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
@@ -140,7 +140,7 @@ def _files(
     read: Callable[[Path], np.ndarray],
     workers: int,
     exclude: Path | None,
-) -> Iterator[Checked | Source]:
+) -> Generator[Checked, None, Source]:
     images = find_images(path, exclude) if path.is_dir() else [path]
     if not images:
         raise DataError(f"{path}: no pictures in this folder")
@@ -148,19 +148,15 @@ def _files(
     names, labels, notes = class_folders([image.relative_to(root) for image in images])
     findings = Findings()
     listed = FileSplit(tuple(images), np.zeros(len(images), np.int64) if labels is None else labels)
-    for event in check_files(Dataset(path.name, names, {"all": listed}), findings, store, read, True, workers):
-        if not isinstance(event, Dataset):
-            yield event
-            continue
-        split = event.splits["all"]
-        return Source(
-            *(path.resolve().name, Kind.FILES, split, None, root),
-            labels=None if labels is None else split.labels,
-            class_names=names,
-            notes=notes,
-            unreadable=tuple(findings.unreadable),
-        )
-    raise AssertionError("the check ends with the data set")
+    dataset = yield from check_files(Dataset(path.name, names, {"all": listed}), findings, store, read, True, workers)
+    split = dataset.splits["all"]
+    return Source(
+        *(path.resolve().name, Kind.FILES, split, None, root),
+        labels=None if labels is None else split.labels,
+        class_names=names,
+        notes=notes,
+        unreadable=tuple(findings.unreadable),
+    )
 
 
 def class_folders(relative: list[Path]) -> tuple[tuple[str, ...], np.ndarray | None, tuple[str, ...]]:

@@ -1,7 +1,7 @@
 """The data check before the first step: what cannot be read, what stands twice, what is rare."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -47,8 +47,8 @@ def check_files(
     read: Callable[[Path], np.ndarray],
     skip_bad: bool,
     workers: int,
-) -> Iterator[Checked | Dataset]:
-    """Hash every file, decode those whose content is not in `store` yet, and yield the data set without bad ones.
+) -> Generator[Checked, None, Dataset]:
+    """Hash every file, decode those whose content is not in `store` yet, and return the data set without bad ones.
 
     Args:
         store: fingerprints (`difference_hash`) of images known to be readable.
@@ -82,7 +82,7 @@ def check_files(
             if fresh:
                 store.add(list(fresh), torch.stack(list(fresh.values())))
         splits[name] = with_hashes(split, hashes).take([index for index, h in enumerate(hashes) if h])
-    yield _without_empty(replace(dataset, splits=splits), dataset, findings)
+    return _without_empty(replace(dataset, splits=splits), dataset, findings)
 
 
 def _look_at(path: Path, store: ContentStore, read: Callable[[Path], np.ndarray]) -> tuple[str, np.ndarray | None]:

@@ -1,6 +1,6 @@
 """From what the user typed to a checked data set in splits."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,42 +10,13 @@ import numpy as np
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
 from dltool.data.folders import Findings, read_folder, read_unlabelled
-from dltool.data.splits import Dataset, apply_splits_csv, check_fractions, join_splits, split_off
+from dltool.data.settings import DataSettings, OnBad
+from dltool.data.splits import Dataset, apply_splits_csv, join_splits, split_off
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
 
 _DEFAULT_VAL = 0.2
 _MOST_VAL = 5000
-
-
-@dataclass(frozen=True)
-class DataSettings:
-    """Which data, and how it is divided.
-
-    Attributes:
-        source: a folder or a name of `BUILTIN`.
-        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2 (at most
-            5000 samples).
-        splits_file: a `splits.csv` to divide by instead.
-        on_bad: `skip` or `fail` for files that cannot be read.
-        root, download: where sets by name are kept, and whether to fetch an absent one.
-        limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
-        seed: of the division.
-        complete: whether a validation split is needed; for measuring a model on new images it is not.
-        labelled: whether classes matter; if not, a folder of images is enough, and nothing is said about classes.
-    """
-
-    source: str
-    val: float | None = None
-    test: float | None = None
-    splits_file: Path | None = None
-    on_bad: str = "skip"
-    root: Path = Path("data")
-    download: bool = False
-    limit: int = 0
-    seed: int = 0
-    complete: bool = True
-    labelled: bool = True
 
 
 @dataclass(frozen=True)
@@ -60,16 +31,13 @@ class DataReport:
 
 def load_data(
     settings: DataSettings, store: ContentStore, read: Callable[[Path], np.ndarray], workers: int
-) -> Iterator[Checked | DataReport]:
-    """Yield the check's progress and at the end the DataReport; every split has been decoded once.
+) -> Generator[Checked, None, DataReport]:
+    """Yield the check's progress and return the DataReport; every split has been decoded once.
 
     Raises:
         DataError: no such data, or it cannot be trained on; the message says why.
-        SettingsError: shares that leave nothing.
     """
-    check_fractions(settings.val or 0, settings.test or 0)
     findings = Findings()
-    dataset: Dataset | None = None
     if is_builtin(settings.source):
         dataset = load_builtin(settings.source, settings.root, settings.download)
     else:
@@ -81,12 +49,7 @@ def load_data(
             listed = read_folder(Path(settings.source), findings, settings.complete)
         else:
             listed = read_unlabelled(Path(settings.source), findings)
-        for event in check_files(listed, findings, store, read, settings.on_bad == "skip", workers):
-            if isinstance(event, Dataset):
-                dataset = event
-            else:
-                yield event
-    assert dataset is not None
+        dataset = yield from check_files(listed, findings, store, read, settings.on_bad is OnBad.SKIP, workers)
     for name, share in (("val", settings.val), ("test", settings.test)):
         if share and name in dataset.splits and settings.splits_file is None:
             findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
@@ -101,7 +64,7 @@ def load_data(
         "notes": notes,
         "unreadable": findings.unreadable,
     }
-    yield DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts)
+    return DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts)
 
 
 def divide(dataset: Dataset, settings: DataSettings) -> Dataset:

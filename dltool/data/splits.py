@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dltool.errors import DataError, SettingsError
+from dltool.errors import DataError
 from dltool.files import write_atomically
 from dltool.images.read import read_image
 
@@ -116,15 +116,6 @@ class Dataset:
 def content_hash(content: bytes) -> str:
     """Hash of 128 bits as hexadecimal text; equal contents and, for all practical purposes, only they share it."""
     return hashlib.blake2b(content, digest_size=16).hexdigest()
-
-
-def check_fractions(val: float, test: float) -> None:
-    """Raise SettingsError unless both shares are at least 0 and leave something for training."""
-    for option, value in (("--val", val), ("--test", test)):
-        if not 0 <= value < 1:
-            raise SettingsError(f"{option} {value}: a share from 0 to below 1 is needed")
-    if val + test >= 1:
-        raise SettingsError(f"--val {val} --test {test}: nothing is left to train on")
 
 
 def split_off(split: Split, shares: dict[str, float], seed: int, rest: str = "train") -> dict[str, Split]:

@@ -6,11 +6,11 @@ The Python API: `finetune` trains (a generator of small dataclasses), `load_clas
 from dltool.finetune.settings import FinetuneSettings, Strategy
 from dltool.lazy import lazy_names
 
-__all__ = ["FinetuneSettings", "Scorer", "Strategy", "Surroundings", "finetune", "load_classifier"]
+__all__ = ["FinetuneSettings", "RunContext", "Scorer", "Strategy", "finetune", "load_classifier"]
 
 _HOMES = {
     "Scorer": "dltool.finetune.score",
-    "Surroundings": "dltool.finetune.train",
+    "RunContext": "dltool.training.context",
     "finetune": "dltool.finetune.train",
     "load_classifier": "dltool.finetune.classifier_file",
 }

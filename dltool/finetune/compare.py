@@ -15,17 +15,19 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.data.features import FeatureExtractor
-from dltool.data.load import DataReport, DataSettings
+from dltool.data.load import DataReport
 from dltool.data.pixels import PixelReader
+from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset
 from dltool.errors import DataError
 from dltool.files import write_atomically
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
 from dltool.finetune.settings import FinetuneSettings, Strategy
-from dltool.finetune.train import Event, FinetuneResult, Surroundings, finetune
+from dltool.finetune.train import Event, FinetuneResult, finetune
 from dltool.plots import plot_intervals
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 
 _WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
@@ -48,7 +50,7 @@ class CompareRow:
     note: str = ""
 
 
-def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event | CompareRow]:
+def compare(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event | CompareRow]:
     """Yield the events of each run and a CompareRow after it; runs are written below the run's folder.
 
     Raises:
@@ -58,19 +60,19 @@ def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings
     dataset: Dataset | None = None
     rows: list[CompareRow] = []
     for way in _WAYS:
-        own = around
-        if around.run is not None:
-            own = replace(around, run=RunFolder(around.run.path / way.value), overwrite=True)
+        own = context
+        if context.run is not None:
+            own = replace(context, run=RunFolder(context.run.path / way.value), overwrite=True)
         # The rates that the user gave are for the way that he has in mind; here each way takes its own.
         chosen = replace(settings, strategy=way, lr=None, head_lr=None)
         for event in _way(data, chosen, own):
             if isinstance(event, DataReport) and dataset is None:
                 dataset = event.dataset
-                if around.run is not None and distributed.rank() == 0:
-                    around.run.create(around.overwrite)
+                if context.run is not None and distributed.rank() == 0:
+                    context.run.create(context.overwrite)
                 yield event
                 started = time.perf_counter()
-                yield from _zero_shot(dataset, settings, around, started)
+                yield from _zero_shot(dataset, settings, context, started)
             elif isinstance(event, FinetuneResult):
                 rows.append(_row(way.value, event))
                 yield rows[-1]
@@ -78,13 +80,13 @@ def compare(data: DataSettings, settings: FinetuneSettings, around: Surroundings
                 yield event
 
 
-def _way(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event]:
+def _way(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event]:
     """One way's run; a folder in which nothing was trained is taken away again."""
     try:
-        yield from finetune(data, settings, around)
+        yield from finetune(data, settings, context)
     except BaseException:
-        if around.run is not None:
-            around.run.discard_unstarted()
+        if context.run is not None:
+            context.run.discard_unstarted()
         raise
 
 
@@ -101,7 +103,7 @@ def _row(name: str, result: FinetuneResult) -> CompareRow:
 
 
 def _zero_shot(
-    dataset: Dataset, settings: FinetuneSettings, around: Surroundings, started: float
+    dataset: Dataset, settings: FinetuneSettings, context: RunContext, started: float
 ) -> Iterator[Event | CompareRow]:
     """The untouched 1000-class network; right only where its top answer is the class or one of its kinds."""
     backbone = create_backbone(settings.backbone, settings.weights, settings.seed)
@@ -113,8 +115,8 @@ def _zero_shot(
     if layer is None or layer.out_features != 1000 or len(unnamed) == len(dataset.class_names):
         return
     split = dataset.splits[name]
-    extractor = FeatureExtractor(body, backbone.preprocessing, around.device, cache=around.cache)
-    yield from extractor.fill(split, PixelReader(backbone.preprocessing), around.workers)
+    extractor = FeatureExtractor(body, backbone.preprocessing, context.device, cache=context.cache)
+    yield from extractor.fill(split, PixelReader(backbone.preprocessing), context.workers)
     with torch.inference_mode():
         answers = layer(extractor.store().rows(split.hashes))
     metrics = _zero_shot_metrics(answers, torch.from_numpy(split.labels), dataset.class_names)

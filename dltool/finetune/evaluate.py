@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
-from dltool.data.load import DataReport, DataSettings, limit_samples, load_data
+from dltool.data.load import DataReport, limit_samples, load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.settings import DataSettings
 from dltool.data.splits import SPLITS, Dataset, Split, join_splits
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, ModelError, SettingsError
@@ -65,13 +66,7 @@ def evaluation_data(
         SettingsError: no such split.
     """
     store = ContentStore(cache / "fingerprints" if cache else None)
-    report = None
-    for event in load_data(replace(data, limit=0), store, reader.read_file, workers):
-        if isinstance(event, DataReport):
-            report = event
-        else:
-            yield event
-    assert report is not None
+    report = yield from load_data(replace(data, limit=0), store, reader.read_file, workers)
     dataset, new = _as_known(report.dataset, homes or {})
     dataset = limit_samples(dataset, data.limit)
     yield replace(report, dataset=dataset)

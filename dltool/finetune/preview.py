@@ -4,10 +4,12 @@ from pathlib import Path
 
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.settings import DataSettings
 from dltool.data.store import ContentStore
 from dltool.errors import SettingsError
+from dltool.events import finish
 from dltool.finetune.report import preview_augmentation
 from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings
 from dltool.images.write import write_image
@@ -28,7 +30,6 @@ def write_preview(file: Path, data: DataSettings, settings: FinetuneSettings, wo
     if settings.size:
         preprocessing = preprocessing.at_size(settings.size)
     reader = PixelReader(preprocessing)
-    for event in load_data(data, ContentStore(None), reader.read_file, workers):
-        if isinstance(event, DataReport):
-            kind = Augment.BASIC if settings.augment is Augment.AUTO else settings.augment
-            write_image(file, preview_augmentation(event.dataset.splits["train"], reader, kind, settings.seed))
+    report = finish(load_data(data, ContentStore(None), reader.read_file, workers))
+    kind = Augment.BASIC if settings.augment is Augment.AUTO else settings.augment
+    write_image(file, preview_augmentation(report.dataset.splits["train"], reader, kind, settings.seed))

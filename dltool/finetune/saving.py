@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.setup import Workbench
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.model_file import save_model
 from dltool.training.run_folder import RunFolder

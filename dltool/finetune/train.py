@@ -1,7 +1,7 @@
 """One training run from data to a model file, as a generator of what happens."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -15,8 +15,9 @@ from dltool.backbones.registry import Backbone
 from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import DataReport, load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
 from dltool.finetune.classifier_file import TrainedClassifier
@@ -42,11 +43,11 @@ from dltool.finetune.setup import (
     start_head,
 )
 from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.model_file import save_model
 from dltool.training.session import Session
-from dltool.training.surroundings import Surroundings
 
 _PROBED = 3000
 # Rate of a head on standardised features; steady results over seeds and data sets (benchmarks/finetune_accuracy.py).
@@ -101,45 +102,42 @@ class FinetuneResult:
 Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped | FinetuneResult
 
 
-def finetune(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Event]:
+def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event]:
     """Check the data, decide on a strategy, train, measure; the last event is FinetuneResult or Stopped.
 
     Raises:
         DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
         DltoolError: the loss is not finite.
     """
-    writes = around.run is not None and distributed.rank() == 0
+    writes = context.run is not None and distributed.rank() == 0
     backbone = None
     if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
         # Before the data is looked at, so that a mistyped name does not cost the user a minute.
         backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
-    report = None
-    for event in _load(data, settings, around):
-        yield event
-        report = event if isinstance(event, DataReport) else report
-    assert report is not None
+    report = yield from _load(data, settings, context)
+    yield report
     dataset = report.dataset
-    if around.run is not None:
-        around.open_run("finetune", data, _digest(dataset), as_plain(settings), _MAY_CHANGE)
+    if context.run is not None:
+        context.open_run("finetune", data, _digest(dataset), as_plain(settings), _MAY_CHANGE)
         if writes:
-            write_splits_csv(around.run.path / "splits.csv", dataset)
-    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
-    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+            write_splits_csv(context.run.path / "splits.csv", dataset)
+    session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
+    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         session.resume(state)
     settings = _choose_network(settings, dataset)
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and around.device.type == "cuda")
-    bench = Workbench(dataset, settings, around.device, bf16, around.workers, around.cache)
+    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and context.device.type == "cuda")
+    bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache)
     if settings.backbone in SMALL_NETWORKS:
-        yield from _run_small(bench, session, state, around)
+        yield from _run_small(bench, session, state, context)
     else:
-        yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, around)
+        yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, context)
 
 
-def _load(data: DataSettings, settings: FinetuneSettings, around: Surroundings) -> Iterator[Checked | DataReport]:
-    store = ContentStore(around.cache / "fingerprints" if around.cache else None)
+def _load(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Generator[Checked, None, DataReport]:
+    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
     reader = PixelReader(Preprocessing(resize=settings.size or 256), max_bytes=0)
-    yield from load_data(data, store, reader.read_file, around.workers)
+    return (yield from load_data(data, store, reader.read_file, context.workers))
 
 
 def _digest(dataset: Dataset) -> str:
@@ -163,7 +161,7 @@ def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSet
 
 
 def _run_small(
-    bench: Workbench, session: Session, state: dict[str, Any] | None, around: Surroundings
+    bench: Workbench, session: Session, state: dict[str, Any] | None, context: RunContext
 ) -> Iterator[Event]:
     bench.settings = complete(bench.settings, bench.dataset.in_memory)
     train = bench.dataset.splits["train"]
@@ -171,17 +169,17 @@ def _run_small(
     decided = Decided(bench.settings, reason, None)
     yield decided
     classifier, reader = small_classifier(bench)
-    phase = small_phase(bench, classifier, reader, on_epoch=epoch_saver(bench, classifier, around.run))
-    for event in _run_phase(phase, bench, classifier, session, state, around):
+    phase = small_phase(bench, classifier, reader, on_epoch=epoch_saver(bench, classifier, context.run))
+    for event in _run_phase(phase, bench, classifier, session, state, context):
         yield event
         if isinstance(event, Stopped):
             return
     scorer = Scorer(classifier, bench.device, reader=reader)
-    yield from _finish(bench, classifier, scorer, decided, session, around, {}, phase)
+    yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase)
 
 
 def _run_backbone(
-    bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, around: Surroundings
+    bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, context: RunContext
 ) -> Iterator[Event]:
     if backbone.unexpected or backbone.missing:
         names = backbone.unexpected or backbone.missing
@@ -200,16 +198,16 @@ def _run_backbone(
     phase = None
     # Built one after the other: a phase starts from what the one before it made of the classifier.
     for build in _phase_builders(settings.strategy):
-        phase = build(bench, body, classifier, decided.probe, around)
-        for event in _run_phase(phase, bench, classifier, session, state, around):
+        phase = build(bench, body, classifier, decided.probe, context)
+        for event in _run_phase(phase, bench, classifier, session, state, context):
             yield event
             if isinstance(event, Stopped):
                 return
     assert phase is not None
     extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
     exact = wants_bf16(settings.precision, classifier)
-    scorer = Scorer(classifier, bench.device, exact, around.cache, body.reader, around.workers, extractor=extractor)
-    yield from _finish(bench, classifier, scorer, decided, session, around, matches, phase)
+    scorer = Scorer(classifier, bench.device, exact, context.cache, body.reader, context.workers, extractor=extractor)
+    yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase)
 
 
 def _decide(bench: Workbench, backbone: Backbone) -> Iterator[Event]:
@@ -250,7 +248,7 @@ def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
 
 
 def _head_phase(
-    bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, around: Surroundings
+    bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, context: RunContext
 ) -> Phase:
     settings = bench.settings
     if probe is None and settings.head_l2 is None:
@@ -261,7 +259,7 @@ def _head_phase(
     head_lr = settings.head_lr if alone else HEAD_ALONE_LR
     assert epochs is not None and head_lr is not None
     bench.parameters = _frozen_parameters(classifier)
-    extra = {"on_epoch": epoch_saver(bench, classifier, around.run)} if alone else {}
+    extra = {"on_epoch": epoch_saver(bench, classifier, context.run)} if alone else {}
     return head_phase(bench, body, classifier, l2, epochs, head_lr, number=0, **extra)
 
 
@@ -270,10 +268,10 @@ def _body_phase(
     body: Body,
     classifier: TrainedClassifier,
     probe: Probe | None,
-    around: Surroundings,
+    context: RunContext,
     number: int,
 ) -> Phase:
-    return body_phase(bench, body, classifier, number, on_epoch=epoch_saver(bench, classifier, around.run))
+    return body_phase(bench, body, classifier, number, on_epoch=epoch_saver(bench, classifier, context.run))
 
 
 def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:
@@ -287,12 +285,12 @@ def _run_phase(
     classifier: TrainedClassifier,
     session: Session,
     state: dict[str, Any] | None,
-    around: Surroundings,
+    context: RunContext,
 ) -> Iterator[PhaseStart | StepEnd | EpochEnd | Notice | Stopped]:
     """Run one phase from its start, from the checkpoint, or not at all if the checkpoint is beyond it."""
     if state is not None and state["phase"] > phase.number:
         return
-    phase = replace(phase, on_best=best_saver(bench, classifier, around.run))
+    phase = replace(phase, on_best=best_saver(bench, classifier, context.run))
     trainer = PhaseTrainer(phase, bench.settings, session, bench.device, bench.bf16)
     yield PhaseStart(phase.name, phase.epochs, tuple(bench.parameters))
     if state is not None and state["phase"] == phase.number:
@@ -306,7 +304,7 @@ def _finish(
     scorer: Scorer,
     decided: Decided,
     session: Session,
-    around: Surroundings,
+    context: RunContext,
     matches: dict[str, list[str]],
     phase: Phase,
 ) -> Iterator[Event]:
@@ -320,8 +318,8 @@ def _finish(
             else:
                 yield event
         metrics[name] = classification_metrics(logits[name], bench.labels(name), classifier.class_names)
-    if around.run is not None and distributed.rank() == 0:
-        save_model(around.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
+    if context.run is not None and distributed.rank() == 0:
+        save_model(context.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
     rows = [row for row in session.history if row["phase"] == phase.name]
     best = [row["epoch"] for row in rows if row["best"]]
     yield FinetuneResult(

@@ -1,8 +1,8 @@
 """Images of one size in memory, grey or colour as they are, with their classes."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -11,8 +11,9 @@ from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import Checked
-from dltool.data.load import DataReport, DataSettings, load_data
+from dltool.data.load import load_data
 from dltool.data.pixels import PixelReader, resident_images
+from dltool.data.settings import DataSettings
 from dltool.data.splits import ArraySplit, Split
 from dltool.data.store import ContentStore
 from dltool.errors import DataError
@@ -69,14 +70,13 @@ class GanData:
 
 def load_images(
     data: DataSettings, size: int, workers: int, splits: Sequence[str] = ("train",), channels: int | None = None
-) -> Iterator[Checked | GanData]:
-    """Decode the images, scale and crop each to a square from its centre; yield progress and at the end GanData.
+) -> Generator[Checked, None, list[GanData]]:
+    """Decode the images, scale and crop each to a square from its centre; yield progress and return them.
 
     There is one for each of `splits` that the data has; if it has none of them, one for train or the only split.
 
-
     Args:
-        data: with `complete` and `labelled` False, so that a folder of images is enough.
+        data: a folder of images is enough, whatever `complete` and `labelled` say.
         size: side of the images; 0 takes that of a set of small images, and for files 64 or what they have.
         workers: threads that decode.
         splits: names of those to decode.
@@ -86,26 +86,23 @@ def load_images(
         DataError: nothing that can be read.
     """
     reader = PixelReader(Preprocessing(resize=size or _FILES_SIZE, crop=size or _FILES_SIZE, interpolation="bicubic"))
-    report: DataReport | None = None
-    for event in load_data(data, ContentStore(None), reader.read_file, workers):
-        if isinstance(event, DataReport):
-            report = event
-        else:
-            yield event
-    assert report is not None
+    data = replace(data, complete=False, labelled=False)
+    report = yield from load_data(data, ContentStore(None), reader.read_file, workers)
     dataset = report.dataset
     chosen = [name for name in splits if name in dataset.splits] or [next(iter(dataset.splits))]
     if not size:
         size = natural_size(dataset.splits[chosen[0]])
         if size != _FILES_SIZE:
             reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
+    found = []
     for name in chosen:
         split = dataset.splits[name]
         images = resident_images(split, reader, channels or _channels_of(split))
         if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
             images = images[:, :1].contiguous()
         labels = torch.from_numpy(split.labels.astype(np.int64))
-        yield GanData(dataset.name, name, images, labels, dataset.class_names, report.notes, report.unreadable)
+        found.append(GanData(dataset.name, name, images, labels, dataset.class_names, report.notes, report.unreadable))
+    return found
 
 
 def natural_size(split: Split) -> int:

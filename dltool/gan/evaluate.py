@@ -1,6 +1,6 @@
 """How good a generator is, or how near two sets of images are: figures with everything they depend on."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from dltool.data.check import Checked
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
 from dltool.gan.features import Extracted, Extractor
@@ -119,8 +119,8 @@ class Evaluation:
 
 def evaluate(
     source: Path, data: DataSettings, settings: EvaluateSettings, device: torch.device, workers: int
-) -> Iterator[Checked | Drawn | Extracted | Evaluation]:
-    """Compare a generator's samples, or a folder of images, with data; yield progress and at the end the Evaluation.
+) -> Generator[Checked | Drawn | Extracted, None, Evaluation]:
+    """Compare a generator's samples, or a folder of images, with data; yield progress and return the Evaluation.
 
     Args:
         source: a model file, the folder of a run, or a folder of images.
@@ -141,9 +141,9 @@ def evaluate(
     training, real = yield from _load_real(data, settings.split, size, channels, workers)
     left_out = list(real.unreadable)
     if trained is not None:
-        made = yield from _last(draw_samples(trained, training, settings), Tensor)
+        made = yield from draw_samples(trained, training, settings)
     else:
-        own = yield from _last(load_images(replace(data, source=str(source), limit=0), size, workers), GanData)
+        (own,) = yield from load_images(replace(data, source=str(source), limit=0), size, workers)
         left_out += own.unreadable
         made = _some(own.images, settings.samples, settings.seed)
     known = training.images if real.split != training.split else None
@@ -152,13 +152,13 @@ def evaluate(
             f"{len(made)} pictures against {len(real)}: every figure takes at least {_FEWEST} of either side"
         )
     made, target, shown = _same_channels(made, real.images, training.images)
-    of_target = yield from _last(extractor.extract(target), Tensor)
-    of_made = yield from _last(extractor.extract(made), Tensor)
+    of_target = yield from extractor.extract(target)
+    of_made = yield from extractor.extract(made)
     floor = None
     if known is not None:
-        of_known = yield from _last(extractor.extract(_some(known, len(made), settings.seed)), Tensor)
+        of_known = yield from extractor.extract(_some(known, len(made), settings.seed))
         floor = compare(of_target, of_known, settings.seed)
-    yield Evaluation(
+    return Evaluation(
         comparison=compare(of_target, of_made, settings.seed),
         floor=floor,
         split=real.split,
@@ -177,14 +177,9 @@ def _load_real(
     data: DataSettings, split: str | None, size: int, channels: int | None, workers: int
 ) -> Generator[Checked, None, tuple[GanData, GanData]]:
     """The training images, and those to compare with: of `split`, or of test, else val, else train itself."""
-    splits = {}
     wanted = dict.fromkeys(("train", split) if split else ("train", "val", "test"))
-    for event in load_images(data, size, workers, tuple(wanted), channels):
-        if isinstance(event, GanData):
-            splits[event.split] = event
-        else:
-            yield event
-    training, real = next(iter(splits.values())), next(reversed(splits.values()))
+    training, *others = yield from load_images(data, size, workers, tuple(wanted), channels)
+    real = others[-1] if others else training
     if split not in (None, real.split):
         raise SettingsError(f"--split {split}: {data.source} has no such part, but {real.split}")
     return training, real
@@ -233,7 +228,9 @@ def compare(real: Tensor, made: Tensor, seed: int = 0) -> Comparison:
     )
 
 
-def draw_samples(trained: TrainedGenerator, training: GanData, settings: EvaluateSettings) -> Iterator[Drawn | Tensor]:
+def draw_samples(
+    trained: TrainedGenerator, training: GanData, settings: EvaluateSettings
+) -> Generator[Drawn, None, Tensor]:
     """Samples of a generator; one that knows classes draws them as often as the training data has them."""
     count = settings.samples or 10_000
     noise = torch.randn(count, trained.spec.latent_dim, generator=new_generator(settings.seed, "evaluate"))
@@ -249,7 +246,7 @@ def draw_samples(trained: TrainedGenerator, training: GanData, settings: Evaluat
         part = slice(start, start + _DRAWN_AT_ONCE)
         parts.append(generate(trained.module, noise[part], None if labels is None else labels[part]))
         yield Drawn(min(start + _DRAWN_AT_ONCE, count), count)
-    yield torch.cat(parts)
+    return torch.cat(parts)
 
 
 def _some(rows: Tensor, count: int | None, seed: int) -> Tensor:
@@ -264,15 +261,3 @@ def _same_channels(*photos: Tensor) -> list[Tensor]:
     """Grey images in three channels where others have colour."""
     channels = max(images.shape[1] for images in photos)
     return [images.expand(-1, channels, -1, -1) for images in photos]
-
-
-def _last(events: Iterator[Event | Result], kind: type[Result]) -> Generator[Event, None, Result]:
-    """Pass events on but for the last, which is of this kind, and return that."""
-    result = None
-    for event in events:
-        if isinstance(event, kind):
-            result = event
-        else:
-            yield event
-    assert result is not None
-    return result

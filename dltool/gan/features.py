@@ -1,6 +1,6 @@
 """Images to the features in which generated and real ones are compared: a named extractor with stated resizing."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -17,6 +17,7 @@ from dltool.backbones.registry import create_backbone
 from dltool.backbones.taps import Taps, require_tensors
 from dltool.device import memory_errors
 from dltool.errors import SettingsError
+from dltool.events import finish
 
 # Pooled features of this layer say what a generator is worth from a few hundred images on: 112 of them, not 1280.
 QUICK_EXTRACTOR = f"{DEFAULT_BACKBONE}:blocks.4"
@@ -86,8 +87,8 @@ class Extractor:
         """What is done to an image before it enters the network, in words."""
         return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
 
-    def extract(self, images: Tensor) -> Iterator[Extracted | Tensor]:
-        """Yield progress and at the end the M × D float32 features of M × C × S × S uint8.
+    def extract(self, images: Tensor) -> Generator[Extracted, None, Tensor]:
+        """Yield progress and return the M × D float32 features of M × C × S × S uint8.
 
         C is 1 or 3. The images may be on any device; the features are on the extractor's.
 
@@ -101,12 +102,11 @@ class Extractor:
             for start in range(0, len(images), _BATCH):
                 features[start : start + _BATCH] = self._forward(images[start : start + _BATCH])
                 yield Extracted(min(start + _BATCH, len(images)), len(images))
-        yield features
+        return features
 
     def __call__(self, images: Tensor) -> Tensor:
         """`extract` without the progress."""
-        *_, features = self.extract(images)
-        return features
+        return finish(self.extract(images))
 
     @torch.no_grad()
     def _forward(self, photos: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -21,8 +21,8 @@ from dltool.gan.sample import generate, latent
 from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings
 from dltool.gan.step import PENALTY_EVERY, GanStep
 from dltool.images.write import write_image
-from dltool.plain import as_plain
 from dltool.plots import plot_gan
+from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.ema import Ema, half_life_decay
 from dltool.training.events import Notice, Stopped
@@ -142,8 +142,8 @@ class GanLoop:
             "best_tensors": self._best_tensors,
         }
 
-    def run(self) -> Iterator[StepEnd | EpochEnd | Notice | Stopped]:
-        """Train to the end; after Stopped nothing more comes.
+    def run(self) -> Generator[StepEnd | EpochEnd | Notice | Stopped, None, bool]:
+        """Train, and return whether the end was reached; if not, the last event was Stopped.
 
         Raises:
             DltoolError: a loss is not finite.
@@ -157,12 +157,13 @@ class GanLoop:
             for event in self._run_epoch():
                 yield event
                 if isinstance(event, Stopped):
-                    return
+                    return False
             self._epoch += 1
             yield from self._end_epoch(started)
             if self._should_stop() and self._epoch < self._settings.epochs:
                 yield Stopped()
-                return
+                return False
+        return True
 
     def _run_epoch(self) -> Iterator[StepEnd | Notice | Stopped]:
         slices = self._slices()

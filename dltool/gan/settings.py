@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
 from dltool.errors import SettingsError
+from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
 
 SIZES = (8, 28, 32, 64, 128)
 
@@ -96,37 +97,70 @@ class GanSettings:
         seed: of everything random.
     """
 
-    arch: Arch = Arch.MODERN
-    loss: Loss = Loss.AUTO
-    augment: Augment = Augment.AUTO
-    size: int = 0
-    latent_dim: int | None = None
-    width: int = 16
-    conditional: bool | None = None
-    epochs: int | None = None
-    time: float | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    gamma: float | None = None
-    ema: int | None = None
-    final_lr: float | None = None
-    grid: int = 64
-    figure_every: int = 0
+    arch: Annotated[Arch, Option("Fully connected, DCGAN's convolutions, or residual without norms after R3GAN.")] = (
+        Arch.MODERN
+    )
+    loss: Annotated[Loss, Option("What the discriminator learns.", shown="relativistic for modern, else bce")] = (
+        Loss.AUTO
+    )
+    size: Annotated[
+        int, Option("Side of the images in pixels.", metavar="8|28|32|64|128", shown="the set's own; files 64")
+    ] = 0
+    conditional: Annotated[
+        bool | None,
+        Option(
+            "Learn the classes, to ask for one by one later.",
+            flags=("--conditional/--unconditional",),
+            shown="conditional for modern, with 50 images of each",
+        ),
+    ] = None
+    latent_dim: Annotated[int | None, Option("Numbers of noise.", min=1, shown="128; modern 64", panel="Networks")] = (
+        None
+    )
+    width: Annotated[int, Option("Channels of modern at the finest resolution.", min=1, panel="Networks")] = 16
+    epochs: Annotated[
+        int | None,
+        Option(
+            "Times that every image is seen; several times each in small sets.",
+            min=1,
+            shown="enough to see 400000 images",
+            panel="Training",
+        ),
+    ] = None
+    time: TrainingTime = None
+    batch_size: Annotated[int | None, Option("Images per step.", min=1, shown="64", panel="Training")] = None
+    lr: Annotated[
+        float | None, Option("Adam's rate at the start.", min=0, shown="2e-4; modern 5e-4", panel="Training")
+    ] = None
+    final_lr: Annotated[
+        float | None,
+        Option("Factor on --lr at the end of the cosine.", min=0, shown="1; modern 0.1", panel="Training"),
+    ] = None
+    gamma: Annotated[
+        float | None, Option("Strength of modern's R1 and R2 penalties.", min=0, shown="0.5", panel="Training")
+    ] = None
+    ema: Annotated[
+        int | None,
+        Option(
+            "Half-life, in images, of the average of the generator that is kept.",
+            min=0,
+            shown="5000",
+            panel="Training",
+        ),
+    ] = None
+    augment: Annotated[Augment, Option("Vary what the discriminator sees; auto: for small sets.", panel="Training")] = (
+        Augment.AUTO
+    )
+    grid: Annotated[int, Option("Images in each epoch's grid.", min=1, panel="Output")] = 64
+    figure_every: Annotated[
+        int, Option("Epochs between two quality figures.", min=0, shown="ten over the run", panel="Output")
+    ] = 0
+    precision: PrecisionOption = Precision.AUTO
+    seed: Seed = 0
     passes: int = 0
-    precision: str = "auto"
-    seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (("arch", Arch), ("loss", Loss), ("augment", Augment)):
-            object.__setattr__(self, name, kind(getattr(self, name)))
-        for name in ("epochs", "batch_size", "latent_dim", "width", "grid"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{option(name)} {value}: at least 1 is needed")
-        for name in ("lr", "gamma", "ema", "figure_every", "final_lr", "passes"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
+        check_options(self)
         if self.size and self.size not in SIZES:
             raise SettingsError(f"--size {self.size}: one of {', '.join(map(str, SIZES))} is needed")
         if self.loss is Loss.RELATIVISTIC and self.arch is not Arch.MODERN:
@@ -202,8 +236,3 @@ def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> G
     elif not settings.figure_every:
         values["figure_every"] = max(1, settings.epochs // FIGURES)
     return replace(settings, **values, size=size)
-
-
-def option(name: str) -> str:
-    """The command line's spelling of a setting."""
-    return "--" + name.replace("_", "-")

@@ -1,25 +1,25 @@
 """One training run from data to a generator, as a generator of what happens."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Generator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 
 from dltool.data.check import Checked
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import GanSettings, NetworkSpec, complete
-from dltool.plain import as_plain
+from dltool.settings import as_plain
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.events import Notice, Stopped
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
-from dltool.training.surroundings import Surroundings
 
 _MAY_CHANGE = ("time",)
 
@@ -56,38 +56,32 @@ class GanResult:
     seconds: float
 
 
-Event = Checked | Decided | StepEnd | EpochEnd | Notice | Stopped | GanResult
+Event = Checked | Decided | StepEnd | EpochEnd | Notice | Stopped
 
 
-def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -> Iterator[Event]:
-    """Load the images, train, measure, keep the best; the last event is GanResult or Stopped.
+def train_gan(
+    data: DataSettings, settings: GanSettings, context: RunContext
+) -> Generator[Event, None, GanResult | None]:
+    """Load the images, train, measure, keep the best, and return the result; None once it was stopped.
 
     Raises:
         DataError, DeviceError, SettingsError: each with one line that says what to do.
         DltoolError: the loss is not finite; the last good checkpoint is kept.
     """
-    images: GanData | None = None
-    for event in load_images(replace(data, complete=False, labelled=False), settings.size, around.workers):
-        if isinstance(event, GanData):
-            images = event
-        else:
-            yield event
-    assert images is not None
+    (images,) = yield from load_images(data, settings.size, context.workers)
     settings = complete(settings, images.class_counts, images.size)
-    if around.run is not None:
-        around.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)
-    decided, loop = _build(images, settings, around)
+    if context.run is not None:
+        context.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)
+    decided, loop = _build(images, settings, context)
     yield decided
-    state = around.run.load_checkpoint() if around.run is not None and around.resume else None
+    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         loop.resume(state)
-    for event in loop.run():
-        yield event
-        if isinstance(event, Stopped):
-            return
-    if around.run is not None and distributed.rank() == 0:
+    if not (yield from loop.run()):
+        return None
+    if context.run is not None and distributed.rank() == 0:
         loop.finish()
-    yield GanResult(
+    return GanResult(
         generator=loop.best(),
         decided=decided,
         figure=loop.figure_name,
@@ -99,7 +93,7 @@ def train_gan(data: DataSettings, settings: GanSettings, around: Surroundings) -
     )
 
 
-def _build(images: GanData, settings: GanSettings, around: Surroundings) -> tuple[Decided, GanLoop]:
+def _build(images: GanData, settings: GanSettings, context: RunContext) -> tuple[Decided, GanLoop]:
     if settings.conditional and len(images.class_names) < 2:
         raise DataError(f"--conditional: {images.name} has no classes; a folder of pictures for each is needed")
     world = distributed.world_size()
@@ -109,8 +103,8 @@ def _build(images: GanData, settings: GanSettings, around: Surroundings) -> tupl
     spec = NetworkSpec(settings.arch, images.size, images.channels, settings.latent_dim, num_classes, settings.width)
     with seeded(settings.seed, "networks"):
         networks = build_generator(spec), build_discriminator(spec)
-    generator, discriminator = (n.to(around.device, memory_format=torch.channels_last) for n in networks)
-    session = Session(around.run, around.should_stop, settings.time, around.checkpoint_seconds)
-    loop = GanLoop(generator, discriminator, images, settings, session, around.device)
+    generator, discriminator = (n.to(context.device, memory_format=torch.channels_last) for n in networks)
+    session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
+    loop = GanLoop(generator, discriminator, images, settings, session, context.device)
     counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
     return Decided(settings, spec, images, counts, loop.augmented, loop.bf16), loop

@@ -8,9 +8,10 @@ import torch
 
 from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.settings import AeSettings
-from dltool.autoencoder.train import AeResult, Surroundings, train_autoencoder
+from dltool.autoencoder.train import AeResult, train_autoencoder
 from dltool.images.read import read_image
 from dltool.images.write import write_image
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -26,11 +27,11 @@ def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Pat
 
 
 def events_of(
-    data: Path | str, settings: AeSettings, folder: Path | None = None, limit: int = 0, **around: Any
+    data: Path | str, settings: AeSettings, folder: Path | None = None, limit: int = 0, **context: Any
 ) -> list:
     """Everything that a run yields; with `folder` it is written there."""
     run = None if folder is None else RunFolder(folder)
-    places = Surroundings(CPU, run, workers=0, **around)
+    places = RunContext(CPU, run, workers=0, **context)
     return list(train_autoencoder(ImageData(str(data), limit=limit), settings, places))
 
 

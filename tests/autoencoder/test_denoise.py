@@ -97,9 +97,9 @@ class _WhiteOnly(nn.Module):
     """Takes away what a pixel differs from the mean of its neighbours, but for noise that they share."""
 
     def forward(self, images: Tensor) -> Tensor:
-        around = nn.functional.avg_pool2d(nn.functional.pad(images, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
+        context = nn.functional.avg_pool2d(nn.functional.pad(images, (2, 2, 2, 2), mode="replicate"), 5, stride=1)
         rough = (images - images.roll(1, -1)).std() > 0.12
-        return around if rough else images
+        return context if rough else images
 
 
 def _grainy(colour: bool, side: int = 160) -> np.ndarray:

@@ -19,7 +19,7 @@ try:
 except SystemExit:
     print("torch" in sys.modules, "numpy" in sys.modules)
 """
-    for words in (["--version"], ["--help"], ["stylize", "--help"], ["info", "--help"]):
+    for words in (["--version"], ["--help"], ["stylize", "--help"], ["gan", "train", "--help"], ["info", "--help"]):
         done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, timeout=60)
         assert done.stdout.splitlines()[-1] == "False False", f"{words} imported torch or numpy"
 

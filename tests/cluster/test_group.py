@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dltool.cluster.group import Grouped, Surroundings, by_size, group, in_plain_space
+from dltool.cluster.group import ClusterContext, Grouped, by_size, group, in_plain_space
 from dltool.cluster.method import Clustering
 from dltool.cluster.results import agreement, from_center, summarize
 from dltool.cluster.settings import ClusterSettings, parse_k
@@ -27,7 +27,7 @@ def opened(data: Path | str, **options: object) -> Source:
 
 def grouped(source: Source, **settings: object) -> Grouped:
     """What becomes of a source."""
-    events = list(group(source, ClusterSettings(**settings), Surroundings(CPU)))
+    events = list(group(source, ClusterSettings(**settings), ClusterContext(CPU)))
     assert isinstance(events[-1], Grouped)
     return events[-1]
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from dltool.cluster.group import Grouped, Surroundings, group
+from dltool.cluster.group import ClusterContext, Grouped, group
 from dltool.cluster.maps import class_colors, map_places
 from dltool.cluster.method import Clustering
 from dltool.cluster.settings import ClusterSettings
@@ -42,7 +42,7 @@ def test_centres_of_pixels_are_mean_images_behind_components_too() -> None:
     images = (load_digits().images[:40] * 15).astype(np.uint8)
     source = Source("digits", Kind.ARRAYS, ArraySplit(images, np.zeros(40, np.int64), "digits"))
     settings = ClusterSettings(k=3, pca=40)  # all that 40 images differ by
-    *_, found = group(source, settings, Surroundings(torch.device("cpu")))
+    *_, found = group(source, settings, ClusterContext(torch.device("cpu")))
     assert isinstance(found, Grouped)
     for number, image in enumerate(center_images(found)):
         mean = images[found.clustering.labels == number].mean(0)

@@ -9,18 +9,18 @@ from PIL import Image
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import difference_hash
-from dltool.data.load import DataReport, DataSettings, divide, load_data
+from dltool.data.load import DataReport, divide, load_data
 from dltool.data.pixels import PixelReader
+from dltool.data.settings import DataSettings
 from dltool.data.splits import ArraySplit, Dataset
 from dltool.data.store import ContentStore
 from dltool.errors import DataError
+from dltool.events import finish
 
 
 def load(root: Path, **settings: object) -> DataReport:
     reader = PixelReader(Preprocessing(resize=64, crop=56))
-    *_, report = load_data(DataSettings(str(root), **settings), ContentStore(None), reader.read_file, workers=0)
-    assert isinstance(report, DataReport)
-    return report
+    return finish(load_data(DataSettings(str(root), **settings), ContentStore(None), reader.read_file, workers=0))
 
 
 def save(path: Path, seed: int, size: int = 64) -> None:
@@ -143,7 +143,7 @@ def test_known_content_is_not_decoded_again(folders: Path, tmp_path: Path) -> No
         raise AssertionError(f"{path} was decoded")
 
     again = ContentStore(tmp_path / "store")
-    assert isinstance(list(load_data(DataSettings(str(folders)), again, fail, 0))[-1], DataReport)
+    assert isinstance(finish(load_data(DataSettings(str(folders)), again, fail, 0)), DataReport)
 
 
 def test_difference_hash_tells_images_apart_and_forgives_scale() -> None:

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dltool.data.splits import ArraySplit, Dataset, apply_splits_csv, check_fractions, split_off, write_splits_csv
+from dltool.data.settings import DataSettings
+from dltool.data.splits import ArraySplit, Dataset, apply_splits_csv, split_off, write_splits_csv
 from dltool.errors import DataError, SettingsError
 
 
@@ -50,7 +51,7 @@ def test_every_class_keeps_a_training_sample() -> None:
 @pytest.mark.parametrize(("val", "test"), [(1.0, 0.0), (-0.1, 0.0), (0.6, 0.4)])
 def test_shares_that_leave_nothing_are_refused(val: float, test: float) -> None:
     with pytest.raises(SettingsError):
-        check_fractions(val, test)
+        DataSettings("set", val=val, test=test)
 
 
 def test_splits_csv_divides_again_in_the_same_way(tmp_path: Path) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import torch
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.finetune.phase import EpochEnd
 from dltool.finetune.settings import FinetuneSettings
-from dltool.finetune.train import FinetuneResult, Surroundings, finetune
+from dltool.finetune.train import FinetuneResult, finetune
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -39,21 +40,21 @@ def quick(**settings: Any) -> FinetuneSettings:
     return FinetuneSettings(**{"size": 64, "multiscale": False, "batch_size": 8, **settings})
 
 
-def events_of(data: Path | str, settings: FinetuneSettings, folder: Path | None = None, **around: Any) -> list[Any]:
+def events_of(data: Path | str, settings: FinetuneSettings, folder: Path | None = None, **context: Any) -> list[Any]:
     """Everything that a run yields; with `folder` it is written there."""
-    return list(run(data, settings, folder, **around))
+    return list(run(data, settings, folder, **context))
 
 
 def run(
-    data: Path | str, settings: FinetuneSettings, folder: Path | None = None, limit: int = 0, **around: Any
+    data: Path | str, settings: FinetuneSettings, folder: Path | None = None, limit: int = 0, **context: Any
 ) -> Iterator[Any]:
     """The run as a generator."""
     target = None
     if folder is not None:
         target = RunFolder(folder)
-        if not around.get("resume"):
+        if not context.get("resume"):
             target.create(overwrite=False)
-    places = Surroundings(CPU, target, workers=0, **around)
+    places = RunContext(CPU, target, workers=0, **context)
     yield from finetune(DataSettings(str(data), limit=limit), settings, places)
 
 

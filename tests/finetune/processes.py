@@ -12,23 +12,24 @@ import timm  # noqa: F401 (imported once here rather than in every child)
 import torch
 import torchvision  # noqa: F401
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.finetune.settings import FinetuneSettings
-from dltool.finetune.train import Surroundings, finetune
+from dltool.finetune.train import finetune
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 from tests.forks import fork, kill_often, work_in_two
 
 CPU = torch.device("cpu")
 
 
-def train(data: DataSettings, settings: FinetuneSettings, folder: Path, **around: object) -> None:
+def train(data: DataSettings, settings: FinetuneSettings, folder: Path, **context: object) -> None:
     """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
     run = RunFolder(folder)
     resume = (folder / "config.json").is_file()
     if not resume and distributed.rank() == 0:
         run.create(overwrite=True)
-    for _ in finetune(data, settings, Surroundings(CPU, run, workers=0, resume=resume, **around)):
+    for _ in finetune(data, settings, RunContext(CPU, run, workers=0, resume=resume, **context)):
         pass
 
 

@@ -14,9 +14,10 @@ import sklearn.datasets  # noqa: F401
 import torch
 import torch._dynamo
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.gan.settings import GanSettings
-from dltool.gan.train import Surroundings, train_gan
+from dltool.gan.train import train_gan
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 from tests.forks import fork, kill_often, work_in_two
 
@@ -28,8 +29,8 @@ DATA = DataSettings("digits", limit=9)
 def train(settings: GanSettings, folder: Path) -> None:
     """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
     resume = (folder / "config.json").is_file()
-    around = Surroundings(CPU, RunFolder(folder), workers=0, resume=resume, overwrite=True, checkpoint_seconds=0.0)
-    for _ in train_gan(DATA, settings, around):
+    context = RunContext(CPU, RunFolder(folder), workers=0, resume=resume, overwrite=True, checkpoint_seconds=0.0)
+    for _ in train_gan(DATA, settings, context):
         pass
 
 

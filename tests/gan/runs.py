@@ -6,9 +6,11 @@ from typing import Any
 
 import torch
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
+from dltool.events import finish
 from dltool.gan.settings import GanSettings
-from dltool.gan.train import GanResult, Surroundings, train_gan
+from dltool.gan.train import GanResult, train_gan
+from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -21,11 +23,13 @@ def quick(**settings: Any) -> GanSettings:
     )
 
 
-def events_of(data: Path | str, settings: GanSettings, folder: Path | None = None, **around: Any) -> list[Any]:
-    """Everything that a run yields; with `folder` it is written there. `limit` is the data's."""
-    source = DataSettings(str(data), limit=around.pop("limit", 0))
+def events_of(data: Path | str, settings: GanSettings, folder: Path | None = None, **context: Any) -> list[Any]:
+    """Everything that a run yields and then its result; with `folder` it is written there. `limit` is the data's."""
+    source = DataSettings(str(data), limit=context.pop("limit", 0))
     run = RunFolder(folder) if folder is not None else None
-    return list(train_gan(source, settings, Surroundings(CPU, run, workers=0, **around)))
+    events: list[Any] = []
+    result = finish(train_gan(source, settings, RunContext(CPU, run, workers=0, **context)), events.append)
+    return events if result is None else [*events, result]
 
 
 def result_of(events: list[Any]) -> GanResult:

@@ -9,8 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from dltool.data.load import DataSettings
+from dltool.data.settings import DataSettings
 from dltool.errors import DataError, DltoolError, SettingsError
+from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import load_generator
 from dltool.gan.health import Health
@@ -172,12 +173,12 @@ def test_three_images_of_different_sizes_train(folder: Callable[..., Path], tmp_
 
 def test_images_become_squares_grey_where_all_are(folder: Callable[..., Path]):
     data = folder((40, 60), (64, 32), grey=True)
-    *_, images = load_images(DataSettings(str(data), complete=False, labelled=False), 28, 0)
+    (images,) = finish(load_images(DataSettings(str(data)), 28, 0))
     assert isinstance(images, GanData)
     assert images.images.shape == (2, 1, 28, 28)
-    *_, natural = load_images(DataSettings(str(data), complete=False, labelled=False), 0, 0)
+    (natural,) = finish(load_images(DataSettings(str(data)), 0, 0))
     assert natural.size == 32  # the largest known size in the first image
-    *_, colour = load_images(DataSettings(str(data), complete=False, labelled=False), 28, 0, channels=3)
+    (colour,) = finish(load_images(DataSettings(str(data)), 28, 0, channels=3))
     assert torch.equal(colour.images, images.images.expand(-1, 3, -1, -1))
 
 

@@ -14,7 +14,7 @@ from dltool.training.run_folder import RunFolder, refuse_changes
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class RunContext:
     """Where and how a run computes; nothing in here changes its result but for rounding on another device.
 
     Attributes:

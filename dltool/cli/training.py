@@ -1,0 +1,144 @@
+"""What the training commands share on the command line: a run from its start to its end, for those who watch."""
+
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from typing import Any, TypeVar
+
+from dltool.cli.console import Console, Progress
+from dltool.cli.options import Machine, RunPlace
+from dltool.cli.signals import StopRequest, stop_requests
+from dltool.data.check import Checked
+from dltool.data.features import Extracted
+from dltool.data.settings import DataSettings
+from dltool.data.store import default_cache
+from dltool.device import describe_device, select_device, set_threads
+from dltool.settings import Typed
+from dltool.training import distributed
+from dltool.training.context import RunContext
+from dltool.training.events import Notice, Stopped
+from dltool.training.run_folder import RunFolder
+
+_Settings = TypeVar("_Settings")
+_Result = TypeVar("_Result")
+_Data = TypeVar("_Data", bound=DataSettings)
+_MOST_NAMED = 8
+
+
+class Watcher:
+    """Turns the events of a run into progress and lines for people; each command adds its own events."""
+
+    def __init__(self, progress: Progress, quiet: bool) -> None:
+        self._progress = progress
+        self._quiet = quiet
+
+    def show(self, event: Any) -> None:
+        """Show what every run has: the data's check, features, notices."""
+        match event:
+            case Checked():
+                self._progress.update("checking the data", event.done, event.total)
+            case Extracted():
+                self._progress.update("computing features", event.done, event.total)
+            case Notice():
+                self.say(event.text)
+
+    def say(self, text: str) -> None:
+        """Print a line, unless --quiet."""
+        if not self._quiet:
+            self._progress.say(text)
+
+
+def follow(
+    events: Generator[Any, None, _Result], show: Callable[[Any], None], stop: StopRequest | None = None
+) -> _Result | None:
+    """Show what happens until the end and return the result; None if it was left on request.
+
+    It is left only where that loses nothing: while the data is looked at, or once training has stopped by itself.
+    """
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            show(event)
+            if stop and isinstance(event, Checked | Stopped):
+                return None
+
+
+def stored_settings(place: RunPlace, settings: _Settings, data: _Data, typed: Typed) -> tuple[_Settings, _Data]:
+    """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
+
+    Raises:
+        SettingsError: there is no run to resume.
+    """
+    config = RunFolder(place.output).read_config()
+    chosen = {name: getattr(settings, name) for name in vars(settings) if name in typed}
+    stored = {n: v for n, v in config["data"].items() if n in vars(data) and n not in typed and n != "source"}
+    restored = type(settings)(**config["settings"])
+    return replace(restored, **chosen), replace(data, **stored)  # type: ignore[type-var]
+
+
+def run_training(
+    console: Console,
+    place: RunPlace,
+    machine: Machine,
+    start: Callable[[RunContext], Generator[Any, None, _Result]],
+    watcher: Callable[[Progress, bool], Watcher],
+    cache: bool = False,
+) -> tuple[_Result, str] | None:
+    """Choose the device, make the context, train, and leave in order when asked to stop.
+
+    Args:
+        start: begins the run; its generator returns the result, or None if it was stopped.
+        cache: let it keep what other runs can use.
+
+    Returns:
+        The result and the device in words, in the first process; None if there is nothing to report.
+    """
+    set_threads(machine.threads)
+    device = distributed.local_device(select_device(machine.device))
+    run = RunFolder(place.output)
+    with stop_requests() as stop, console.progress() as progress:
+        progress.update("loading", 0, 1)
+        with distributed.process_group(device):
+            first = distributed.rank() == 0
+            if first and not place.resume:
+                run.check(place.overwrite)
+            context = RunContext(
+                device=device,
+                run=run,
+                cache=default_cache() if cache else None,
+                workers=2 if machine.workers is None else machine.workers,
+                should_stop=lambda: bool(stop),
+                resume=place.resume,
+                overwrite=place.overwrite,
+            )
+            seen = watcher(progress, console.quiet) if first else watcher(Progress(), True)
+            try:
+                result = follow(start(context), seen.show, stop)
+            except BaseException:
+                run.discard_unstarted()
+                raise
+        if stop and result is None:
+            _leave(console, run, place.resume, cache, stop)
+    return (result, describe_device(device)) if result is not None and first else None
+
+
+def _leave(console: Console, run: RunFolder, resumed: bool, cache: bool, stop: StopRequest) -> None:
+    if run.checkpoint.is_file() and (resumed or run.is_created):
+        console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
+    else:
+        run.discard_unstarted()
+        lost = ", what was computed is kept in the cache" if cache else ""
+        console.warn(f"stopped; nothing was trained yet{lost}")
+    stop.leave()
+
+
+def describe_findings(notes: Sequence[str], unreadable: Sequence[str]) -> list[str]:
+    """Lines about what the data's check found: notes, and the files that are left out."""
+    lines = [f"  note: {note}" for note in notes]
+    lines += [f"  left out: {text}" for text in unreadable[:_MOST_NAMED]]
+    if len(unreadable) > _MOST_NAMED:
+        lines.append(f"  left out: {len(unreadable) - _MOST_NAMED} more files that cannot be read")
+    return lines

@@ -1,0 +1,105 @@
+"""Which data, and how it is divided; free of torch and numpy, so that the help page is quick."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+from dltool.errors import SettingsError
+from dltool.settings import Option, Seed, check_options
+
+_PANEL = "Data"
+
+
+class OnBad(StrEnum):
+    """What to do about a file that cannot be read."""
+
+    SKIP = "skip"
+    FAIL = "fail"
+
+
+NoCache = Annotated[bool, Option("Keep no features on disk (DLTOOL_CACHE says where).", panel=_PANEL)]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """Which data.
+
+    Attributes:
+        source: a folder or a name of `dltool.data.builtin.BUILTIN`.
+        on_bad: what is done about files that cannot be read.
+        limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
+        root, download: where sets by name are kept, and whether to fetch an absent one.
+        seed: of the division.
+        complete: whether a validation split is needed; for measuring a model on new images it is not.
+        labelled: whether classes matter; if not, a folder of images is enough, and nothing is said about classes.
+        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2 (at most
+            5000 samples).
+        splits_file: a `splits.csv` to divide by instead.
+    """
+
+    source: Annotated[
+        str,
+        Option(
+            "A folder of images, with or without class folders, or digits, mnist, fashion-mnist, cifar10.",
+            metavar="DATA",
+            argument=True,
+        ),
+    ]
+    on_bad: Annotated[OnBad, Option("Unreadable files: leave them out and say so, or fail.", panel=_PANEL)] = OnBad.SKIP
+    limit: Annotated[int, Option("Use only so many images of each split; 0: all.", min=0, panel=_PANEL)] = 0
+    root: Annotated[
+        Path, Option("Where the sets by name are kept.", flags=("--data-root",), metavar="FOLDER", panel=_PANEL)
+    ] = Path("data")
+    download: Annotated[bool, Option("Fetch a set by name that is absent.", panel=_PANEL)] = False
+    seed: Seed = 0
+    val: float | None = None
+    test: float | None = None
+    splits_file: Path | None = None
+    complete: bool = True
+    labelled: bool = True
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        for spelling, value in (("--val", self.val), ("--test", self.test)):
+            if not 0 <= (value or 0) < 1:
+                raise SettingsError(f"{spelling} {value}: a share from 0 to below 1 is needed")
+        if (self.val or 0) + (self.test or 0) >= 1:
+            raise SettingsError(f"--val {self.val} --test {self.test}: nothing is left to train on")
+
+
+@dataclass(frozen=True)
+class LabelledData(DataSettings):
+    """Which labelled data, and how it is divided for training and measuring."""
+
+    source: Annotated[
+        str,
+        Option(
+            "Class folders, train/ and val/ or test/ of them, or digits, mnist, fashion-mnist, cifar10.",
+            metavar="DATA",
+            argument=True,
+        ),
+    ]
+    val: Annotated[
+        float | None,
+        Option(
+            "Share of train to validate on.",
+            metavar="FLOAT",
+            shown="0.2, at most 5000, where there is no val/",
+            panel=_PANEL,
+        ),
+    ] = None
+    test: Annotated[
+        float | None,
+        Option("Share of train to keep for the test.", metavar="FLOAT", shown="the test/ that is there", panel=_PANEL),
+    ] = None
+    splits_file: Annotated[
+        Path | None,
+        Option(
+            "Divide as an earlier run's splits.csv did.",
+            flags=("--splits",),
+            metavar="FILE.csv",
+            shown="",
+            panel=_PANEL,
+        ),
+    ] = None

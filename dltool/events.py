@@ -1,0 +1,25 @@
+"""Long work is a generator: it yields what happens as small frozen dataclasses, and returns its result."""
+
+from collections.abc import Callable, Generator
+from typing import Any, TypeVar
+
+_Event = TypeVar("_Event")
+_Result = TypeVar("_Result")
+
+
+def finish(events: Generator[_Event, None, _Result], show: Callable[[_Event], Any] | None = None) -> _Result:
+    """Run a generator to its end and return its result, the way for scripts and notebooks.
+
+    Args:
+        show: called with every event on the way.
+    """
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            if show is not None:
+                show(event)
+    finally:
+        events.close()
