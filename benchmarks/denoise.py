@@ -28,10 +28,10 @@ import torch
 from PIL import Image
 from scipy.ndimage import convolve
 
-from dltool.autoencoder.comparison import find_detail
-from dltool.autoencoder.denoise import denoise
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Method
-from dltool.autoencoder.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
+from dltool.denoise.comparison import find_detail
+from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
+from dltool.denoise.settings import DenoiseSettings, Method
+from dltool.denoise.single_image import denoise
 from dltool.device import has_fast_bf16, select_device, set_threads
 from dltool.images.folder import find_images
 from dltool.images.quality import psnr, ssim

@@ -1,11 +1,10 @@
-"""Autoencoders and denoising.
+"""`dltool ae train` and `ae reconstruct`: autoencoders and denoisers, trained and used.
 
 The Python API: `train_autoencoder` trains (a generator of small dataclasses), `load_autoencoder` and
-`reconstruct_files` use the result, `create_autoencoder` builds an untrained network. `denoise` takes the noise out of
-one image, `denoise_files` out of many (generators too), with the `Denoiser` that `load_denoiser` reads.
+`reconstruct_files` use the result, `create_autoencoder` builds an untrained network. Denoising is a room of its own,
+`dltool.denoise`; its names are found here too, where they were first.
 """
 
-from dltool.autoencoder.denoise_settings import DenoiseSettings
 from dltool.autoencoder.settings import AeSettings
 from dltool.lazy import lazy_names
 
@@ -22,11 +21,12 @@ __all__ = [
 ]
 
 _HOMES = {
+    "DenoiseSettings": "dltool.denoise.settings",
     "create_autoencoder": "dltool.autoencoder.networks",
-    "denoise": "dltool.autoencoder.denoise",
-    "denoise_files": "dltool.autoencoder.denoise_files",
-    "load_denoiser": "dltool.autoencoder.denoiser",
+    "denoise": "dltool.denoise.single_image",
+    "denoise_files": "dltool.denoise.files",
     "load_autoencoder": "dltool.autoencoder.autoencoder_file",
+    "load_denoiser": "dltool.denoise.denoiser",
     "reconstruct_files": "dltool.autoencoder.reconstruct",
     "train_autoencoder": "dltool.autoencoder.train",
 }

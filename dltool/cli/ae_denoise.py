@@ -6,20 +6,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dltool.autoencoder.denoise_settings import MIN_TILE, DenoiseSettings, Dither, Method, compare_path
 from dltool.cli import old_options as options
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
 from dltool.cli.old_options import Precision
 from dltool.cli.signals import stop_requests
+from dltool.denoise.settings import MIN_TILE, DenoiseSettings, Dither, Method, compare_path
 from dltool.errors import DataError, SettingsError
 from dltool.images.folder import Job, OnExisting, plan_outputs
 
 if TYPE_CHECKING:
     import torch
 
-    from dltool.autoencoder.denoise_files import FileDone, FileStep
-    from dltool.autoencoder.denoiser import Denoiser
+    from dltool.denoise.denoiser import Denoiser
+    from dltool.denoise.files import FileDone, FileStep
 
 _NETWORK, _SELF, _CHECK = "Trained network", "Method self", "Looking at the result"
 _DEFAULTS = DenoiseSettings()
@@ -127,7 +127,7 @@ def command(
     items = []
     with console.progress() as progress, stop_requests() as stop:
         progress.update("loading the network", 0, 1)
-        from dltool.autoencoder.denoise_files import denoise_files
+        from dltool.denoise.files import denoise_files
         from dltool.device import describe_device, select_device, set_threads
 
         set_threads(threads)
@@ -152,7 +152,7 @@ def command(
 def _load(
     model: Path | None, device: "torch.device", precision: Precision, ensemble: bool, reported: dict[str, Any]
 ) -> "Denoiser":
-    from dltool.autoencoder.denoiser import SHIPPED_DENOISER, load_denoiser
+    from dltool.denoise.denoiser import SHIPPED_DENOISER, load_denoiser
     from dltool.device import has_fast_bf16
 
     bf16 = has_fast_bf16(device) if precision is Precision.AUTO else precision is Precision.BF16

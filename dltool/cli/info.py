@@ -29,7 +29,7 @@ def command(as_json: options.Json = False, quiet: options.Quiet = False) -> None
     console = Console("info", as_json, quiet)
     import torch
 
-    from dltool.autoencoder.denoiser import SHIPPED_DENOISER
+    from dltool.denoise.denoiser import SHIPPED_DENOISER
     from dltool.device import available_devices, describe_device, has_fast_bf16
 
     cache = Path(torch.hub.get_dir()) / "checkpoints"

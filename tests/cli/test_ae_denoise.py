@@ -10,8 +10,8 @@ from PIL import Image
 
 from dltool.images.deep import read_deep_image
 from dltool.images.write import write_image
-from tests.autoencoder.denoisers import noisy_pixels, photo_pixels, save_smoother
 from tests.cli.run import files_in, run_inside, run_process
+from tests.denoise.denoisers import noisy_pixels, photo_pixels, save_smoother
 
 
 @pytest.fixture(scope="module")

@@ -41,7 +41,7 @@ def estimate_sigma(image: np.ndarray) -> float:
     return float(np.mean([_sigma_of_channel(image[..., channel]) for channel in range(image.shape[2])]))
 
 
-def noise_level(image: np.ndarray) -> NoiseLevel:
+def estimate_noise(image: np.ndarray) -> NoiseLevel:
     """Estimate the noise of an H × W × C image at its own size and at half of it.
 
     `image` holds uint8, uint16, or floats in [0, 1].

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dltool.autoencoder.comparison import compare_page, find_detail
+from dltool.denoise.comparison import compare_page, find_detail
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 4000), (3000, 1), (7, 7)])

@@ -10,11 +10,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, Method
-from dltool.autoencoder.denoiser import Denoiser
-from dltool.autoencoder.noise_level import NoiseLevel, color_differences, halve, noise_floor, noise_level
-from dltool.autoencoder.self_supervised import LearnStep, learn_network
-from dltool.autoencoder.tiles import TileDone, restore_in_tiles
+from dltool.denoise.denoiser import Denoiser
+from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_noise, halve, noise_floor
+from dltool.denoise.self_supervised import LearnStep, learn_network
+from dltool.denoise.settings import DenoiseSettings, Dither, Method
+from dltool.denoise.tiles import TileDone, restore_in_tiles
 from dltool.images.tensors import is_grey
 from dltool.training.seeds import new_generator
 
@@ -63,7 +63,7 @@ def denoise(
     """
     started = time.perf_counter()
     pixels = drop_equal_channels(pixels)
-    noise = noise_level(pixels)
+    noise = estimate_noise(pixels)
     result, dither = pixels, 0.0
     if settings.strength > 0 and settings.sigma != 0:
         if settings.method is Method.SELF:

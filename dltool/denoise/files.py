@@ -11,13 +11,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dltool.autoencoder.comparison import compare_page
-from dltool.autoencoder.denoise import Denoised, denoise
-from dltool.autoencoder.denoise_settings import DenoiseSettings, compare_path
-from dltool.autoencoder.denoiser import Denoiser
-from dltool.autoencoder.measure import Quality, measure_quality
-from dltool.autoencoder.self_supervised import LearnStep
-from dltool.autoencoder.tiles import TileDone
+from dltool.denoise.comparison import compare_page
+from dltool.denoise.denoiser import Denoiser
+from dltool.denoise.measure import Quality, measure_quality
+from dltool.denoise.self_supervised import LearnStep
+from dltool.denoise.settings import DenoiseSettings, compare_path
+from dltool.denoise.single_image import Denoised, denoise
+from dltool.denoise.tiles import TileDone
 from dltool.device import memory_errors
 from dltool.errors import DataError, DltoolError
 from dltool.images.deep import read_deep_image

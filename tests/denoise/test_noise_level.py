@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dltool.autoencoder.noise_level import color_differences, estimate_sigma, halve, noise_floor, noise_level
+from dltool.denoise.noise_level import color_differences, estimate_noise, estimate_sigma, halve, noise_floor
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def _add(photo: np.ndarray, sigma: float) -> np.ndarray:
 
 @pytest.mark.parametrize("sigma", [10, 25, 50])
 def test_known_white_noise_is_found(photo: np.ndarray, sigma: float):
-    found = noise_level(_add(photo, sigma))
+    found = estimate_noise(_add(photo, sigma))
     assert 255 * found.fine == pytest.approx(sigma, rel=0.1)
     assert 1 <= found.coarse / found.fine < 1.35
 
@@ -29,15 +29,15 @@ def test_a_image_of_noise_alone_gives_its_sigma_in_the_images_units():
     noise = np.random.default_rng(0).normal(128, 20, (256, 256, 1))
     assert estimate_sigma(noise) == pytest.approx(20, rel=0.02)
     bytes_ = noise.round().clip(0, 255).astype(np.uint8)
-    assert 255 * noise_level(bytes_).fine == pytest.approx(20, rel=0.02)
+    assert 255 * estimate_noise(bytes_).fine == pytest.approx(20, rel=0.02)
     words = (noise * 257).round().clip(0, 65535).astype(np.uint16)
-    assert 255 * noise_level(words).fine == pytest.approx(20, rel=0.02)
+    assert 255 * estimate_noise(words).fine == pytest.approx(20, rel=0.02)
 
 
 def test_noise_that_neighbours_share_is_seen_at_half_the_size():
     white = np.random.default_rng(0).normal(0, 0.1, (256, 256, 1))
     shared = sum(np.roll(white, shift, (0, 1)) for shift in [(0, 0), (0, 1), (1, 0), (1, 1)]) / 4
-    found = noise_level(shared + 0.5)
+    found = estimate_noise(shared + 0.5)
     assert found.coarse > 2 * found.fine
 
 
@@ -49,7 +49,7 @@ def test_flat_paint_beside_noise_does_not_hide_it():
 
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 400, 3), (64, 64, 3)])
 def test_flat_and_tiny_images_have_no_noise(shape: tuple[int, ...]):
-    found = noise_level(np.full(shape, 90, np.uint8))
+    found = estimate_noise(np.full(shape, 90, np.uint8))
     assert (found.fine, found.coarse) == (0, 0)
 
 

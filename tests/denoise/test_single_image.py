@@ -9,7 +9,12 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dltool.autoencoder.denoise import (
+from dltool.autoencoder.networks import create_autoencoder
+from dltool.denoise.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
+from dltool.denoise.measure import measure_quality
+from dltool.denoise.noise_level import NoiseLevel, estimate_noise
+from dltool.denoise.settings import DenoiseSettings, Dither, compare_path
+from dltool.denoise.single_image import (
     Denoised,
     choose_dither,
     denoise,
@@ -20,15 +25,10 @@ from dltool.autoencoder.denoise import (
     shares_noise,
     with_color_noise,
 )
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Dither, compare_path
-from dltool.autoencoder.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
-from dltool.autoencoder.measure import measure_quality
-from dltool.autoencoder.networks import create_autoencoder
-from dltool.autoencoder.noise_level import NoiseLevel, noise_level
 from dltool.errors import ModelError, SettingsError
 from dltool.images.quality import psnr, ssim
 from dltool.training.model_file import ModelFile, save_model
-from tests.autoencoder.denoisers import CPU, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
+from tests.denoise.denoisers import CPU, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
 
 
 @pytest.fixture(scope="module")
@@ -256,14 +256,14 @@ def test_color_noise_makes_grey_noise_white_and_leaves_with_the_mean():
 
 def test_grey_noise_is_measured_beside_texture(clean: np.ndarray):
     def measured(pixels: np.ndarray) -> float:
-        return 255 * grey_sigma(pixels, noise_level(pixels))
+        return 255 * grey_sigma(pixels, estimate_noise(pixels))
 
     grey = clean[..., :1]
     for sigma in (15, 25, 50):
         assert measured(noisy_pixels(grey, sigma)) == pytest.approx(sigma, rel=0.12)
     texture = np.random.default_rng(0).integers(0, 256, (128, 128, 1)).astype(np.uint8)
     texture[:, :50] = noisy_pixels(np.full((128, 50, 1), 128), 2)
-    assert measured(texture) < 4 < 20 < 255 * noise_level(texture).fine
+    assert measured(texture) < 4 < 20 < 255 * estimate_noise(texture).fine
     assert measured(noisy_pixels(np.full((5, 4000, 1), 128), 25)) == pytest.approx(25, rel=0.1)
 
 

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import nn
 
-from dltool.autoencoder.denoise import Denoised, denoise, shares_noise
-from dltool.autoencoder.denoise_settings import DenoiseSettings, Method
-from dltool.autoencoder.measure import measure_quality
-from dltool.autoencoder.noise_level import noise_level
-from dltool.autoencoder.self_supervised import LearnStep, diagonal_pair, learn_network, zero_shot_loss
-from tests.autoencoder.denoisers import CPU, noisy_pixels, photo_pixels
+from dltool.denoise.measure import measure_quality
+from dltool.denoise.noise_level import estimate_noise
+from dltool.denoise.self_supervised import LearnStep, diagonal_pair, learn_network, zero_shot_loss
+from dltool.denoise.settings import DenoiseSettings, Method
+from dltool.denoise.single_image import Denoised, denoise, shares_noise
+from tests.denoise.denoisers import CPU, noisy_pixels, photo_pixels
 
 
 def _denoise(pixels: np.ndarray, **settings: object) -> tuple[list[LearnStep], Denoised]:
@@ -74,7 +74,7 @@ def test_small_and_narrow_images_keep_their_size(shape: tuple[int, ...]):
 def test_noise_that_neighbours_share_is_learnt_at_half_the_size():
     coarse = np.kron(np.random.default_rng(0).normal(0, 40, (40, 41, 3)), np.ones((2, 2, 1)))[:, :81]
     noisy = (128 + coarse).round().clip(0, 255).astype(np.uint8)
-    assert shares_noise(noise_level(noisy))
+    assert shares_noise(estimate_noise(noisy))
     _, result = _denoise(noisy, steps=150)
     assert result.pixels.shape == noisy.shape
     assert result.pixels.std() < 0.5 * noisy.std()

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltool.autoencoder.denoiser import SYMMETRIES
 from dltool.autoencoder.unet import pad_to_multiple
+from dltool.denoise.denoiser import SYMMETRIES
 from dltool.training.seeds import numpy_generator, seeded
 
 _CHANNELS = 48

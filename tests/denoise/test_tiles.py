@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dltool.autoencoder.networks import create_autoencoder
-from dltool.autoencoder.tiles import ALIGNMENT, TileDone, restore_in_tiles, tile_starts, tile_windows
+from dltool.denoise.tiles import ALIGNMENT, TileDone, restore_in_tiles, tile_starts, tile_windows
 
 
 def _restore(pixels: np.ndarray, restore: Callable[[Tensor], Tensor], tile: int, overlap: int) -> np.ndarray:

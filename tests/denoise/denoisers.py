@@ -7,8 +7,8 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from dltool.autoencoder.denoiser import Denoiser
 from dltool.autoencoder.networks import create_autoencoder
+from dltool.denoise.denoiser import Denoiser
 from dltool.training.model_file import ModelFile, save_model
 
 CPU = torch.device("cpu")
