@@ -16,6 +16,8 @@ from dltool.errors import ModelError
 from dltool.files import write_atomically
 
 FORMAT_VERSION = 1
+# What the best model of a run is called in the run's folder.
+MODEL_NAME = "model.safetensors"
 _KEY = "dltool"
 
 
@@ -73,30 +75,38 @@ def to_bytes(model: ModelFile) -> bytes:
 
 
 def model_path(path: Path | str) -> Path:
-    """Where the model is: the file itself, or for a run's folder its best model.
+    """Where the model is that a user names: the file itself, or in a folder of a run its `model.safetensors`.
 
     Raises:
-        ModelError: a run that has no model yet.
+        ModelError: there is none; the message says what is missing where.
     """
     path = Path(path)
-    if path.is_dir() and (path / "model.safetensors").is_file():
-        return path / "model.safetensors"
-    if path.is_dir() and (path / "config.json").is_file():
-        raise ModelError(f"{path}: an unfinished run without a model; its training command's --resume goes on with it")
-    return path
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise ModelError(f"{path}: no such file or folder; a model file or a run's folder is needed")
+    file = path / MODEL_NAME
+    if file.is_file():
+        return file
+    below = sorted(path.glob(f"*/{MODEL_NAME}"))
+    if below:
+        raise ModelError(f"{file}: missing; did you mean {below[0].parent}?")
+    if (path / "config.json").is_file():
+        raise ModelError(f"{file}: missing; an unfinished run, its training command's --resume goes on with it")
+    raise ModelError(f"{file}: missing; {path} is not the folder of a finished run")
 
 
 def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     """Read a model file on the CPU; nothing in it is ever run.
 
     Args:
-        path: a file that `save_model` wrote.
+        path: a file that `save_model` wrote, or the folder of a run.
         command: the command whose models are wanted; None takes any.
 
     Raises:
         ModelError: missing, not a dltool model, damaged, of a newer format, or made by another command.
     """
-    path = Path(path)
+    path = model_path(path)
     described, tensors = _read(path)
     if described["command"] != command and command is not None:
         raise ModelError(f"{path}: a model of 'dltool {described['command']}'; one of 'dltool {command}' is needed")
@@ -136,10 +146,6 @@ def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Pat
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     from safetensors import SafetensorError, safe_open
 
-    if path.is_dir():
-        raise ModelError(f"{path}: a folder, not a model file")
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file")
     try:
         with safe_open(path, "pt") as file:
             described = _describe(path, file.metadata() or {})

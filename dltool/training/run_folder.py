@@ -13,9 +13,10 @@ import torch
 
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.files import write_atomically
+from dltool.training.model_file import MODEL_NAME
 
 _OWN_FILES = (
-    *("config.json", "metrics.jsonl", "results.json", "model.safetensors", "last.ckpt", "splits.csv", "checkpoints"),
+    *("config.json", "metrics.jsonl", "results.json", MODEL_NAME, "last.ckpt", "splits.csv", "checkpoints"),
     *("samples", "curves.png"),
 )
 
@@ -28,7 +29,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.model = path / "model.safetensors"
+        self.model = path / MODEL_NAME
         self.checkpoint = path / "last.ckpt"
         self._previous = path / ".previous"
         self._created = False

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,6 +43,24 @@ def test_tied_weights_can_be_saved(tmp_path: Path, model: ModelFile) -> None:
     weight = torch.ones(2, 2)
     save_model(tmp_path / "m.safetensors", replace(model, tensors={"a": weight, "b": weight, "c": weight.t()[:1]}))
     assert torch.equal(load_model(tmp_path / "m.safetensors").tensors["b"], weight)
+
+
+def test_a_run_stands_for_its_model_and_what_is_missing_is_named(tmp_path: Path, model: ModelFile) -> None:
+    run = tmp_path / "run"
+    save_model(run / "model.safetensors", model)
+    assert load_model(run).class_names == model.class_names
+    for path, text in (
+        (tmp_path / "nowhere", "nowhere: no such file or folder"),
+        (tmp_path, f"model.safetensors: missing; did you mean {run}?"),
+    ):
+        with pytest.raises(ModelError, match=re.escape(text)):
+            load_model(path)
+    (run / "model.safetensors").unlink()
+    with pytest.raises(ModelError, match=r"run/model\.safetensors: missing; \S+ is not the folder of a finished run"):
+        load_model(run)
+    (run / "config.json").touch()
+    with pytest.raises(ModelError, match=r"run/model\.safetensors: missing; an unfinished run, .*--resume"):
+        load_model(run)
 
 
 def test_another_commands_model_is_refused(tmp_path: Path, model: ModelFile) -> None:

@@ -1,0 +1,36 @@
+"""Putting files into folders by what was found out about them; free of torch, so that help pages can name the ways."""
+
+import os
+import shutil
+from enum import StrEnum
+from pathlib import Path
+
+from dltool.errors import DltoolError
+
+
+class SortBy(StrEnum):
+    """How a file gets into the folder that it is sorted into: as a copy, or as a relative symbolic link."""
+
+    COPY = "copy"
+    LINK = "link"
+
+
+def place_file(source: Path, target: Path, way: SortBy) -> None:
+    """Copy or link `source` to `target`, whose folder is made; the original stays where it is.
+
+    What stands at `target` is replaced, at once and as a whole: to look there first is the caller's part.
+
+    Raises:
+        DltoolError: it cannot be written there.
+    """
+    partial = target.with_name(f".{target.name}.part")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        partial.unlink(missing_ok=True)
+        if way is SortBy.LINK:
+            partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+        else:
+            shutil.copy2(source, partial)
+        partial.replace(target)
+    except OSError as error:
+        raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error
