@@ -18,10 +18,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dltool.cluster.group import ClusterContext, Grouped, group
-from dltool.cluster.results import agreement
+from dltool.cluster.grouping import ClusterContext, Grouped, group
 from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.source import Source, open_source
+from dltool.cluster.summary import agreement
 from dltool.data.splits import join_splits
 from dltool.data.store import ContentStore, default_cache
 from dltool.images.read import read_image

@@ -19,10 +19,10 @@ from typing import Any
 
 import torch
 
-from dltool.cluster.assign import assign, load_groups
-from dltool.cluster.group import ClusterContext, Grouped, group
-from dltool.cluster.method import Clustering, Step
-from dltool.cluster.model import write_model
+from dltool.cluster.assignment import assign, load_groups
+from dltool.cluster.clustering import Clustering, Step
+from dltool.cluster.grouping import ClusterContext, Grouped, group
+from dltool.cluster.groups_file import write_model
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.settings import ClusterSettings, Method
 from dltool.cluster.source import Kind, Source

@@ -96,7 +96,7 @@ def contest(name: str, shape: tuple[int, int, int], iterations: int, repeats: in
     import torch
 
     from dltool.cluster.distances import exact_distances, find_nearest, mean_row
-    from dltool.cluster.seeding import spread_centers
+    from dltool.cluster.initial_centers import spread_centers
 
     cpu = torch.device("cpu")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))

@@ -13,8 +13,8 @@ from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
 
 if TYPE_CHECKING:
-    from dltool.cluster.group import ClusterContext, Grouped
-    from dltool.cluster.output import OutputFolder, Placement
+    from dltool.cluster.grouping import ClusterContext, Grouped
+    from dltool.cluster.output_folder import OutputFolder, Placement
     from dltool.cluster.source import Source
     from dltool.training.model_file import ModelFile
 
@@ -54,10 +54,10 @@ def run_cluster(console: Console, where: Where, settings: ClusterSettings) -> No
     """Do all of it, and report."""
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
-        from dltool.cluster.assign import load_groups, model_settings
-        from dltool.cluster.embed import resolve_features
-        from dltool.cluster.group import ClusterContext
-        from dltool.cluster.output import OutputFolder
+        from dltool.cluster.assignment import load_groups, model_settings
+        from dltool.cluster.features import resolve_features
+        from dltool.cluster.grouping import ClusterContext
+        from dltool.cluster.output_folder import OutputFolder
         from dltool.data.store import default_cache
         from dltool.device import describe_device, select_device, set_threads
 
@@ -147,14 +147,14 @@ def _group(
     source: "Source",
 ) -> "Grouped | None":
     """Find groups, or with `groups`, a model and its file, assign to those; None if that was stopped."""
-    from dltool.cluster.group import Grouped, group
-    from dltool.cluster.method import Clustering
+    from dltool.cluster.clustering import Clustering
+    from dltool.cluster.grouping import Grouped, group
 
     model, path = groups
     if model is None or path is None:
         steps = group(source, settings, context)
     else:
-        from dltool.cluster.assign import assign
+        from dltool.cluster.assignment import assign
 
         steps = assign(model, path, source, context.device, context.cache, context.workers)
     with closing(steps):
@@ -178,7 +178,7 @@ def _write(
     planned: "list[Placement]",
     sort: SortBy | None,
 ) -> dict[str, Any] | None:
-    from dltool.cluster.report import write_report
+    from dltool.cluster.result_files import write_report
 
     with closing(write_report(out, grouped, settings, planned, sort)) as events:
         for event in events:

@@ -9,8 +9,8 @@ from dltool.lazy import lazy_names
 __all__ = ["ClusterContext", "ClusterSettings", "Method", "group", "open_source"]
 
 _HOMES = {
-    "ClusterContext": "dltool.cluster.group",
-    "group": "dltool.cluster.group",
+    "ClusterContext": "dltool.cluster.grouping",
+    "group": "dltool.cluster.grouping",
     "open_source": "dltool.cluster.source",
 }
 

@@ -11,15 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.networks import ConvAutoencoder
-from dltool.cluster.codes import LR, ViewSource, decode_centers, new_autoencoder
+from dltool.cluster.autoencoder_training import LR, ViewSource, decode_centers, new_autoencoder
+from dltool.cluster.clustering import Clustering, Notice, Step, Task
+from dltool.cluster.deep_training import Checkpoints, Images, Lesson, encode_all, enough_epochs, learn
 from dltool.cluster.gradients import gradient_features
+from dltool.cluster.graph_partition import Graph, modularity
+from dltool.cluster.initial_centers import random_centers
 from dltool.cluster.kmeans import starting_centers
-from dltool.cluster.learner import Checkpoints, Images, Lesson, encode_all, enough_epochs, learn
 from dltool.cluster.manifold import neighbor_graph
-from dltool.cluster.method import Clustering, Notice, Step, Task
-from dltool.cluster.modularity import Graph, modularity
 from dltool.cluster.scores import compare_with_classes
-from dltool.cluster.seeding import random_centers
 from dltool.cluster.settings import ClusterSettings, Init
 from dltool.errors import DataError, ModelError
 from dltool.training.seeds import numpy_generator
@@ -83,7 +83,7 @@ def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
     return Schedule(epochs, start, max(end, start + 1))
 
 
-def deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
+def group_by_deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
     """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose; see `Task`."""
     assert task.images is not None
     settings = task.settings
@@ -178,8 +178,8 @@ def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
 
 
 def _grouping(task: Task, network: ConvAutoencoder, images: Images, centers: Tensor) -> Clustering:
-    from dltool.cluster.assign import nearest_centers
-    from dltool.cluster.learned import network_arguments
+    from dltool.cluster.assignment import nearest_centers
+    from dltool.cluster.autoencoder_features import network_arguments
 
     found = nearest_centers(_codes(network, images), centers)
     return replace(
@@ -199,8 +199,8 @@ def assign_deep(
     model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
 ) -> Iterator[Any]:
     """The assigner of this method's models: the nearest centre to a new image's code."""
-    from dltool.cluster.assign import nearest_centers
-    from dltool.cluster.learned import encode_new, restore_network
+    from dltool.cluster.assignment import nearest_centers
+    from dltool.cluster.autoencoder_features import encode_new, restore_network
 
     if source.split is None:
         raise DataError(f"{source.name}: {source.kind.value}, but {path} groups pictures")

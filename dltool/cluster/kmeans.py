@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.cluster.clustering import Clustering, Step, Task
 from dltool.cluster.distances import Nearest, Rows, cluster_sums, exact_distances, find_nearest, mean_row, sum_type
-from dltool.cluster.method import Clustering, Step, Task
-from dltool.cluster.seeding import random_centers, spread_centers, take_rows
+from dltool.cluster.initial_centers import random_centers, spread_centers, take_rows
 from dltool.cluster.settings import Init
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Lloyd:
     strict: bool
 
 
-def kmeans(task: Task) -> Iterator[Step | Clustering]:
+def group_by_kmeans(task: Task) -> Iterator[Step | Clustering]:
     """Group rows by k-means; see `Task` and `Clustering`."""
     settings, rows = task.settings, task.rows
     device = task.device
@@ -66,7 +66,7 @@ def kmeans(task: Task) -> Iterator[Step | Clustering]:
 
 def starting_centers(task: Task, rows: np.ndarray) -> Tensor:
     """Where k-means on `rows` ends, k × D float32, for other methods to begin with."""
-    for event in kmeans(replace(task, rows=rows, should_stop=lambda: False)):
+    for event in group_by_kmeans(replace(task, rows=rows, should_stop=lambda: False)):
         if isinstance(event, Clustering):
             return event.centers
     raise AssertionError("k-means ends with its Clustering")

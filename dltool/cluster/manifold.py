@@ -8,9 +8,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.cluster.clustering import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
-from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
-from dltool.cluster.modularity import Graph, improve, joined_groups, link_neighbors, rough_groups, spectral_coordinates
+from dltool.cluster.graph_partition import (
+    Graph,
+    improve,
+    joined_groups,
+    link_neighbors,
+    rough_groups,
+    spectral_coordinates,
+)
 from dltool.errors import ModelError
 from dltool.training.seeds import derive_seed, numpy_generator
 
@@ -30,7 +37,7 @@ _ROWS, _LABELS, _RANK = "neighbors.rows", "neighbors.labels", PER_CLUSTER + "num
 _ORIGIN, _SCALE = "neighbors.origin", "neighbors.scale"
 
 
-def manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
+def group_by_manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
     """Group rows by cutting their neighbour graph; see `Task` and `Clustering`.
 
     Spectral clustering from several starts, each improved until its modularity rises no more; the best by modularity
@@ -151,7 +158,7 @@ def assign_manifold(
     model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
 ) -> Iterator[Any]:
     """The assigner of this method's models: the vote of the nearest stored rows."""
-    from dltool.cluster.assign import embed_new
+    from dltool.cluster.assignment import embed_new
 
     missing = {_ROWS, _LABELS, _RANK, _ORIGIN, _SCALE} - set(model.tensors)
     if missing:

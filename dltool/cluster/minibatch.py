@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
+from dltool.cluster.clustering import Clustering, Notice, Step, Task
 from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row, sum_type
 from dltool.cluster.kmeans import finish, starting_centers
-from dltool.cluster.method import Clustering, Notice, Step, Task
 from dltool.cluster.scores import sample_indices, take
 from dltool.training.seeds import numpy_generator
 
@@ -19,7 +19,7 @@ _MOST_EPOCHS = 10
 _ENOUGH = 2e-3
 
 
-def minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
+def group_by_minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
     """Group rows by mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), then assign all of them.
 
     A centre is the mean of all rows that batches gave it. All start where k-means on a sample of rows ends; one that

@@ -14,11 +14,11 @@ import torch
 from sklearn.datasets import load_digits
 
 from dltool.cluster import deep_kmeans as module
-from dltool.cluster.deep_kmeans import deep_kmeans
+from dltool.cluster.clustering import Clustering, Notice, Task
+from dltool.cluster.deep_kmeans import group_by_deep_kmeans
+from dltool.cluster.deep_training import Checkpoints
 from dltool.cluster.gradients import gradient_features
-from dltool.cluster.learner import Checkpoints
 from dltool.cluster.manifold import neighbor_graph
-from dltool.cluster.method import Clustering, Notice, Task
 from dltool.cluster.settings import ClusterSettings, Init, Method
 from dltool.errors import SettingsError
 from tests.cli.run import run_inside, start_process
@@ -40,7 +40,7 @@ def _task(count: int = 300, epochs: int = 4, **more: Any) -> Task:
 
 
 def _finish(task: Task) -> Clustering:
-    last = list(deep_kmeans(task))[-1]
+    last = list(group_by_deep_kmeans(task))[-1]
     assert isinstance(last, Clustering)
     return last
 
@@ -71,7 +71,7 @@ def test_the_weight_draws_codes_to_their_centres(monkeypatch: pytest.MonkeyPatch
 def test_the_grouping_of_higher_modularity_is_kept(better: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4] if better == "deep_kmeans" else [0.4, 0.5])
     monkeypatch.setattr(module, "modularity", lambda graph, labels, k: next(values))
-    events = list(deep_kmeans(_task(200, epochs=2)))
+    events = list(group_by_deep_kmeans(_task(200, epochs=2)))
     found = events[-1]
     assert isinstance(found, Clustering)
     assert found.figures["kept"] == better
@@ -116,7 +116,7 @@ def test_random_centres_are_trained_from_the_beginning() -> None:
 def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> None:
     whole = _finish(_task())
     asked = iter([False] * (stop_after - 1) + [True] + [False] * 100)
-    stopped = list(deep_kmeans(_task(folder=tmp_path, should_stop=lambda: next(asked))))
+    stopped = list(group_by_deep_kmeans(_task(folder=tmp_path, should_stop=lambda: next(asked))))
     assert not any(isinstance(event, Clustering) for event in stopped)
     resumed = _finish(_task(folder=tmp_path, resume=True))
     np.testing.assert_array_equal(resumed.labels, whole.labels)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from dltool.cluster.smooth import neighbor_graph, smooth
+from dltool.cluster.smoothing import neighbor_graph, smooth
 from dltool.cluster.transform import Transform, fit_transform
 from dltool.errors import SettingsError
 
@@ -74,7 +74,7 @@ def test_a_rare_kind_keeps_more_of_its_own_than_full_one_sided_edges_would_leave
         return float(np.linalg.norm(found[2000:].mean(0) - found[:2000].mean(0)))
 
     mutual = apart()
-    monkeypatch.setattr("dltool.cluster.smooth._ONE_SIDED", np.inf)
+    monkeypatch.setattr("dltool.cluster.smoothing._ONE_SIDED", np.inf)
     assert mutual > 1.2 * apart()
 
 

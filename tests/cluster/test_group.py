@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from dltool.cluster.group import ClusterContext, Grouped, by_size, group, in_plain_space
-from dltool.cluster.method import Clustering
-from dltool.cluster.results import agreement, from_center, summarize
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.grouping import ClusterContext, Grouped, by_size, group, in_plain_space
 from dltool.cluster.settings import ClusterSettings, parse_k
 from dltool.cluster.source import Kind, Source, class_folders, open_source
+from dltool.cluster.summary import agreement, from_center, summarize
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError
 from dltool.images.read import read_image
@@ -76,7 +76,7 @@ def test_tables_in_memory_and_in_their_file_give_the_same_groups(
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).normal(size=(400, 6)) + 9 * (np.arange(400) % 4)[:, None])
     table = opened(tmp_path / "rows.npy")
     inside = grouped(table, k=4)
-    monkeypatch.setattr("dltool.cluster.group._SHARE_OF_MEMORY", 0.0)
+    monkeypatch.setattr("dltool.cluster.grouping._SHARE_OF_MEMORY", 0.0)
     streamed = grouped(table, k=4)
     assert isinstance(inside.plain, np.ndarray) and streamed.plain is table.rows
     assert np.array_equal(inside.clustering.labels, streamed.clustering.labels)

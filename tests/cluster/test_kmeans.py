@@ -8,11 +8,11 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
+from dltool.cluster.clustering import Clustering, Task
 from dltool.cluster.distances import CPU_CHUNK, cluster_sums, exact_distances, find_nearest, mean_row
-from dltool.cluster.kmeans import kmeans, lloyd, lloyd_sklearn, lloyd_torch
-from dltool.cluster.method import Clustering, Task
-from dltool.cluster.minibatch import _revive, minibatch
-from dltool.cluster.seeding import random_centers, spread_centers
+from dltool.cluster.initial_centers import random_centers, spread_centers
+from dltool.cluster.kmeans import group_by_kmeans, lloyd, lloyd_sklearn, lloyd_torch
+from dltool.cluster.minibatch import _revive, group_by_minibatch
 from dltool.cluster.settings import ClusterSettings, Init
 from dltool.cluster.table import TableFile
 
@@ -151,7 +151,7 @@ def run_method(method: object, rows: object, k: int, **settings: object) -> Clus
 
 
 def test_a_result_agrees_with_itself(blobs: np.ndarray) -> None:
-    result = run_method(kmeans, blobs, 5, n_init=2)
+    result = run_method(group_by_kmeans, blobs, 5, n_init=2)
     exact = np.sqrt(np.square(blobs[:, None] - result.centers.numpy()[None]).sum(2))
     ordered = np.sort(exact, axis=1)
     assert np.array_equal(result.labels, exact.argmin(1))
@@ -161,22 +161,22 @@ def test_a_result_agrees_with_itself(blobs: np.ndarray) -> None:
 
 
 def test_more_starts_are_never_worse_and_a_seed_repeats(blobs: np.ndarray) -> None:
-    one, many = (run_method(kmeans, blobs, 12, n_init=n, init=Init.RANDOM) for n in (1, 6))
+    one, many = (run_method(group_by_kmeans, blobs, 12, n_init=n, init=Init.RANDOM) for n in (1, 6))
     assert many.inertia <= one.inertia
-    again = run_method(kmeans, blobs, 12, n_init=1, init=Init.RANDOM)
+    again = run_method(group_by_kmeans, blobs, 12, n_init=1, init=Init.RANDOM)
     assert np.array_equal(one.labels, again.labels) and torch.equal(one.centers, again.centers)
-    other = run_method(kmeans, blobs, 12, n_init=1, init=Init.RANDOM, seed=1)
+    other = run_method(group_by_kmeans, blobs, 12, n_init=1, init=Init.RANDOM, seed=1)
     assert not torch.equal(one.centers, other.centers)
 
 
 def test_minibatch_reads_a_file_and_comes_near_the_whole(blobs: np.ndarray, tmp_path: Path) -> None:
     np.save(tmp_path / "rows.npy", blobs)
     table = TableFile(tmp_path / "rows.npy")
-    part = run_method(minibatch, table, 12, batch_size=512)
-    whole = run_method(kmeans, blobs, 12)
+    part = run_method(group_by_minibatch, table, 12, batch_size=512)
+    whole = run_method(group_by_kmeans, blobs, 12)
     assert part.inertia < 1.03 * whole.inertia
     assert np.array_equal(part.labels, find_nearest(blobs, part.centers, part.centers.mean(0)).labels.numpy())
-    assert np.array_equal(part.labels, run_method(minibatch, blobs, 12, batch_size=512).labels)
+    assert np.array_equal(part.labels, run_method(group_by_minibatch, blobs, 12, batch_size=512).labels)
 
 
 @pytest.mark.gpu

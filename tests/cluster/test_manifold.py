@@ -8,10 +8,8 @@ import torch
 from scipy import sparse
 from sklearn.datasets import load_digits, make_circles, make_moons
 
-from dltool.cluster.group import by_size
-from dltool.cluster.manifold import assign_manifold, manifold, vote, without_self
-from dltool.cluster.method import Clustering, Task
-from dltool.cluster.modularity import (
+from dltool.cluster.clustering import Clustering, Task
+from dltool.cluster.graph_partition import (
     Graph,
     _exchanges,
     _join,
@@ -20,6 +18,8 @@ from dltool.cluster.modularity import (
     modularity,
     spectral_coordinates,
 )
+from dltool.cluster.grouping import by_size
+from dltool.cluster.manifold import assign_manifold, group_by_manifold, vote, without_self
 from dltool.cluster.scores import compare_with_classes
 from dltool.cluster.settings import ClusterSettings, Method
 from dltool.cluster.source import Kind, Source
@@ -29,7 +29,7 @@ from dltool.training.model_file import ModelFile
 
 def _group(rows: np.ndarray, k: int, seed: int = 0) -> Clustering:
     settings = ClusterSettings(k=k, method=Method.MANIFOLD, seed=seed)
-    *_, last = manifold(Task(rows.astype(np.float32), k, settings, torch.device("cpu")))
+    *_, last = group_by_manifold(Task(rows.astype(np.float32), k, settings, torch.device("cpu")))
     assert isinstance(last, Clustering)
     return last
 

@@ -5,11 +5,11 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from dltool.cluster.group import ClusterContext, Grouped, group
-from dltool.cluster.maps import class_colors, map_places
-from dltool.cluster.method import Clustering
+from dltool.cluster.charts import class_colors, map_places
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.contact_sheets import center_images
+from dltool.cluster.grouping import ClusterContext, Grouped, group
 from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.sheets import center_images
 from dltool.cluster.source import Kind, Source
 from dltool.data.splits import ArraySplit
 

@@ -6,8 +6,8 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from dltool.cluster.choose_k import Choice, Tried, choose_k, decide
-from dltool.cluster.method import Task
+from dltool.cluster.clustering import Task
+from dltool.cluster.k_choice import Choice, Tried, choose_k, decide
 from dltool.cluster.scores import compare_with_classes, count_different, find_copies, silhouette
 from dltool.cluster.settings import ClusterSettings
 

@@ -7,8 +7,8 @@ import numpy as np
 from torch import Tensor
 
 from dltool.cluster.distances import Rows, find_nearest
-from dltool.cluster.embed import embedder_tensors
-from dltool.cluster.group import Grouped
+from dltool.cluster.features import embedder_tensors
+from dltool.cluster.grouping import Grouped
 from dltool.training.model_file import ModelFile, save_model
 
 COMMAND = "cluster"

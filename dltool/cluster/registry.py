@@ -4,20 +4,20 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
-from dltool.cluster.method import GroupingMethod
+from dltool.cluster.clustering import GroupingMethod
 from dltool.cluster.settings import Method
 
 _HOMES = {
-    Method.KMEANS: ("dltool.cluster.kmeans", "kmeans"),
-    Method.MINIBATCH: ("dltool.cluster.minibatch", "minibatch"),
-    Method.DEEP_KMEANS: ("dltool.cluster.deep_kmeans", "deep_kmeans"),
-    Method.MANIFOLD: ("dltool.cluster.manifold", "manifold"),
+    Method.KMEANS: ("dltool.cluster.kmeans", "group_by_kmeans"),
+    Method.MINIBATCH: ("dltool.cluster.minibatch", "group_by_minibatch"),
+    Method.DEEP_KMEANS: ("dltool.cluster.deep_kmeans", "group_by_deep_kmeans"),
+    Method.MANIFOLD: ("dltool.cluster.manifold", "group_by_manifold"),
 }
 
 
 # What assigns new items with a model file, by its architecture: (ModelFile, Source, device, workers) to a Clustering.
 _ASSIGNERS = {
-    "kmeans": ("dltool.cluster.assign", "assign_features"),
+    "kmeans": ("dltool.cluster.assignment", "assign_features"),
     "deep-kmeans": ("dltool.cluster.deep_kmeans", "assign_deep"),
     "manifold": ("dltool.cluster.manifold", "assign_manifold"),
 }

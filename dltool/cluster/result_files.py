@@ -4,14 +4,14 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from dltool.cluster.group import Grouped
-from dltool.cluster.maps import map_places, plot_choice, plot_classes, plot_map, write_image_map
-from dltool.cluster.method import Notice, Step
-from dltool.cluster.model import model_agreement, write_model
-from dltool.cluster.output import OutputFolder, Placement, place
-from dltool.cluster.results import agreement, summarize, write_assignments
+from dltool.cluster.charts import map_places, plot_choice, plot_classes, plot_map, write_image_map
+from dltool.cluster.clustering import Notice, Step
+from dltool.cluster.contact_sheets import center_images, write_centers, write_sheets
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.groups_file import model_agreement, write_model
+from dltool.cluster.output_folder import OutputFolder, Placement, place
 from dltool.cluster.settings import ClusterSettings, SortBy
-from dltool.cluster.sheets import center_images, write_centers, write_sheets
+from dltool.cluster.summary import agreement, summarize, write_assignments
 from dltool.files import write_atomically
 from dltool.settings import as_plain
 

@@ -8,15 +8,15 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 
-from dltool.cluster.choose_k import Choice
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.contact_sheets import read_tile
 from dltool.cluster.distances import Rows
-from dltool.cluster.group import Grouped
-from dltool.cluster.method import Clustering
-from dltool.cluster.results import agreement
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.k_choice import Choice
 from dltool.cluster.scores import Agreement, sample_indices, take
 from dltool.cluster.settings import count_of
-from dltool.cluster.sheets import read_tile
 from dltool.cluster.source import Source
+from dltool.cluster.summary import agreement
 from dltool.images.sheet import BACKGROUND, INK, stack_pages, title_page
 from dltool.images.write import write_image
 from dltool.plots import chart, plot_confusion

@@ -6,7 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from dltool.cluster.method import Clustering
+from dltool.cluster.clustering import Clustering
 from dltool.cluster.settings import SortBy
 from dltool.cluster.source import Source
 from dltool.errors import DltoolError, SettingsError

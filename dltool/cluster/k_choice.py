@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from dltool.cluster.kmeans import kmeans
-from dltool.cluster.method import Clustering, Step, Task
+from dltool.cluster.clustering import Clustering, Step, Task
+from dltool.cluster.kmeans import group_by_kmeans
 from dltool.cluster.scores import count_different, silhouette
 
 # Below this, groups overlap so much that their number is a matter of taste (Kaufman and Rousseeuw, 1990: 0.25).
@@ -47,7 +47,7 @@ def choose_k(task: Task) -> Iterator[Step | Choice]:
         yield Step("choosing k", k - lowest, highest + 1 - lowest, f"k {k}")
         if task.should_stop():
             return
-        for event in kmeans(replace(task, k=k)):
+        for event in group_by_kmeans(replace(task, k=k)):
             if isinstance(event, Clustering):
                 score, sampled = silhouette(event.embedding, event.labels, settings.seed)
                 tried.append(Tried(k, score, event.inertia))

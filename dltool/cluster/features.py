@@ -129,7 +129,7 @@ def embed(
         yield gradient_rows(rows, embedder.shape, device) if embedder.features == GRADIENTS else rows
         return
     if embedder.built:
-        from dltool.cluster.learned import encode_new
+        from dltool.cluster.autoencoder_features import encode_new
 
         yield encode_new(embedder.network.to(device), source, embedder.preprocessing, device, workers)
         return
@@ -221,7 +221,7 @@ def restore_embedder(
     if features in (PIXELS, GRADIENTS):
         return Embedder(features, None, preprocessing, shape)
     if arguments.get("network"):
-        from dltool.cluster.learned import restore_network
+        from dltool.cluster.autoencoder_features import restore_network
 
         network = restore_network(arguments["network"], tensors, source)
         return Embedder(features, network, preprocessing, shape, arguments["network"])

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.autoencoder.networks import ConvAutoencoder
-from dltool.cluster.learner import Checkpoints, Images, Lesson, enough_epochs, learn
-from dltool.cluster.method import Notice, Step
+from dltool.cluster.clustering import Notice, Step
+from dltool.cluster.deep_training import Checkpoints, Images, Lesson, enough_epochs, learn
 from dltool.cluster.views import Views
 from dltool.training.seeds import seeded
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dltool.cluster.method import Notice, Step
+from dltool.cluster.clustering import Notice, Step
 from dltool.cluster.settings import ClusterSettings
 from dltool.data.splits import content_hash
 from dltool.settings import as_plain

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from dltool.cluster.choose_k import Choice
-from dltool.cluster.group import Grouped
-from dltool.cluster.method import Clustering
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.k_choice import Choice
 from dltool.cluster.scores import (
     Agreement,
     cluster_sizes,

@@ -7,16 +7,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dltool.cluster.choose_k import Choice, choose_k
+from dltool.cluster.autoencoder_features import is_learned, learn_features
+from dltool.cluster.clustering import PER_CLUSTER, Clustering, Notice, Step, Task
 from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest
-from dltool.cluster.embed import Embedder, embed, image_pixels, new_embedder, resolve_features
+from dltool.cluster.features import Embedder, embed, image_pixels, new_embedder, resolve_features
 from dltool.cluster.gradients import COMPONENTS
-from dltool.cluster.learned import is_learned, learn_features
-from dltool.cluster.method import PER_CLUSTER, Clustering, Notice, Step, Task
-from dltool.cluster.methods import find_method
+from dltool.cluster.k_choice import Choice, choose_k
+from dltool.cluster.registry import find_method
 from dltool.cluster.scores import count_different
 from dltool.cluster.settings import GRADIENTS, ClusterSettings, Method
-from dltool.cluster.smooth import MOST_ROWS, smooth
+from dltool.cluster.smoothing import MOST_ROWS, smooth
 from dltool.cluster.source import Source
 from dltool.cluster.table import TableFile
 from dltool.cluster.transform import Transform, fit_transform

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import torch
 
+from dltool.cluster.clustering import Clustering, Notice, Step
 from dltool.cluster.distances import Rows, find_nearest
-from dltool.cluster.embed import embed, restore_embedder
+from dltool.cluster.features import embed, restore_embedder
+from dltool.cluster.groups_file import COMMAND
 from dltool.cluster.kmeans import finish
-from dltool.cluster.method import Clustering, Notice, Step
-from dltool.cluster.methods import find_assigner
-from dltool.cluster.model import COMMAND
+from dltool.cluster.registry import find_assigner
 from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.source import Kind, Source
 from dltool.cluster.transform import Transform

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from dltool.cluster.codes import decode_centers
-from dltool.cluster.embed import PIXELS, Embedder
-from dltool.cluster.group import Grouped
-from dltool.cluster.method import Clustering
-from dltool.cluster.results import from_center
+from dltool.cluster.autoencoder_training import decode_centers
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.features import PIXELS, Embedder
+from dltool.cluster.grouping import Grouped
 from dltool.cluster.settings import AUTOENCODER, count_of
 from dltool.cluster.source import Source
+from dltool.cluster.summary import from_center
 from dltool.cluster.transform import Transform
 from dltool.data.splits import FileSplit
 from dltool.images.read import read_image

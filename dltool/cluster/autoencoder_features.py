@@ -11,10 +11,10 @@ from torch import Tensor
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, load_autoencoder
 from dltool.autoencoder.networks import Autoencoder, ConvAutoencoder, create_autoencoder
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.cluster.codes import train_codes
-from dltool.cluster.embed import Embedder, fit_channels, image_pixels, pixel_embedder
-from dltool.cluster.learner import Checkpoints, Images, encode_all
-from dltool.cluster.method import Notice, Step
+from dltool.cluster.autoencoder_training import train_codes
+from dltool.cluster.clustering import Notice, Step
+from dltool.cluster.deep_training import Checkpoints, Images, encode_all
+from dltool.cluster.features import Embedder, fit_channels, image_pixels, pixel_embedder
 from dltool.cluster.settings import AUTOENCODER, ClusterSettings
 from dltool.cluster.source import Source
 from dltool.errors import DataError, ModelError
