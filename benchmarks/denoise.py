@@ -33,6 +33,7 @@ from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
 from dltool.denoise.settings import DenoiseSettings, Method
 from dltool.denoise.single_image import denoise
 from dltool.device import has_fast_bf16, select_device, set_threads
+from dltool.events import finish
 from dltool.images.folder import find_images
 from dltool.images.quality import psnr, ssim
 from dltool.images.read import read_image
@@ -120,7 +121,7 @@ def phone_noise(
     for name, setting in settings.items():
         started = time.perf_counter()
         network = denoiser if setting.method is Method.NETWORK else None
-        outputs[name] = [list(denoise(pixels, network, setting, device))[-1].pixels for pixels in noisy]
+        outputs[name] = [finish(denoise(pixels, network, setting, device)).pixels for pixels in noisy]
         seconds[name] = (time.perf_counter() - started) / max(1, len(noisy))
     rows = []
     print(f"\nphone, {len(photos)} pictures{'':12}PSNR    SSIM  seconds")

@@ -1,9 +1,9 @@
 """Denoising files: images are read ahead and written behind, and a bad one never stops the rest."""
 
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -105,20 +105,16 @@ def denoise_files(
                 yield FileDone(job, "failed", read)
                 continue
             image, clean = read
-            event: LearnStep | TileDone | Denoised | None = None
+            steps = denoise(image.pixels, denoiser, settings, device)
             try:
                 with _failures_of(job.input):
-                    for event in denoise(image.pixels, denoiser, settings, device):
-                        if not isinstance(event, Denoised):
-                            yield FileStep(job, number, len(waiting), event)
-                        if should_stop():
-                            break
+                    result = yield from _follow(steps, partial(FileStep, job, number, len(waiting)), should_stop)
             except DltoolError as error:
                 yield FileDone(job, "failed", error)
                 continue
-            if not isinstance(event, Denoised):
+            if result is None:
                 break
-            output = _Output(job.output, image, event)
+            output = _Output(job.output, image, result)
             done = replace(output.done(job), **output.qualities(clean))
             written.append((done, writer.submit(partial(output.write, done, compare))))
             while written and written[0][1].done():
@@ -127,6 +123,23 @@ def denoise_files(
                 break
         while written:
             yield _finish(*written.popleft())
+
+
+def _follow(
+    steps: Generator[LearnStep | TileDone, None, Denoised],
+    told: Callable[[LearnStep | TileDone], FileStep],
+    should_stop: Callable[[], bool],
+) -> Generator[FileStep, None, Denoised | None]:
+    """Yield what `told` makes of every step, and return the image; None if it was given up."""
+    with closing(steps):
+        while True:
+            try:
+                step = next(steps)
+            except StopIteration as end:
+                return end.value
+            yield told(step)
+            if should_stop():
+                return None
 
 
 class _Output:

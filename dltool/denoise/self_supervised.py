@@ -1,7 +1,7 @@
 """Denoising without any trained model: a small network learns from the one noisy image itself."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,7 +65,7 @@ def zero_shot_loss(network: nn.Module, images: Tensor) -> Tensor:
 
 def learn_network(
     image: np.ndarray, steps: int, seed: int, device: torch.device, seconds: float | None = None
-) -> Iterator[LearnStep | nn.Module]:
+) -> Generator[LearnStep, None, nn.Module]:
     """Learn to denoise one H × W × C image (floats in [0, 1]) from itself; crops of 64 px, flipped and turned.
 
     Args:
@@ -73,7 +73,10 @@ def learn_network(
         seconds: stop after that time, the learning rate falling with it; the result then depends on the machine.
 
     Yields:
-        A LearnStep after every step, and at last a network that restores N × C × H × W images in [0, 1].
+        A LearnStep after every step.
+
+    Returns:
+        A network that restores N × C × H × W images in [0, 1].
     """
     channels = image.shape[2]
     source = torch.from_numpy(np.ascontiguousarray(image, np.float32)).permute(2, 0, 1).unsqueeze(0)
@@ -96,7 +99,7 @@ def learn_network(
         loss.backward()
         optimizer.step()
         yield LearnStep(step + 1, steps, loss.item())
-    yield _Restorer(network)
+    return _Restorer(network)
 
 
 class _Restorer(nn.Module):

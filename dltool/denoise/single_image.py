@@ -1,7 +1,7 @@
 """Taking the noise out of one image: what is known of the noise, and what the network makes of it, tile by tile."""
 
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,6 +15,7 @@ from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_n
 from dltool.denoise.self_supervised import LearnStep, learn_network
 from dltool.denoise.settings import DenoiseSettings, Dither, Method
 from dltool.denoise.tiles import TileDone, restore_in_tiles
+from dltool.errors import SettingsError
 from dltool.images.tensors import is_grey
 from dltool.training.seeds import new_generator
 
@@ -50,7 +51,7 @@ class Denoised:
 
 def denoise(
     pixels: np.ndarray, denoiser: Denoiser | None, settings: DenoiseSettings, device: torch.device
-) -> Iterator[LearnStep | TileDone | Denoised]:
+) -> Generator[LearnStep | TileDone, None, Denoised]:
     """Take the noise out of one image.
 
     Args:
@@ -59,7 +60,10 @@ def denoise(
 
     Yields:
         A LearnStep for every step of learning, a TileDone for every tile (and again where the image is worked on
-        once more), and at last the Denoised image.
+        once more).
+
+    Raises:
+        SettingsError: the method is `network`, and there is none.
     """
     started = time.perf_counter()
     pixels = drop_equal_channels(pixels)
@@ -67,22 +71,24 @@ def denoise(
     result, dither = pixels, 0.0
     if settings.strength > 0 and settings.sigma != 0:
         if settings.method is Method.SELF:
-            restore = None
-            for event in _learn(pixels, noise, settings, device):
-                if isinstance(event, LearnStep):
-                    yield event
-                else:
-                    restore = event
+            restore = yield from _learn(pixels, noise, settings, device)
+            result = yield from _apply(pixels, restore, settings)
+        elif denoiser is None:
+            raise SettingsError("--method network: a denoiser is needed; load_denoiser reads one")
         else:
-            assert denoiser is not None
-            restore = _for_pixels(denoiser, pixels, noise, settings)
-        assert restore is not None
-        result = yield from _apply(pixels, restore, settings)
-        if settings.method is Method.NETWORK and settings.dither is Dither.AUTO:
-            dither = choose_dither(pixels, result, settings)
-        if dither > 0:
-            result = yield from _apply(pixels, _drowning(denoiser, pixels, noise, settings, dither), settings)
-    yield Denoised(result, noise, dither, time.perf_counter() - started)
+            result, dither = yield from _apply_network(pixels, denoiser, noise, settings)
+    return Denoised(result, noise, dither, time.perf_counter() - started)
+
+
+def _apply_network(
+    pixels: np.ndarray, denoiser: Denoiser, noise: NoiseLevel, settings: DenoiseSettings
+) -> Generator[TileDone, None, tuple[np.ndarray, float]]:
+    """What a trained network makes of an image, and the level of the noise that had to be drowned for it."""
+    result = yield from _apply(pixels, _for_pixels(denoiser, pixels, noise, settings), settings)
+    dither = choose_dither(pixels, result, settings) if settings.dither is Dither.AUTO else 0.0
+    if dither > 0:
+        result = yield from _apply(pixels, _drowning(denoiser, pixels, noise, settings, dither), settings)
+    return result, dither
 
 
 def drop_equal_channels(pixels: np.ndarray) -> np.ndarray:
@@ -188,12 +194,7 @@ def _apply(
             taken = limit_energy(taken, settings.sigma / 255)
         return noisy - settings.strength * taken
 
-    for event in restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP):
-        if isinstance(event, TileDone):
-            yield event
-        else:
-            return event
-    raise AssertionError("the last event is the picture")
+    return restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP)
 
 
 def limit_energy(taken: Tensor, sigma: float) -> Tensor:
@@ -209,8 +210,8 @@ def limit_energy(taken: Tensor, sigma: float) -> Tensor:
 
 def _learn(
     pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, device: torch.device
-) -> Iterator[LearnStep | Callable[[Tensor], Tensor]]:
-    """Learn a network for the image, and yield at last what restores its tiles.
+) -> Generator[LearnStep, None, Callable[[Tensor], Tensor]]:
+    """Learn a network for the image, and return what restores its tiles.
 
     Where neighbouring pixels share their noise it cannot be told from the image by comparing them; in the image at
     half its size it is nearly white. There the network is learnt, and applied first.
@@ -218,12 +219,9 @@ def _learn(
     image = pixels.astype(np.float32) / np.iinfo(pixels.dtype).max
     coarse = shares_noise(noise) and min(image.shape[:2]) > 1
     image = halve(image) if coarse else image
-    for event in learn_network(image, settings.steps, settings.seed, device, settings.time):
-        if isinstance(event, LearnStep):
-            yield event
-        else:
-            denoiser = Denoiser(event, image.shape[2], device, ensemble=settings.ensemble)
-            yield partial(_restore_twice, denoiser) if coarse else denoiser
+    network = yield from learn_network(image, settings.steps, settings.seed, device, settings.time)
+    denoiser = Denoiser(network, image.shape[2], device, ensemble=settings.ensemble)
+    return partial(_restore_twice, denoiser) if coarse else denoiser
 
 
 def _restore_twice(denoiser: Denoiser, noisy: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """A large image through a network in overlapping tiles, whose windows sum to one at every pixel."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,7 +56,7 @@ def tile_windows(length: int, tile: int, overlap: int) -> list[tuple[int, np.nda
 
 def restore_in_tiles(
     pixels: np.ndarray, restore: Callable[[Tensor], Tensor], tile: int, overlap: int
-) -> Iterator[TileDone | np.ndarray]:
+) -> Generator[TileDone, None, np.ndarray]:
     """Restore an image tile by tile; memory beyond the two images is that of one row of tiles.
 
     Args:
@@ -66,7 +66,10 @@ def restore_in_tiles(
         overlap: pixels that neighbouring tiles share at least.
 
     Yields:
-        A TileDone after every tile, and at last the restored image, of the shape and type of `pixels`.
+        A TileDone after every tile.
+
+    Returns:
+        The restored image, of the shape and type of `pixels`.
     """
     height, width, channels = pixels.shape
     white = np.iinfo(pixels.dtype).max
@@ -88,4 +91,4 @@ def restore_in_tiles(
         finished = sums[: end - top]
         result[top:end] = np.rint(finished.clip(0, 1, out=finished) * white)
         top, sums = end, sums[end - top :]
-    yield result
+    return result

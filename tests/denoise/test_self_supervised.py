@@ -13,12 +13,15 @@ from dltool.denoise.noise_level import estimate_noise
 from dltool.denoise.self_supervised import LearnStep, diagonal_pair, learn_network, zero_shot_loss
 from dltool.denoise.settings import DenoiseSettings, Method
 from dltool.denoise.single_image import Denoised, denoise, shares_noise
+from dltool.denoise.tiles import TileDone
+from dltool.events import finish
 from tests.denoise.denoisers import CPU, noisy_pixels, photo_pixels
 
 
 def _denoise(pixels: np.ndarray, **settings: object) -> tuple[list[LearnStep], Denoised]:
-    events = list(denoise(pixels, None, DenoiseSettings(method=Method.SELF, **settings), CPU))
-    return [event for event in events if isinstance(event, LearnStep)], events[-1]
+    events: list[LearnStep | TileDone] = []
+    result = finish(denoise(pixels, None, DenoiseSettings(method=Method.SELF, **settings), CPU), events.append)
+    return [event for event in events if isinstance(event, LearnStep)], result
 
 
 def test_the_pair_are_the_means_of_the_diagonals():
@@ -59,7 +62,7 @@ def test_the_same_seed_gives_the_same_image(sample_images: Path):
 
 def test_time_bounds_learning_and_the_rate_still_ends_low():
     pixels = np.random.default_rng(0).random((40, 40, 1)).astype(np.float32)
-    steps = [step for step in learn_network(pixels, 10**6, 0, CPU, 0.3) if isinstance(step, LearnStep)]
+    steps = list(learn_network(pixels, 10**6, 0, CPU, 0.3))
     assert 1 <= len(steps) < 10**6
     assert all(after.step == before.step + 1 for before, after in pairwise(steps))
 

@@ -26,6 +26,7 @@ from dltool.denoise.single_image import (
     with_color_noise,
 )
 from dltool.errors import ModelError, SettingsError
+from dltool.events import finish
 from dltool.images.quality import psnr, ssim
 from dltool.training.model_file import ModelFile, save_model
 from tests.denoise.denoisers import CPU, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
@@ -37,8 +38,7 @@ def clean(sample_images: Path) -> np.ndarray:
 
 
 def _run(pixels: np.ndarray, denoiser: Denoiser, **settings: object) -> Denoised:
-    *_, result = denoise(pixels, denoiser, DenoiseSettings(**settings), CPU)
-    return result
+    return finish(denoise(pixels, denoiser, DenoiseSettings(**settings), CPU))
 
 
 def test_noise_goes_and_its_level_is_told(clean: np.ndarray):
@@ -296,3 +296,8 @@ def test_the_shipped_denoiser_cleans_a_jpeg_that_keeps_colours_at_half_the_size(
     denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
     off, auto = (_run(noisy, denoiser, dither=dither).pixels for dither in (Dither.OFF, Dither.AUTO))
     assert measure_quality(auto, clean).psnr > max(4 + measure_quality(pixels, clean).psnr for pixels in (noisy, off))
+
+
+def test_a_network_is_needed_unless_one_learns_from_the_image(clean: np.ndarray):
+    with pytest.raises(SettingsError, match="a denoiser is needed"):
+        _run(clean, None)

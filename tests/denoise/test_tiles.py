@@ -10,10 +10,12 @@ from torch import Tensor
 
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.denoise.tiles import ALIGNMENT, TileDone, restore_in_tiles, tile_starts, tile_windows
+from dltool.events import finish
 
 
 def _restore(pixels: np.ndarray, restore: Callable[[Tensor], Tensor], tile: int, overlap: int) -> np.ndarray:
-    *steps, result = restore_in_tiles(pixels, restore, tile, overlap)
+    steps: list[TileDone] = []
+    result = finish(restore_in_tiles(pixels, restore, tile, overlap), steps.append)
     assert all(isinstance(step, TileDone) for step in steps)
     assert [step.done for step in steps] == list(range(1, steps[-1].total + 1))
     return result
