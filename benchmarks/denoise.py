@@ -32,7 +32,7 @@ from dltool.denoise.comparison import find_detail
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
 from dltool.denoise.settings import DenoiseSettings, Method
 from dltool.denoise.single_image import denoise
-from dltool.device import has_fast_bf16, select_device, set_threads
+from dltool.device import select_device, set_threads, use_bf16
 from dltool.events import finish
 from dltool.images.folder import find_images
 from dltool.images.quality import psnr, ssim
@@ -60,17 +60,16 @@ def main() -> None:
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     device = select_device(arguments.device)
-    paths = find_images(arguments.data)[: arguments.images]
+    paths = find_images(arguments.data)[: arguments.pictures]
     photos = [read_image(path).pixels.astype(np.float32) / 255 for path in paths]
-    models = {
-        ensemble: load_denoiser(arguments.model, device, has_fast_bf16(device), ensemble) for ensemble in (False, True)
-    }
+    bf16 = use_bf16("auto", device, cpu_gains=True)
+    models = {ensemble: load_denoiser(arguments.model, device, bf16, ensemble) for ensemble in (False, True)}
     print(f"{len(photos)} pictures of {arguments.data}, {arguments.threads} threads, {device.type}", flush=True)
     results: dict[str, Any] = {"white": [], "pictures": len(photos), "threads": arguments.threads}
     for sigma in arguments.sigmas:
-        results["white"] += white_noise(photos, sigma, models, arguments.slow_images)
+        results["white"] += white_noise(photos, sigma, models, arguments.slow_pictures)
     results["clean"] = clean_photos(photos, models[False])
-    results["phone"] = phone_noise(photos[: arguments.phone_images], models[False], device, arguments.sheet)
+    results["phone"] = phone_noise(photos[: arguments.phone_pictures], models[False], device, arguments.sheet)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 

@@ -1,5 +1,6 @@
 """Where the arithmetic runs: devices, threads, precision, and what running out of memory looks like."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -21,22 +22,33 @@ def available_devices() -> list[str]:
 def select_device(name: str) -> torch.device:
     """Return the torch device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes CUDA, then MPS, then CPU.
 
-    Under torchrun `auto` gives every process of a machine a GPU of its own, as far as they go.
+    Under torchrun `auto` and `cuda` give every process of a machine a GPU of its own; `cuda:N` is the same for all.
 
     Raises:
         SettingsError: `name` is no device name.
-        DeviceError: the device is not on this machine; the message lists those that are.
+        DeviceError: the device is not on this machine, or there are fewer GPUs than processes.
     """
     available = available_devices()
+    each_its_own = name in ("auto", "cuda") and int(os.environ.get("WORLD_SIZE", "1")) > 1
     if name == "auto":
-        own = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"  # torchrun's number of this process on this machine
-        return torch.device(own if own in available else available[0])
+        name = available[0]
     kind, _, index = name.partition(":")
     if kind not in ("cpu", "cuda", "mps") or (index and not (kind == "cuda" and index.isdigit())):
         raise SettingsError(f"--device {name}: not a device; give auto, cpu, cuda, cuda:N or mps")
     if name not in available and f"{name}:0" not in available:
         raise DeviceError(f"--device {name}: not on this machine; available: {', '.join(available)}")
-    return torch.device(name)
+    return _own_card() if kind == "cuda" and each_its_own else torch.device(name)
+
+
+def _own_card() -> torch.device:
+    """The GPU of this process, one of several that torchrun started on this machine."""
+    number, count = int(os.environ.get("LOCAL_RANK", "0")), torch.cuda.device_count()
+    if number >= count:
+        raise DeviceError(
+            f"--device cuda: process {number + 1} on this machine, which has {count} GPU{'s' * (count > 1)}; "
+            f"start torchrun with --nproc-per-node {count}"
+        )
+    return torch.device("cuda", number)
 
 
 def describe_device(device: torch.device) -> str:
@@ -56,12 +68,45 @@ def set_threads(count: int | None) -> None:
     threadpool_limits(count)
 
 
+def use_bf16(precision: str, device: torch.device, cpu_gains: bool = False) -> bool:
+    """Whether work is done in bfloat16: what `--precision` means, in every command.
+
+    `fp32` and `bf16` are obeyed. `auto` takes bfloat16 where the hardware computes it and benchmarks show that this is
+    faster at equal results: on CUDA cards that have it, and on CPUs for the work that `cpu_gains` is set for.
+
+    Args:
+        precision: `auto`, `fp32` or `bf16`.
+        cpu_gains: whether a benchmark shows that this work gains by it on a CPU with AVX512-BF16 or AMX.
+    """
+    if precision != "auto":
+        return precision == "bf16"
+    return (device.type != "cpu" or cpu_gains) and has_fast_bf16(device)
+
+
 def has_fast_bf16(device: torch.device) -> bool:
-    """Whether bfloat16 arithmetic is done by the hardware (CUDA from Ampere on, CPUs with AVX512-BF16 or AMX)."""
+    """Whether bfloat16 arithmetic is done by the hardware (CUDA from Ampere on, CPUs with AVX512-BF16 or AMX).
+
+    `torch.cuda.is_bf16_supported` is no answer: it holds for older cards too, which only emulate it.
+    """
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     capability = torch.backends.cpu.get_cpu_capability() if device.type == "cpu" else ""
     return "AVX512" in capability and torch.ops.mkldnn._is_mkldnn_bf16_supported()
+
+
+# What libraries say when memory runs out; torch's own type stands for the allocator of CUDA alone.
+_OUT_OF_MEMORY = (
+    "out of memory",  # CUDA, and MPS: "MPS backend out of memory"
+    "Invalid buffer size",  # MPS, for one tensor larger than it can have
+    "_STATUS_ALLOC_FAILED",  # cuBLAS, cuDNN, cuSOLVER
+    "Unable to find a valid cuDNN algorithm",  # none fits into what is left
+    "can't allocate memory",  # the CPU's allocator
+    "DefaultCPUAllocator",  # and on Windows: "not enough memory"
+    "could not create a primitive",  # oneDNN
+    "could not create a memory",
+    "Cannot allocate memory",  # the system, asked to map a file
+    "bad_alloc",
+)
 
 
 @contextmanager
@@ -76,7 +121,9 @@ def memory_errors(advice: str) -> Iterator[None]:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether `error` says that memory ran out: torch's own type, Python's, or the CPU allocator's RuntimeError."""
+    """Whether `error` says that memory ran out: torch's own type, Python's, the system's, or a library's."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):
         return True
-    return isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _OUT_OF_MEMORY)

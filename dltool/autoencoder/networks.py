@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.unet import DenoisingUNet
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, did_you_mean
 
 
@@ -126,6 +127,8 @@ def create_autoencoder(arch: str, **arguments: Any) -> nn.Module:
     try:
         return ARCHITECTURES[arch](**arguments)
     except (TypeError, ValueError, IndexError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"{arch}: cannot be built with {arguments} ({error})") from error
 
 

@@ -18,6 +18,7 @@ from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, comple
 from dltool.autoencoder.sheets import example_count, restoration_sheet
 from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
 from dltool.data.check import Checked
+from dltool.device import use_bf16
 from dltool.errors import SettingsError
 from dltool.images.write import write_image
 from dltool.plots import plot_restoration
@@ -91,7 +92,7 @@ def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext
     trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, origin)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and context.device.type == "cuda")
+    bf16 = use_bf16(settings.precision, context.device)
     trainer = Trainer(task.model, task.source, held_out, noise, settings, session, context.device, bf16)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError
 
 _LARGER = 9 / 7
@@ -102,6 +103,8 @@ def _accepts(network: nn.Module, side: int) -> bool:
     try:
         with torch.no_grad():
             network.eval()(torch.zeros(1, 3, side, side))
-    except (RuntimeError, AssertionError, ValueError):
+    except (RuntimeError, AssertionError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
         return False
     return True

@@ -11,6 +11,7 @@ from torch import nn
 from dltool.backbones import DEFAULT_BACKBONE, lite0
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.weights import Match, load_matching, read_tensors
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError, did_you_mean
 
 TIMM_PREFIX = "timm:"
@@ -102,6 +103,8 @@ def _build_torchvision(name: str, weights: str, option: str) -> tuple[nn.Module,
             else:
                 module = models.get_model(name, weights=None, **options)
     except (OSError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         file = Path(torch.hub.get_dir()) / "checkpoints" / Path(own.url).name
         raise ModelError(
             f"--weights default: {name}'s weights cannot be fetched ({_reason(error)}); put {own.url} at {file}, "

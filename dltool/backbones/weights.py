@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError
 
 _WRAPPERS = ("state_dict", "model_state_dict", "model", "weights")
@@ -39,12 +40,16 @@ def read_tensors(path: Path | str) -> dict[str, Tensor]:
         try:
             return load_file(path)
         except (SafetensorError, OSError) as error:
+            if is_out_of_memory(error):
+                raise
             raise ModelError(f"{path}: not a readable safetensors file ({error})") from error
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise ModelError(f"{path}: holds more than tensors, or is damaged; only plain state dicts are read") from error
     except (OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"{path}: not a readable weights file ({' '.join(str(error).split())[:120]})") from error
     return _find_state_dict(path, content)
 

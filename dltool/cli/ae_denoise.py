@@ -153,9 +153,9 @@ def _load(
     model: Path | None, device: "torch.device", precision: Precision, ensemble: bool, reported: dict[str, Any]
 ) -> "Denoiser":
     from dltool.denoise.denoiser import SHIPPED_DENOISER, load_denoiser
-    from dltool.device import has_fast_bf16
+    from dltool.device import use_bf16
 
-    bf16 = has_fast_bf16(device) if precision is Precision.AUTO else precision is Precision.BF16
+    bf16 = use_bf16(precision.value, device, cpu_gains=True)
     reported["precision"] = "bf16" if bf16 else "fp32"
     return load_denoiser(SHIPPED_DENOISER if model is None else model, device, bf16, ensemble)
 

@@ -87,6 +87,8 @@ class _Main(_Group):
                 code = 2
             elif hasattr(error, "format_message"):  # Typer's usage errors
                 code = _report(words, _one_line(error.format_message()), 2, error)
+            elif _is_out_of_memory(error):
+                code = _report(words, "out of memory; try a smaller --size, or --device cpu", 5, error)
             else:
                 code = _report(words, f"{type(error).__name__}: {_one_line(str(error))}", 1, error)
         if code == 130 and not isinstance(code, ReportedCode):
@@ -104,6 +106,14 @@ def _report(words: list[str], message: str, code: int, error: Exception | None =
             document = {"command": _command_name(words), "version": __version__, "error": message, "exit_code": code}
             print(json.dumps(document, indent=2))
     return code
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    if "torch" not in sys.modules:
+        return isinstance(error, MemoryError)
+    from dltool.device import is_out_of_memory
+
+    return is_out_of_memory(error)
 
 
 def _command_name(words: list[str]) -> str:

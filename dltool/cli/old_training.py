@@ -73,7 +73,7 @@ def run_training(
         from dltool.training.run_folder import RunFolder
 
         set_threads(place.threads)
-        device = distributed.local_device(select_device(place.device))
+        device = select_device(place.device)
         with distributed.process_group(device):
             first = distributed.rank() == 0
             run = RunFolder(place.output)

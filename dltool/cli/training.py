@@ -97,7 +97,7 @@ def run_training(
         The result and the device in words, in the first process; None if there is nothing to report.
     """
     set_threads(machine.threads)
-    device = distributed.local_device(select_device(machine.device))
+    device = select_device(machine.device)
     run = RunFolder(place.output)
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)

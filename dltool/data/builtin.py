@@ -7,6 +7,7 @@ import numpy as np
 
 from dltool.data.idx import find_idx, read_idx
 from dltool.data.splits import ArraySplit, Dataset
+from dltool.device import is_out_of_memory
 from dltool.errors import DataError
 
 FASHION_CLASSES = (
@@ -69,6 +70,8 @@ def _load_cifar10(root: Path, download: bool) -> Dataset:
         try:
             loaded = CIFAR10(root, train=train)  # checks the files' MD5 sums before it unpickles them
         except (RuntimeError, OSError, pickle.UnpicklingError) as error:
+            if is_out_of_memory(error):
+                raise
             raise DataError(f"{root / CIFAR10.base_folder}: damaged ({error})") from error
         splits[split] = ArraySplit(loaded.data, np.array(loaded.targets), f"cifar10/{split}")
     return Dataset("cifar10", CIFAR10_CLASSES, splits)

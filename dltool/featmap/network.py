@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dltool.backbones.classes import imagenet_classes
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError
 
 
@@ -125,8 +126,6 @@ def fits_size(network: Network) -> Iterator[None]:
     try:
         yield
     except (AssertionError, ValueError, RuntimeError) as error:
-        from dltool.device import is_out_of_memory
-
         if is_out_of_memory(error):
             raise
         reason = " ".join(str(error).split())[:100] or type(error).__name__

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dltool.backbones.pooled import MultiScale, remove_classifier
 from dltool.backbones.registry import create_backbone
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.settings import SMALL_NETWORKS, Head
 from dltool.finetune.small import small_body
@@ -103,6 +104,8 @@ def build_classifier(arguments: dict[str, Any]) -> Classifier:
                 return Classifier(body, nn.Linear(dim, arguments["num_classes"]))
             head = new_head(arguments["head"], dim, arguments["num_classes"], arguments["hidden"], arguments["dropout"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SettingsError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(f"the model's description cannot be built ({error})") from error
     return Classifier(body, head)
 

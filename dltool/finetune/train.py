@@ -20,6 +20,7 @@ from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
+from dltool.device import use_bf16
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
@@ -126,7 +127,7 @@ def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext
     if state is not None:
         session.resume(state)
     settings = _choose_network(settings, dataset)
-    bf16 = settings.precision == "bf16" or (settings.precision == "auto" and context.device.type == "cuda")
+    bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache)
     if settings.backbone in SMALL_NETWORKS:
         yield from _run_small(bench, session, state, context)

@@ -15,7 +15,7 @@ from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
 from dltool.backbones.taps import Taps, require_tensors
-from dltool.device import memory_errors
+from dltool.device import is_out_of_memory, memory_errors
 from dltool.errors import SettingsError
 from dltool.events import finish
 
@@ -75,6 +75,8 @@ class Extractor:
             require_tensors(network, missing, [self._layer or ""], sample, weights)
             folded = fold_batchnorm(network.eval(), sample, set())
         except (RuntimeError, ValueError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
             reason = " ".join(str(error).split())[:100]
             raise SettingsError(f"--input-size {self.side}: {backbone_name} cannot take it ({reason})") from error
         self._network: nn.Module = folded.requires_grad_(False).to(device, memory_format=torch.channels_last)

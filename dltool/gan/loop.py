@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dltool.device import has_fast_bf16
+from dltool.device import use_bf16
 from dltool.gan.augment import differentiable_augment
 from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
@@ -91,7 +91,7 @@ class GanLoop:
         """Prepare everything but the quality meter; `settings` must be complete."""
         self.session = session
         self.augmented = settings.augment is Augment.ON
-        self.bf16 = _wants_bf16(settings.precision, device)
+        self.bf16 = use_bf16(settings.precision, device, cpu_gains=True)
         self.figure_name = ""
         self.best_epoch = 0
         self._data = data
@@ -348,7 +348,3 @@ def _place(images: Tensor, device: torch.device) -> Tensor:
         if images.numel() > _SHARE_OF_MEMORY * free:
             return images.pin_memory()
     return images.to(device)
-
-
-def _wants_bf16(precision: str, device: torch.device) -> bool:
-    return precision == "bf16" or (precision == "auto" and has_fast_bf16(device))

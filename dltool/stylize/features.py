@@ -11,7 +11,7 @@ from dltool.backbones.fold import fold_batchnorm
 from dltool.backbones.layers import resolve_layers, vgg_aliases
 from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, require_tensors
-from dltool.device import has_fast_bf16
+from dltool.device import is_out_of_memory, use_bf16
 from dltool.errors import SettingsError
 from dltool.stylize.geometry import Geometry, average_pools, measure_geometry
 from dltool.stylize.settings import Pooling
@@ -131,10 +131,11 @@ def gains_by_bf16(module: nn.Module, device: torch.device) -> bool:
     """Whether bfloat16 is faster here at equal results, by `benchmarks/stylize_speed.py`.
 
     On a CPU with bf16 arithmetic it is for dense convolutions (VGG: 1.6 times, the loss within 1 %), and is not for
-    networks of depthwise ones, which wait for memory. On GPUs nothing has been measured yet.
+    networks of depthwise ones, which wait for memory. On GPUs nothing has been measured yet; cards that compute
+    bfloat16 are taken to be like those CPUs.
     """
     dense = all(layer.groups == 1 for layer in module.modules() if isinstance(layer, nn.Conv2d))
-    return device.type == "cpu" and dense and has_fast_bf16(device)
+    return dense and use_bf16("auto", device, cpu_gains=True)
 
 
 def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -193,6 +194,8 @@ def _check_maps(module: nn.Module, sample: Tensor, asked: dict[str, str]) -> Non
         try:
             halves = taps(sample[..., : sample.shape[-1] // 2])
         except (RuntimeError, AssertionError) as error:
+            if is_out_of_memory(error):
+                raise
             side = sample.shape[-1]
             raise SettingsError(f"--backbone: this network takes pictures of {side} x {side} pixels only") from error
         for name, layer in asked.items():

@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from dltool.errors import DltoolError
+from dltool.errors import DltoolError, SettingsError
 
 
 def rank() -> int:
@@ -21,19 +21,19 @@ def world_size() -> int:
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
-def local_device(device: torch.device) -> torch.device:
-    """The GPU of this process on its machine, if the run is on CUDA and torchrun started several processes."""
-    if device.type == "cuda" and int(os.environ.get("WORLD_SIZE", "1")) > 1:
-        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    return device
-
-
 @contextmanager
 def process_group(device: torch.device) -> Iterator[None]:
-    """Join the group that `torchrun` describes in the environment (NCCL on CUDA, else gloo); leave it at the end."""
+    """Join the group that `torchrun` describes in the environment (NCCL on CUDA, else gloo); leave it at the end.
+
+    Raises:
+        SettingsError: `device` is one GPU for several processes of this machine.
+        DltoolError: the processes cannot reach each other.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) < 2 or dist.is_initialized():
         yield
         return
+    if device.type == "cuda" and device.index != int(os.environ.get("LOCAL_RANK", "0")):
+        raise SettingsError(f"--device {device}: every process of torchrun needs a GPU of its own; give --device cuda")
     try:
         if device.type == "cuda":
             torch.cuda.set_device(device)

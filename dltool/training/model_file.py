@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dltool import __version__
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.device import is_out_of_memory
 from dltool.errors import ModelError
 from dltool.files import write_atomically
 
@@ -150,7 +151,9 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, "pt") as file:
             described = _describe(path, file.metadata() or {})
             return described, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except (SafetensorError, OSError, MemoryError) as error:
+    except (SafetensorError, OSError) as error:
+        if is_out_of_memory(error):
+            raise
         raise ModelError(
             f"{path}: not a readable .safetensors file, which dltool's models are; other kinds, pickles above all, "
             "are not opened"

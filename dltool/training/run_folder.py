@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.files import write_atomically
 from dltool.training.model_file import MODEL_NAME
@@ -143,6 +144,8 @@ class RunFolder:
                 warnings.simplefilter("ignore")  # about foreign pickles, which are refused anyway
                 return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
         except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+            if is_out_of_memory(error):
+                raise
             raise ModelError(
                 f"{self.checkpoint}: damaged, or not a checkpoint of dltool; nothing was loaded"
             ) from error

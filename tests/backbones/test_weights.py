@@ -65,3 +65,15 @@ def test_what_fits_is_loaded_and_the_rest_is_listed():
 def test_a_file_for_another_network_is_refused_with_both_sides_names():
     with pytest.raises(ModelError, match=r"w\.pth: no tensor fits.*stem\.weight.*0\.weight"):
         load_matching(nn.Sequential(nn.Linear(2, 3)), {"stem.weight": torch.zeros(1)}, "w.pth")
+
+
+@pytest.mark.parametrize("name", ["weights.pth", "weights.safetensors"])
+def test_a_lack_of_memory_is_not_called_damage(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object, **__: object) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    (tmp_path / name).touch()
+    monkeypatch.setattr(torch, "load", fail)
+    monkeypatch.setattr("safetensors.torch.load_file", fail)
+    with pytest.raises(OSError, match="Cannot allocate memory"):
+        read_tensors(tmp_path / name)

@@ -48,6 +48,17 @@ def test_usage_errors_are_one_line_and_exit_2(words: list[str], message: str):
     assert result.stderr.count("\n") == 1
 
 
+def test_running_out_of_memory_where_nobody_expected_it_is_exit_5(monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8589934592 bytes.")
+
+    monkeypatch.setattr("dltool.cli.info.available_devices", fail, raising=False)
+    monkeypatch.setattr("dltool.device.available_devices", fail)
+    result = run_inside("info")
+    assert result.exit_code == 5
+    assert result.stderr.startswith("dltool: error: out of memory; try a smaller --size")
+
+
 def test_an_error_under_json_is_a_document_too():
     result = run_inside("stylize", "missing.jpg", "-s", "missing.png", "-o", "out.png", "--json")
     assert result.exit_code == 3

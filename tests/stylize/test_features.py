@@ -71,7 +71,7 @@ def test_a_file_with_the_convolutions_alone_is_enough_where_only_they_are_used(t
 
 
 def test_bf16_is_chosen_for_dense_networks_on_cpus_that_have_it_and_agrees(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("dltool.stylize.features.has_fast_bf16", lambda device: True)
+    monkeypatch.setattr("dltool.device.has_fast_bf16", lambda device: True)
     vgg, lite0 = create_backbone("vgg11", "none"), create_backbone(DEFAULT_BACKBONE)
     assert not FeatureNetwork(lite0, CPU, bf16=None).bf16
     image = torch.rand(1, 3, 64, 64)
@@ -81,5 +81,5 @@ def test_bf16_is_chosen_for_dense_networks_on_cpus_that_have_it_and_agrees(monke
         assert not exact.bf16
         for name, features in exact(image).items():
             assert (quick(image)[name].float() - features).norm() <= 0.02 * features.norm()
-    monkeypatch.setattr("dltool.stylize.features.has_fast_bf16", lambda device: False)
+    monkeypatch.setattr("dltool.device.has_fast_bf16", lambda device: False)
     assert not FeatureNetwork(vgg, CPU, bf16=None).bf16
