@@ -15,7 +15,9 @@ from dltool.cli.command import Command, OldCommand, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
-_MACHINE, _OUTPUTS, _PLACE = (f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "RunPlace"))
+_MACHINE, _OUTPUTS, _PLACE, _TALK = (
+    f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "RunPlace", "Talk")
+)
 
 # Every command by the words that call it, in the order of the help page.
 COMMANDS: dict[str, Command | OldCommand] = {
@@ -34,7 +36,14 @@ COMMANDS: dict[str, Command | OldCommand] = {
     "gan sample": OldCommand("dltool.cli.gan_sample"),
     "gan evaluate": OldCommand("dltool.cli.gan_evaluate"),
     "ae train": OldCommand("dltool.cli.ae_train"),
-    "ae denoise": OldCommand("dltool.cli.ae_denoise"),
+    "ae denoise": Command(
+        "dltool.cli.ae_denoise",
+        "Take the noise out of photos, whatever its strength; size, bits per channel and transparency are kept.",
+        (
+            *("dltool.denoise.settings:" + kind for kind in ("DenoiseFiles", "DenoiseSettings", "NetworkChoice")),
+            *(_OUTPUTS, _MACHINE, _TALK),
+        ),
+    ),
     "ae reconstruct": OldCommand("dltool.cli.ae_reconstruct"),
     "info": OldCommand("dltool.cli.info"),
 }

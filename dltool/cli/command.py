@@ -12,7 +12,7 @@ from dltool.cli.config import apply_recipe, load_config, print_recipes
 from dltool.cli.console import Console
 from dltool.cli.options import Talk
 from dltool.errors import SettingsError
-from dltool.settings import Option, Setting, Typed, choices_of, settings_of, spelling_of
+from dltool.settings import COMMON, Option, Setting, Typed, choices_of, settings_of, spelling_of
 
 _EAGER = {"config": load_config, "recipe": apply_recipe, "list-recipes": print_recipes}
 
@@ -59,12 +59,12 @@ class OldCommand:
 
 
 def _in_order(kinds: Sequence[type]) -> list[Setting]:
-    """The settings of all groups, each once: as the first group that has it says."""
+    """The settings of all groups, each once, as the first group that has it says; common options come last."""
     found: dict[str, Setting] = {}
     for kind in kinds:
         for name, setting in settings_of(kind).items():
             found.setdefault(name, setting)
-    return list(found.values())
+    return sorted(found.values(), key=lambda setting: setting.option.panel == COMMON)
 
 
 def to_typer(function: Callable[..., None], name: str) -> Any:

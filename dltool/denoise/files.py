@@ -15,13 +15,13 @@ from dltool.denoise.comparison import compare_page
 from dltool.denoise.denoiser import Denoiser
 from dltool.denoise.measure import Quality, measure_quality
 from dltool.denoise.self_supervised import LearnStep
-from dltool.denoise.settings import DenoiseSettings, compare_path
+from dltool.denoise.settings import DenoiseFiles, DenoiseSettings, compare_path
 from dltool.denoise.single_image import Denoised, denoise
 from dltool.denoise.tiles import TileDone
 from dltool.device import memory_errors
-from dltool.errors import DataError, DltoolError
+from dltool.errors import DataError, DltoolError, SettingsError
 from dltool.images.deep import read_deep_image
-from dltool.images.folder import Job
+from dltool.images.folder import Job, OnExisting, plan_outputs
 from dltool.images.read import DecodedImage
 from dltool.images.stream import WriteBehind, read_ahead, write_error
 from dltool.images.write import keeps_16_bits, to_eight_bits, write_image
@@ -71,6 +71,41 @@ def find_reference(reference: Path, image: Path) -> Path:
     if len(same) != 1:
         raise DataError(f"{image}: {len(same) or 'no'} pictures called {image.stem} in --reference {reference}")
     return same[0]
+
+
+def plan_files(
+    files: DenoiseFiles, on_existing: OnExisting, protected: Sequence[Path] = (), share: tuple[int, int] = (0, 1)
+) -> list[Job]:
+    """Pair every image with the file to write, and see that nothing is in the way of the pages either.
+
+    Args:
+        protected: files that may not be written, beside the images and references.
+        share: this process's number and how many there are.
+
+    Raises:
+        DataError: an image or the reference is missing.
+        SettingsError: see `plan_outputs`; and a page of before and after exists, or would be written twice.
+    """
+    reference = files.reference
+    if reference is not None and not reference.exists():
+        raise DataError(f"--reference {reference}: no such file or folder")
+    read_too = [*protected, *([] if reference is None else [reference])]
+    jobs = plan_outputs(files.images, files.output, ".png", on_existing, read_too, share=share)
+    if files.compare:
+        _check_pages(jobs, on_existing)
+    return jobs
+
+
+def _check_pages(jobs: Sequence[Job], on_existing: OnExisting) -> None:
+    """The pages of before and after must not be there either, nor be somebody else's."""
+    taken = {job.output for job in jobs} | {job.input for job in jobs}
+    for job in jobs:
+        page = compare_path(job.output)
+        if page in taken:
+            raise SettingsError(f"{page}: would be written twice; choose another -o")
+        taken.add(page)
+        if page.exists() and on_existing is OnExisting.ERROR:
+            raise SettingsError(f"{page}: output exists; give --overwrite or --skip-existing")
 
 
 def denoise_files(

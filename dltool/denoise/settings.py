@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated
 
-from dltool.errors import SettingsError
+from dltool.settings import Option, Precision, PrecisionOption, Seed, check_options, read_seconds
 
 MIN_TILE = 128
+_NETWORK, _SELF, _CHECK = "Trained network", "Method self", "Looking at the result"
 
 
 class Method(StrEnum):
@@ -21,6 +23,30 @@ class Dither(StrEnum):
 
     AUTO = "auto"
     OFF = "off"
+
+
+@dataclass(frozen=True)
+class DenoiseFiles:
+    """Which images, and what is written and measured.
+
+    Attributes:
+        images: files, and folders of them.
+        output: a file for one image, else a folder.
+        reference: the clean image, or a folder of them that are found by name, to measure by.
+        compare: also write the page of before and after.
+    """
+
+    images: Annotated[tuple[Path, ...], Option("Images, or folders of them.", argument=True)]
+    output: Annotated[
+        Path, Option("A file for one image, else a folder.", flags=("--output", "-o"), metavar="FILE|FOLDER")
+    ]
+    reference: Annotated[
+        Path | None,
+        Option("The clean image, or a folder of them by name: PSNR and SSIM.", metavar="CLEAN", shown="", panel=_CHECK),
+    ] = None
+    compare: Annotated[bool, Option("Also a page of before | after with a magnified detail.", panel=_CHECK)] = False
+
+    __post_init__ = check_options
 
 
 @dataclass(frozen=True)
@@ -39,25 +65,55 @@ class DenoiseSettings:
         seed: of the random numbers of learning and of dithering.
     """
 
-    method: Method = Method.NETWORK
-    sigma: float | None = None
-    strength: float = 1.0
-    dither: Dither = Dither.AUTO
-    ensemble: bool = False
-    tile: int = 512
-    steps: int = 1500
-    time: float | None = None
-    seed: int = 0
+    method: Annotated[Method, Option("A trained network, or one that learns from each noisy image alone.")] = (
+        Method.NETWORK
+    )
+    sigma: Annotated[
+        float | None,
+        Option(
+            "Noise of this standard deviation is the most to take away; pixels go to 255.",
+            min=0,
+            max=255,
+            shown="found out",
+        ),
+    ] = None
+    strength: Annotated[float, Option("Between the noisy image, 0, and the restored one, 1.", min=0, max=1)] = 1.0
+    dither: Annotated[Dither, Option("Drown in added noise what noise the network took for texture; off: never.")] = (
+        Dither.AUTO
+    )
+    ensemble: Annotated[bool, Option("Average over eight flips and turns: better, 8 times slower.")] = False
+    tile: Annotated[int, Option("Side in pixels of what is worked on at once: memory.", min=MIN_TILE)] = 512
+    steps: Annotated[int, Option("Of learning.", min=1, panel=_SELF)] = 1500
+    time: Annotated[
+        float | None,
+        Option("The most for learning an image.", metavar="SECONDS|5m", shown="no end", panel=_SELF, read=read_seconds),
+    ] = None
+    seed: Seed = 0
 
-    def __post_init__(self) -> None:
-        if self.sigma is not None and not 0 <= self.sigma <= 255:
-            raise SettingsError(f"--sigma {self.sigma:g}: between 0 and 255, as pixels are counted")
-        if not 0 <= self.strength <= 1:
-            raise SettingsError(f"--strength {self.strength:g}: between 0 and 1")
-        if self.tile < MIN_TILE:
-            raise SettingsError(f"--tile {self.tile}: at least {MIN_TILE} pixels are needed")
-        if self.steps < 1:
-            raise SettingsError(f"--steps {self.steps}: at least 1 is needed")
+    __post_init__ = check_options
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing with the method, and why; see `dltool.settings.Typed.refuse`."""
+        of_the_other = ("steps", "time") if self.method is Method.NETWORK else ("model", "precision", "dither")
+        return dict.fromkeys(of_the_other, f"with --method {self.method}")
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """Which trained network denoises, and in which number format; nothing of it matters to the method `self`."""
+
+    model: Annotated[
+        Path | None,
+        Option(
+            "A model of 'dltool ae train --arch unet'.",
+            metavar="FILE|RUN",
+            shown="the one that comes with dltool",
+            panel=_NETWORK,
+        ),
+    ] = None
+    precision: PrecisionOption = Precision.AUTO
+
+    __post_init__ = check_options
 
 
 def compare_path(output: Path) -> Path:

@@ -178,6 +178,26 @@ def test_wrong_words_get_one_line_and_their_exit_code(
     assert not (tmp_path / "out.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--time", "5s"], "--time: has no effect with --method network"),
+        (["--method", "self", "--dither", "off"], "--dither: has no effect with --method self"),
+        (["--method", "self", "--precision", "fp32"], "--precision: has no effect with --method self"),
+    ],
+)
+def test_what_has_no_effect_is_refused_in_dry_runs_too(tmp_path: Path, noisy: Path, words: list[object], message: str):
+    result = run_inside("ae", "denoise", noisy, "-o", tmp_path / "out.png", *words, "--dry-run")
+    assert (result.exit_code, message in result.stderr) == (2, True), result.stderr
+
+
+def test_the_configuration_file_is_no_output(tmp_path: Path, noisy: Path):
+    (tmp_path / "out.png").write_text("[ae.denoise]\nstrength = 0.5\n")
+    words = ["ae", "denoise", noisy, "-o", tmp_path / "out.png", "--config", tmp_path / "out.png", "--overwrite"]
+    result = run_inside(*words)
+    assert (result.exit_code, "would overwrite an input" in result.stderr) == (2, True), result.stderr
+
+
 @pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root writes everywhere")
 def test_a_folder_that_cannot_be_written_to_is_named_before_any_work(tmp_path: Path, noisy: Path, model: Path):
     (tmp_path / "shut").mkdir(mode=0o500)
