@@ -21,8 +21,9 @@ from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.heldout import HeldOut
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings
-from dltool.autoencoder.train import AeResult, train_autoencoder
+from dltool.autoencoder.train import train_autoencoder
 from dltool.autoencoder.trainer import LOSSES
+from dltool.events import finish
 from dltool.training.context import RunContext
 
 CPU = torch.device("cpu")
@@ -33,8 +34,8 @@ def train(data: Path, arch: str, noise: str, seed: int) -> dict[str, Any]:
     """One run with the defaults; its test errors with clean and with noisy input, and its seconds."""
     settings = AeSettings(arch=arch, noise=noise, latent_dim=10, epochs=20, seed=seed)
     started, cpu = time.perf_counter(), time.process_time()
-    *_, result = train_autoencoder(ImageData("mnist", root=data, seed=seed), settings, RunContext(CPU))
-    assert isinstance(result, AeResult)
+    result = finish(train_autoencoder(ImageData("mnist", root=data, seed=seed), settings, RunContext(CPU)))
+    assert result is not None  # nobody stops it
     seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
     images = result.data.splits["test"]
     test = whole_images(images, 1, (28, 28))

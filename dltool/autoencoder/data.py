@@ -9,10 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.autoencoder.settings import ImageData
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked
 from dltool.data.folders import split_folders
 from dltool.data.pixels import default_budget
+from dltool.data.settings import OnBad
 from dltool.data.splits import ArraySplit, content_hash
 from dltool.errors import DataError, DltoolError, did_you_mean
 from dltool.images.folder import find_images
@@ -22,27 +24,6 @@ from dltool.images.tensors import is_grey
 
 _VAL_SHARE = 0.1
 _MOST_VAL = 5000
-
-
-@dataclass(frozen=True)
-class ImageData:
-    """Which images, and how they are divided.
-
-    Attributes:
-        source: a folder, with images anywhere below it or below its train/ and val/ or test/; or a name of BUILTIN.
-        val: share of train to hold out; None takes the val/ that is there, else a tenth (at most 5000).
-        on_bad: `skip` or `fail` for files that cannot be read.
-        limit: keep only this many images of each split; 0 keeps all.
-        root, download: where sets by name are kept, and whether to fetch an absent one.
-    """
-
-    source: str
-    val: float | None = None
-    on_bad: str = "skip"
-    limit: int = 0
-    root: Path = Path("data")
-    download: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -158,7 +139,7 @@ def _read_folder(root: Path, data: ImageData, unreadable: list[str], workers: in
             done += 1
             yield Checked(done, total)
             if isinstance(pixels, DltoolError):
-                if data.on_bad != "skip":
+                if data.on_bad is OnBad.FAIL:
                     raise DataError(f"{pixels}; remove it, or give --on-bad skip")
                 unreadable.append(str(pixels))
                 continue

@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from typing import Annotated, Any
 
+from dltool.data.settings import DataSettings
 from dltool.errors import SettingsError
+from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
+
+_NETWORK, _TRAINING = "Network", "Training"
 
 
 class Arch(StrEnum):
@@ -47,6 +51,18 @@ class Color(StrEnum):
     RGB = "rgb"
 
 
+def read_channels(text: str) -> tuple[int, ...]:
+    """Read `32,64,96,128`.
+
+    Raises:
+        ValueError: no such thing.
+    """
+    try:
+        return tuple(int(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError("numbers with commas between are needed, such as 32,64,96,128") from None
+
+
 @dataclass(frozen=True)
 class AeSettings:
     """Settings of one training run. A None is filled in by `complete`, once the data is known.
@@ -68,53 +84,115 @@ class AeSettings:
         seed: of everything random.
     """
 
-    arch: Arch = Arch.CONV
-    latent_dim: int = 10
-    channels: tuple[int, ...] | None = None
-    blocks: int | None = None
-    noise: str = "none"
-    loss: Loss | None = None
-    augment: Augment = Augment.AUTO
-    color: Color = Color.AUTO
-    size: int | None = None
-    patch_size: int = 64
-    crops_per_image: int = 16
-    epochs: int | None = None
-    batch_size: int | None = None
-    lr: float | None = None
-    optimizer: Optimizer | None = None
-    clip: float = 1.0
-    ema: float | None = None
-    time: float | None = None
-    precision: str = "auto"
-    seed: int = 0
+    arch: Annotated[Arch, Option("Dense or convolutional through a code, or a residual U-Net.")] = Arch.CONV
+    latent_dim: Annotated[int, Option("Width of the code of stacked and conv.", min=1, panel=_NETWORK)] = 10
+    channels: Annotated[
+        tuple[int, ...] | None,
+        Option(
+            "Channels of unet's levels, from fine to coarse.",
+            min=1,
+            metavar="N,N,…",
+            shown="32,64,96,128",
+            panel=_NETWORK,
+            read=read_channels,
+        ),
+    ] = None
+    blocks: Annotated[
+        int | None, Option("Residual blocks on a way through a level of unet.", min=1, shown="1", panel=_NETWORK)
+    ] = None
+    noise: Annotated[
+        str,
+        Option(
+            "What the network sees instead of the clean image: none, gaussian:0.5, gaussian:0-55/255, poisson, "
+            "speckle, salt-pepper:0.1, mask:0.25.",
+            metavar="LAW[:STRENGTH]",
+        ),
+    ] = "none"
+    loss: Annotated[Loss | None, Option("Against the clean image.", shown="mse; unet l1", panel=_TRAINING)] = None
+    augment: Annotated[
+        Augment, Option("auto turns and mirrors crops, and leaves whole images alone.", panel=_TRAINING)
+    ] = Augment.AUTO
+    color: Annotated[Color, Option("Channels; auto: grey where every image is.", panel=_NETWORK)] = Color.AUTO
+    size: Annotated[
+        int | None,
+        Option(
+            "Side in pixels that whole images are cut and scaled to.",
+            min=1,
+            shown="their own where small and all alike, else 64",
+            panel=_NETWORK,
+        ),
+    ] = None
+    patch_size: Annotated[int, Option("Side of unet's random crops.", min=8, panel=_TRAINING)] = 64
+    crops_per_image: Annotated[int, Option("Crops of each photo per epoch.", min=1, panel=_TRAINING)] = 16
+    epochs: Annotated[int | None, Option("Passes over the images.", min=1, shown="20; unet 100", panel=_TRAINING)] = (
+        None
+    )
+    batch_size: Annotated[int | None, Option("Samples per step.", min=1, shown="64; unet 16", panel=_TRAINING)] = None
+    lr: Annotated[
+        float | None,
+        Option("Peak of the one-cycle learning rate.", min=0, shown="3e-3; unet 2e-3", panel=_TRAINING),
+    ] = None
+    optimizer: Annotated[
+        Optimizer | None, Option("What moves the weights.", shown="muon for unet, else adam", panel=_TRAINING)
+    ] = None
+    clip: Annotated[float, Option("Largest norm of the gradient; 0: any.", min=0, panel=_TRAINING)] = 1.0
+    ema: Annotated[
+        float | None,
+        Option(
+            "Half-life, in samples, of the average of the weights that is kept; 0: none.",
+            min=0,
+            shown="10000; unet 5000",
+            panel=_TRAINING,
+        ),
+    ] = None
+    time: TrainingTime = None
+    precision: PrecisionOption = Precision.AUTO
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, kind in (
-            ("arch", Arch),
-            ("loss", Loss),
-            ("optimizer", Optimizer),
-            ("augment", Augment),
-            ("color", Color),
-        ):
-            value = getattr(self, name)
-            object.__setattr__(self, name, None if value is None else kind(value))
-        if self.channels is not None:
-            object.__setattr__(self, "channels", tuple(self.channels))
-        for name in ("latent_dim", "blocks", "size", "patch_size", "crops_per_image", "epochs", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{option(name)} {value}: at least 1 is needed")
-        for name in ("lr", "clip", "ema"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
-        if self.channels is not None and (not self.channels or min(self.channels) < 1):
-            raise SettingsError(f"--channels {self.channels}: numbers of at least 1 are needed, such as 32,64,96,128")
+        check_options(self)
+        if self.channels == ():
+            raise SettingsError("--channels: numbers of at least 1 are needed, such as 32,64,96,128")
         if self.arch is Arch.UNET and self.loss is Loss.BCE:
             raise SettingsError("--loss bce: the output of --arch unet is not bounded to [0, 1]; use mse or l1")
         if self.arch is Arch.UNET and self.noise == "none":
             raise SettingsError("--arch unet: without --noise there is nothing to learn; give gaussian:0-55/255")
+
+    def without_effect(self, crops: bool | None = None) -> dict[str, str]:
+        """Options that change nothing beside the others, and why; see `dltool.settings.Typed.refuse`.
+
+        Args:
+            crops: whether a unet learns from random crops, as photos are, or from whole small images, once the images
+                are known.
+        """
+        if self.arch is not Arch.UNET:
+            return dict.fromkeys(("channels", "blocks", "patch_size", "crops_per_image"), f"with --arch {self.arch}")
+        found = {"latent_dim": f"with --arch {self.arch}, which has no code"}
+        if crops:
+            found["size"] = "with --arch unet on photos, of which it takes crops"
+        elif crops is False:
+            found["crops_per_image"] = "with --arch unet on small images of one size, which it takes whole"
+        return found
+
+
+@dataclass(frozen=True)
+class ImageData(DataSettings):
+    """Which images, and how many of them are held out: a tenth (at most 5000) where there is no val/, and none at 0."""
+
+    source: Annotated[
+        str, Option("A folder of images, or digits, mnist, fashion-mnist, cifar10.", metavar="DATA", argument=True)
+    ]
+    val: Annotated[
+        float | None,
+        Option(
+            "Share of the images to hold out.",
+            metavar="FLOAT",
+            shown="0.1, at most 5000, where there is no val/",
+            panel="Data",
+        ),
+    ] = None
+    complete: bool = False
+    labelled: bool = False
 
 
 _TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 64, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}
@@ -126,20 +204,9 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
         **{"channels": (32, 64, 96, 128), "blocks": 1},
     },
 }
-_OF_UNET = ("channels", "blocks", "patch_size", "crops_per_image")
 
 
 def complete(settings: AeSettings) -> AeSettings:
     """Fill in every None that depends on the architecture alone."""
     values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
     return replace(settings, **values)
-
-
-def ignored(settings: AeSettings) -> tuple[str, ...]:
-    """Names of the settings that change nothing with the architecture."""
-    return ("latent_dim", "size") if settings.arch is Arch.UNET else _OF_UNET
-
-
-def option(name: str) -> str:
-    """The command line's spelling of a setting."""
-    return "--" + name.replace("_", "-")

@@ -1,7 +1,7 @@
 """One training run from images to a model file, as a generator of what happens."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -65,11 +65,16 @@ class AeResult:
     seconds: float
 
 
-Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped | AeResult
+Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped
 
 
-def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext) -> Iterator[Event]:
-    """Read the images, train, measure; the last event is AeResult or Stopped.
+def train_autoencoder(
+    data: ImageData, settings: AeSettings, context: RunContext
+) -> Generator[Event, None, AeResult | None]:
+    """Read the images, train, measure.
+
+    Returns:
+        The result; None if it was stopped, of which Stopped was the last event.
 
     Raises:
         DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
@@ -102,7 +107,7 @@ def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext
     for event in recorder.watch(trainer.run()):
         yield event
         if isinstance(event, Stopped):
-            return
+            return None
     best, tensors = trainer.best
     task.model.load_state_dict({name: tensor.to(context.device) for name, tensor in tensors.items()})
     loss = LOSSES[settings.loss]  # type: ignore[index]
@@ -113,7 +118,7 @@ def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext
     if context.run is not None and distributed.rank() == 0:
         save_model(context.run.model, trained.to_file(metrics))
         plot_restoration(context.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
-    yield AeResult(
+    return AeResult(
         autoencoder=replace(trained, metrics=metrics),
         settings=task.settings,
         data=loaded,
@@ -127,6 +132,12 @@ def train_autoencoder(data: ImageData, settings: AeSettings, context: RunContext
     )
 
 
+def learns_crops(settings: AeSettings, data: Loaded) -> bool:
+    """Whether random crops are learnt, as a unet does but where all images are small and of one size."""
+    common = common_size(list(data.splits.values()))
+    return settings.arch is Arch.UNET and (common is None or max(common) > settings.patch_size)
+
+
 class _Task:
     """What the data and the settings together make: the network, its training samples, what it is measured on."""
 
@@ -135,11 +146,9 @@ class _Task:
         splits = list(data.splits.values())
         grey = all(all(split.grey) for split in splits)
         self.channels = 1 if settings.color is Color.GREY or (settings.color is Color.AUTO and grey) else 3
+        self.whole = not learns_crops(settings, data)
         common = common_size(splits)
-        small = common is not None and max(common) <= (
-            settings.patch_size if settings.arch is Arch.UNET else _SMALL_SIDE
-        )
-        self.whole = small or settings.arch is not Arch.UNET
+        small = common is not None and (settings.arch is Arch.UNET or max(common) <= _SMALL_SIDE)
         side = settings.size
         self.size = (side, side) if side else common if small and common else (_DEFAULT_SIZE, _DEFAULT_SIZE)
         if settings.augment is Augment.AUTO:

@@ -35,7 +35,11 @@ COMMANDS: dict[str, Command | OldCommand] = {
     ),
     "gan sample": OldCommand("dltool.cli.gan_sample"),
     "gan evaluate": OldCommand("dltool.cli.gan_evaluate"),
-    "ae train": OldCommand("dltool.cli.ae_train"),
+    "ae train": Command(
+        "dltool.cli.ae_train",
+        "Train an autoencoder; with --noise it learns to give the clean image back.",
+        ("dltool.autoencoder.settings:AeSettings", "dltool.autoencoder.settings:ImageData", _PLACE, _MACHINE),
+    ),
     "ae denoise": Command(
         "dltool.cli.ae_denoise",
         "Take the noise out of photos, whatever its strength; size, bits per channel and transparency are kept.",

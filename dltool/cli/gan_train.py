@@ -23,6 +23,7 @@ def run(
     """Train, or say what would be trained."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
+    typed.refuse(data.without_effect())
     if place.dry_run:
         machine.check()
         _show_dry_run(console, place, settings, data)

@@ -67,6 +67,14 @@ class DataSettings:
         if (self.val or 0) + (self.test or 0) >= 1:
             raise SettingsError(f"--val {self.val} --test {self.test}: nothing is left to train on")
 
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing about this source, and why; see `dltool.settings.Typed.refuse`."""
+        from dltool.data.builtin import is_builtin
+
+        if is_builtin(self.source):
+            return {"on_bad": "on a set by name"}
+        return dict.fromkeys(("root", "download"), "on a folder; it is for sets by name")
+
 
 @dataclass(frozen=True)
 class LabelledData(DataSettings):

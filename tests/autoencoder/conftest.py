@@ -9,6 +9,7 @@ import torch
 from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import AeResult, train_autoencoder
+from dltool.events import finish
 from dltool.images.read import read_image
 from dltool.images.write import write_image
 from dltool.training.context import RunContext
@@ -26,16 +27,24 @@ def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Pat
     return folder
 
 
-def events_of(
+def run_of(
     data: Path | str, settings: AeSettings, folder: Path | None = None, limit: int = 0, **context: Any
-) -> list:
-    """Everything that a run yields; with `folder` it is written there."""
+) -> tuple[list[Any], AeResult | None]:
+    """Everything that a run yields, and its result; with `folder` it is written there."""
     run = None if folder is None else RunFolder(folder)
     places = RunContext(CPU, run, workers=0, **context)
-    return list(train_autoencoder(ImageData(str(data), limit=limit), settings, places))
+    events: list[Any] = []
+    result = finish(train_autoencoder(ImageData(str(data), limit=limit), settings, places), events.append)
+    return events, result
 
 
-def result_of(events: list[Any]) -> AeResult:
-    """The last event, which is the result."""
-    assert isinstance(events[-1], AeResult)
-    return events[-1]
+def events_of(*arguments: Any, **more: Any) -> list[Any]:
+    """What `run_of` gives without the result."""
+    return run_of(*arguments, **more)[0]
+
+
+def result_of(*arguments: Any, **more: Any) -> AeResult:
+    """The result of a run that was not stopped, as `run_of` makes it."""
+    _, result = run_of(*arguments, **more)
+    assert result is not None
+    return result

@@ -13,6 +13,7 @@ import torch._dynamo
 from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import train_autoencoder
+from dltool.events import finish
 from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 from tests.forks import fork, kill_often, work_in_two
@@ -24,8 +25,7 @@ def train(data: ImageData, settings: AeSettings, folder: Path) -> None:
     """Train to the end; every step writes a checkpoint, so that there is much to be disturbed."""
     resume = (folder / "config.json").is_file()
     context = RunContext(CPU, RunFolder(folder), workers=0, resume=resume, overwrite=True, checkpoint_seconds=0.0)
-    for _ in train_autoencoder(data, settings, context):
-        pass
+    finish(train_autoencoder(data, settings, context))
 
 
 def kill(photos: Path, folder: Path) -> None:

@@ -17,14 +17,14 @@ from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.trainer import LOSSES, EpochEnd
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.training.model_file import load_model
-from tests.autoencoder.conftest import CPU, events_of, result_of
+from tests.autoencoder.conftest import CPU, events_of, result_of, run_of
 from tests.forks import history_of, run_program
 
 TINY_UNET = {"arch": "unet", "channels": (4, 8), "patch_size": 16, "crops_per_image": 2}
 
 
 def test_digits_through_ten_numbers_as_well_as_by_pca(tmp_path: Path) -> None:
-    result = result_of(events_of("digits", AeSettings(arch="stacked", epochs=40), tmp_path / "run"))
+    result = result_of("digits", AeSettings(arch="stacked", epochs=40), tmp_path / "run")
     pixels = np.rint(load_digits().images * (255 / 16)).reshape(-1, 64) / 255
     pca = PCA(10).fit(pixels)
     of_pca = float(np.square(pca.inverse_transform(pca.transform(pixels)) - pixels).mean())
@@ -39,7 +39,7 @@ def test_digits_through_ten_numbers_as_well_as_by_pca(tmp_path: Path) -> None:
 def test_trained_with_noise_it_gives_the_clean_image_back() -> None:
     noise, errors = "gaussian:0.5", {}
     for law in ("none", noise):
-        result = result_of(events_of("digits", AeSettings(arch="stacked", noise=law, epochs=70)))
+        result = result_of("digits", AeSettings(arch="stacked", noise=law, epochs=70))
         groups = (torch.from_numpy(np.stack([result.data.splits["val"].pixels(i) for i in range(150)])).unsqueeze(1),)
         held = HeldOut(groups, parse_noise(noise), 0)
         errors[law] = held.measure(result.autoencoder.module, CPU, LOSSES[result.settings.loss])["mse"]
@@ -48,7 +48,7 @@ def test_trained_with_noise_it_gives_the_clean_image_back() -> None:
 
 def test_a_denoiser_of_photos_learns(photos: Path) -> None:
     settings = AeSettings(**TINY_UNET | {"crops_per_image": 24}, noise="gaussian:50/255", epochs=20, lr=1e-2, ema=50)
-    result = result_of(events_of(photos, settings))
+    result = result_of(photos, settings)
     row = result.metrics["levels"]["sigma 50"]
     assert row["noisy_psnr"] == pytest.approx(14.15, abs=0.3)  # 20 log10(255 / 50)
     assert row["psnr"] > row["noisy_psnr"] + 6
@@ -110,7 +110,7 @@ def test_resuming_refuses_other_settings_and_other_images(photos: Path, tmp_path
 
 def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = AeSettings(arch="stacked", epochs=1, batch_size=64, ema=0)
-    plain = result_of(events_of("digits", settings, limit=128))
+    plain = result_of("digits", settings, limit=128)
     forward = torch.nn.Flatten.forward
 
     def limited(self: torch.nn.Flatten, images: torch.Tensor) -> torch.Tensor:
@@ -119,11 +119,12 @@ def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) 
         return forward(self, images)
 
     monkeypatch.setattr(torch.nn.Flatten, "forward", limited)
-    events = events_of("digits", settings, limit=128)
+    events, halved = run_of("digits", settings, limit=128)
+    assert halved is not None
     notices = [event.text for event in events if type(event).__name__ == "Notice"]
     assert notices == ["out of memory: every batch of 64 now goes in 4 parts"]
     for name, tensor in plain.autoencoder.module.state_dict().items():
-        assert torch.allclose(result_of(events).autoencoder.module.state_dict()[name], tensor, atol=1e-5), name
+        assert torch.allclose(halved.autoencoder.module.state_dict()[name], tensor, atol=1e-5), name
 
 
 def test_a_loss_that_is_no_number_stops_the_run() -> None:
@@ -132,9 +133,7 @@ def test_a_loss_that_is_no_number_stops_the_run() -> None:
 
 
 def test_a_model_file_gives_the_same_network_back(tmp_path: Path) -> None:
-    result = result_of(
-        events_of("digits", AeSettings(arch="conv", latent_dim=3, epochs=1), tmp_path / "run", limit=100)
-    )
+    result = result_of("digits", AeSettings(arch="conv", latent_dim=3, epochs=1), tmp_path / "run", limit=100)
     loaded = load_autoencoder(tmp_path / "run")
     counts = {name: len(split) for name, split in result.data.splits.items()}
     assert loaded.settings["data"] == {"source": "digits", **counts}

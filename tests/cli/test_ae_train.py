@@ -104,6 +104,30 @@ def test_misuse_is_refused_before_any_work(strange: Path, tmp_path: Path) -> Non
     assert not run.exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "named", "why"),
+    [
+        (("--channels", "4,8"), "--channels", "with --arch conv"),
+        ((*QUICK, "--noise", "mask", "--latent-dim", 3), "--latent-dim", "with --arch unet"),
+        ((*QUICK, "--noise", "mask", "--size", 16), "--size", "takes crops"),
+        (("--data-root", "data"), "--data-root", "on a folder"),
+    ],
+)
+@pytest.mark.parametrize("dry", [(), ("--dry-run",)])
+def test_what_has_no_effect_is_refused(
+    strange: Path, tmp_path: Path, words: tuple, named: str, why: str, dry: tuple[str, ...]
+) -> None:
+    refused(run_inside("ae", "train", strange, "-o", tmp_path / "run", *words, *PLACE, *dry), 2, named, why)
+    assert not (tmp_path / "run").exists()
+
+
+def test_small_images_of_one_size_are_learnt_whole_by_a_unet(tmp_path: Path) -> None:
+    words = ("ae", "train", "digits", "-o", tmp_path / "run", "--arch", "unet", "--noise", "mask", *PLACE, "--dry-run")
+    refused(run_inside(*words, "--crops-per-image", 3), 2, "--crops-per-image", "takes whole")
+    refused(run_inside(*words, "--on-bad", "fail"), 2, "--on-bad", "set by name")
+    assert run_inside(*words, "--size", 16).exit_code == 0
+
+
 def test_a_dry_run_writes_nothing(strange: Path, tmp_path: Path) -> None:
     words = (*QUICK, *PLACE, "--noise", "poisson", "--dry-run")
     result = run_inside("ae", "train", strange, "-o", tmp_path / "run", *words)
