@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from dltool.data.settings import DataSettings
@@ -193,6 +194,60 @@ class ImageData(DataSettings):
     ] = None
     complete: bool = False
     labelled: bool = False
+
+
+@dataclass(frozen=True)
+class ReconstructSettings:
+    """Which images go through which autoencoder, and what is written of them.
+
+    Attributes:
+        model: a model file, or a run's folder.
+        images: files, folders of them, or a set by name.
+        output: the sheet, or a folder for it.
+        noise: what is added before the network sees the images, as `parse_noise` reads it.
+        csv_file: a table with a row for each image.
+        latents: a .npy file of the codes, N × latent_dim.
+        interpolate, frames: two images whose codes a GIF goes between, and its frames on the way there.
+        limit: the most images; 0 for all.
+        root: where sets by name are kept.
+        seed: of the noise.
+    """
+
+    model: Annotated[Path, Option("A model file, or a run's folder.", argument=True)]
+    images: Annotated[tuple[Path, ...], Option("Images, folders of them, or a set by name.", argument=True)]
+    output: Annotated[Path, Option("The sheet, or a folder for it.", flags=("--output", "-o"), metavar="FILE|FOLDER")]
+    noise: Annotated[
+        str, Option("Add noise before the network sees the images; as in ae train.", metavar="LAW[:STRENGTH]")
+    ] = "none"
+    csv_file: Annotated[
+        Path | None, Option("Write a table: a row per image.", flags=("--csv",), metavar="FILE", shown="")
+    ] = None
+    latents: Annotated[Path | None, Option("Write the codes: images x latent_dim.", metavar="FILE.npy", shown="")] = (
+        None
+    )
+    interpolate: Annotated[
+        tuple[Path, Path] | None, Option("Also a GIF of the way from one image's code to another's.", metavar="A B")
+    ] = None
+    frames: Annotated[int, Option("Frames from A to B.", min=2)] = 24
+    limit: Annotated[int, Option("Use only so many images; 0: all.", min=0)] = 0
+    root: Annotated[
+        Path, Option("Where the sets by name are kept.", flags=("--data-root",), metavar="FOLDER", panel="Data")
+    ] = Path("data")
+    seed: Seed = 0
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.latents is not None and self.latents.suffix != ".npy":
+            raise SettingsError(f"--latents {self.latents}: a .npy file is needed")
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why; see `dltool.settings.Typed.refuse`."""
+        from dltool.data.builtin import is_builtin
+
+        found = {} if self.interpolate else {"frames": "without --interpolate"}
+        if len(self.images) > 1 or not is_builtin(str(self.images[0])):
+            found["root"] = "on files; it is for sets by name"
+        return found
 
 
 _TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 64, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}

@@ -48,7 +48,11 @@ COMMANDS: dict[str, Command | OldCommand] = {
             *(_OUTPUTS, _MACHINE, _TALK),
         ),
     ),
-    "ae reconstruct": OldCommand("dltool.cli.ae_reconstruct"),
+    "ae reconstruct": Command(
+        "dltool.cli.ae_reconstruct",
+        "Send images through an autoencoder: originals beside what comes back, errors, codes.",
+        ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE, _TALK),
+    ),
     "info": OldCommand("dltool.cli.info"),
 }
 GROUPS = {

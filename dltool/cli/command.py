@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 import typer
 
@@ -141,7 +141,8 @@ def _typed_as(setting: Setting) -> Any:
     if setting.option.read is not None or choices_of(setting):
         kind = str
     elif setting.takes_several:
-        kind = list[kind]
+        fixed = get_origin(setting.type) is tuple and Ellipsis not in get_args(setting.type)
+        kind = setting.type if fixed else list[kind]
     return kind | None if setting.optional else kind
 
 

@@ -66,7 +66,7 @@ def option_values(context: typer.Context, table: dict[str, Any], source: str) ->
         if name not in names:
             raise SettingsError(f"{source}: {context.info_name} has no option '{key}'{did_you_mean(name, names)}")
         parameter = names[name]
-        values[parameter.name] = _as_words(value, parameter.nargs == -1 or getattr(parameter, "multiple", False))
+        values[parameter.name] = _as_words(value, parameter.nargs != 1 or getattr(parameter, "multiple", False))
     return values
 
 

@@ -95,6 +95,14 @@ class Outputs:
 
 
 @dataclass(frozen=True)
+class Overwriting:
+    """Whether files that are there already give way, for commands that write one result of many images."""
+
+    overwrite: Overwrite = False
+    dry_run: DryRun = False
+
+
+@dataclass(frozen=True)
 class RunPlace:
     """The folder of a training run."""
 

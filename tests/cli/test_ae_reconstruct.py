@@ -86,6 +86,11 @@ def test_misuse_is_refused(model: Path, digits: Path, tmp_path: Path) -> None:
     latents = ("--latents", tmp_path / "codes.csv")
     refused(run_inside(*reconstruct, model, digits, "-o", tmp_path / "new.png", *latents), 2, ".npy")
     assert sheet.read_bytes() == b"old"
+    for dry in ((), ("--dry-run",)):
+        new = (model, digits, "-o", tmp_path / "new.png", *dry)
+        refused(run_inside(*reconstruct, *new, "--frames", 9), 2, "--frames", "without --interpolate")
+        refused(run_inside(*reconstruct, *new, "--data-root", tmp_path), 2, "--data-root", "sets by name")
+        refused(run_inside(*reconstruct, *new, "--noise", "fog"), 2, "--noise fog")
     dry = run_inside(*reconstruct, model, digits, "-o", tmp_path / "dry", "--dry-run")
     assert dry.exit_code == 0 and "0.png (planned)" in dry.stdout and not (tmp_path / "dry").exists()
 
@@ -131,3 +136,11 @@ def test_a_set_by_name_is_told_in_one_line(model: Path, tmp_path: Path) -> None:
     result = run_inside(*words)
     assert result.stdout.startswith("mean of 30: mse ")
     assert result.stdout.count("mse") == 1
+
+
+def test_a_configuration_file_names_two_images_as_a_list(model: Path, digits: Path, tmp_path: Path) -> None:
+    ends = [str(digits / "0.png"), str(digits / "1.png")]
+    (tmp_path / "own.toml").write_text(f"[ae.reconstruct]\ninterpolate = {json.dumps(ends)}\nframes = 3\n")
+    words = ("ae", "reconstruct", model, digits / "0.png", "-o", tmp_path / "a.png", "--config", tmp_path / "own.toml")
+    assert run_inside(*words, *PLACE).exit_code == 0
+    assert len(read_frames(tmp_path / "a.gif")[0]) == 4

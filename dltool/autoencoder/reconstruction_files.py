@@ -1,0 +1,201 @@
+"""`ae reconstruct` from files to files: what is read, and the sheet, table, codes and GIF that are written."""
+
+import csv
+import io
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
+from dltool.autoencoder.networks import Autoencoder
+from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.reconstruct import Reconstruction, interpolate, named_images, prepare, reconstruct_files
+from dltool.autoencoder.settings import ReconstructSettings
+from dltool.autoencoder.sheets import enlarge, reconstruction_sheet
+from dltool.data.builtin import is_builtin
+from dltool.errors import SettingsError
+from dltool.files import write_atomically
+from dltool.images.folder import list_images
+from dltool.images.formats import WRITABLE, image_format
+from dltool.images.read import read_image
+from dltool.images.write import write_gif, write_image
+
+MOST_ON_SHEET = 60
+FIGURES = ("mse", "psnr", "ssim")
+_GIF_SECONDS = 0.08
+
+
+@dataclass(frozen=True)
+class ReconstructPlan:
+    """What is read and written, checked before any work starts.
+
+    Attributes:
+        images: what the images are called: files, or those of a set by name.
+        named: pixels of the images of a set by name, H × W × 3 (or H × W) uint8.
+        sheet, csv, latents, gif: files to write; None for those that nobody asked for.
+    """
+
+    images: tuple[Path, ...]
+    named: dict[Path, np.ndarray] = field(repr=False)
+    sheet: Path
+    csv: Path | None
+    latents: Path | None
+    gif: Path | None
+
+    def read(self, path: Path) -> np.ndarray:
+        """The pixels of one image, H × W × 3 (or H × W) uint8.
+
+        Raises:
+            DataError: its file cannot be read.
+        """
+        return self.named[path] if path in self.named else read_image(path).pixels
+
+    @property
+    def targets(self) -> list[Path]:
+        """Every file that is to be written."""
+        return [path for path in (self.sheet, self.csv, self.latents, self.gif) if path is not None]
+
+
+def plan_reconstruction(settings: ReconstructSettings, overwrite: bool, protected: Sequence[Path]) -> ReconstructPlan:
+    """Find the images and see that nothing is in the way of what will be written.
+
+    Args:
+        overwrite: whether files that are there give way.
+        protected: files that are read, too, beside the images and the model.
+
+    Raises:
+        DataError: an image is missing, or a folder or the set by name has none.
+        SettingsError: a target exists, is a folder, is read, or is named twice; the noise is none.
+    """
+    parse_noise(settings.noise)
+    output, images = settings.output, settings.images
+    is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
+    if not is_file and output.suffix and not output.exists() and len(images) == 1 and not images[0].is_dir():
+        image_format(output)  # "-o sheet.xyz" is a mistyped file name rather than a folder
+    named = {}
+    if len(images) == 1 and is_builtin(str(images[0])):
+        named = named_images(str(images[0]), settings.root, settings.limit)
+    found = list(named) or [path for path, _ in list_images(images, exclude=None if is_file else output)]
+    gif = None
+    if settings.interpolate is not None:
+        gif = output.with_suffix(".gif") if is_file else output / "interpolation.gif"
+    plan = ReconstructPlan(
+        images=tuple(found[: settings.limit] if settings.limit else found),
+        named=named,
+        sheet=output if is_file else output / "reconstructions.png",
+        csv=settings.csv_file,
+        latents=settings.latents,
+        gif=gif,
+    )
+    read = [*plan.images, settings.model, settings.model / "model.safetensors", *(settings.interpolate or ())]
+    _check_targets(plan, [*read, *protected], overwrite)
+    return plan
+
+
+def _check_targets(plan: ReconstructPlan, read: Sequence[Path], overwrite: bool) -> None:
+    targets = {"-o": plan.sheet, "--csv": plan.csv, "--latents": plan.latents, "--interpolate": plan.gif}
+    seen: dict[Path, str] = {}
+    inputs = {path.resolve() for path in read}
+    for name, path in targets.items():
+        if path is None:
+            continue
+        if path.is_dir():
+            raise SettingsError(f"{name} {path}: a folder, but a file is needed")
+        if path.resolve() in inputs:
+            raise SettingsError(f"{name} {path}: the output would overwrite an input; choose another name")
+        if path.exists() and not overwrite:
+            raise SettingsError(f"{name} {path}: output exists; give --overwrite")
+        if path in seen:
+            raise SettingsError(f"{name} {path}: is what {seen[path]} writes, too")
+        seen[path] = name
+
+
+def write_reconstructions(
+    autoencoder: TrainedAutoencoder,
+    plan: ReconstructPlan,
+    settings: ReconstructSettings,
+    device: torch.device,
+    workers: int = 2,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[Reconstruction, None, list[Reconstruction]]:
+    """Send the images of a plan through the network and write what it asks for.
+
+    Args:
+        should_stop: asked after every image; when it says so, what is done is written and the rest left.
+
+    Yields:
+        Every image's reconstruction, in order, those that cannot be read with their error.
+
+    Returns:
+        All of them; those beyond `MOST_ON_SHEET` without their pixels.
+
+    Raises:
+        SettingsError: codes are asked for, and the network has none.
+        DeviceError: not enough memory.
+    """
+    if plan.latents is not None and not isinstance(autoencoder.module, Autoencoder):
+        arch = autoencoder.arch
+        raise SettingsError(f"--latents: {settings.model} is a {arch}, which has no code; train conv or stacked")
+    autoencoder.module.to(device)
+    if plan.gif is not None and settings.interpolate is not None:
+        first, second = (prepare(autoencoder, plan.read(end)) for end in settings.interpolate)
+        write_interpolation(plan.gif, interpolate(autoencoder, first, second, settings.frames))
+    noise = parse_noise(settings.noise)
+    results: list[Reconstruction] = []
+    found = reconstruct_files(autoencoder, plan.images, device, workers, noise, settings.seed, plan.read)
+    with closing(found):
+        for result in found:
+            if len(results) >= MOST_ON_SHEET:  # only its figures and its code are still needed
+                result = replace(result, original=None, input=None, output=None)
+            results.append(result)
+            yield result
+            if should_stop():
+                break
+    done = [result for result in results if result.error is None]
+    shown = [result for result in done if result.original is not None]
+    if shown:
+        write_image(plan.sheet, reconstruction_sheet(shown, noisy=noise is not None))
+    if plan.latents is not None and done:
+        write_codes(plan.latents, done)
+    if plan.csv is not None:
+        write_atomically(plan.csv, as_table(results).encode())
+    return results
+
+
+def write_codes(path: Path, results: Sequence[Reconstruction]) -> None:
+    """Write the codes of images that have one as a .npy file, N × latent_dim float32."""
+    buffer = io.BytesIO()
+    np.save(buffer, torch.stack([result.code for result in results if result.code is not None]).numpy())
+    write_atomically(path, buffer.getvalue())
+
+
+def write_interpolation(path: Path, images: Tensor) -> None:
+    """Write F × C × H × W images in [0, 1] as a GIF that goes there and back."""
+    there = [enlarge(image) for image in images]
+    write_gif(path, [*there, *there[-2:0:-1]], _GIF_SECONDS)
+
+
+def as_table(results: Sequence[Reconstruction]) -> str:
+    """CSV with a row for each image: input, status, error, mse, psnr, ssim."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["input", "status", "error", *FIGURES])
+    for result in results:
+        if result.error is None:
+            writer.writerow([result.path, "done", "", *(f"{getattr(result, name):.6f}" for name in FIGURES)])
+        else:
+            writer.writerow([result.path, "failed", result.error, *("" for _ in FIGURES)])
+    return buffer.getvalue()
+
+
+def mean_figures(results: Sequence[Reconstruction]) -> dict[str, float] | None:
+    """Means of `FIGURES` over the images that could be read; None without any."""
+    done = [result for result in results if result.error is None]
+    if not done:
+        return None
+    return {name: sum(getattr(result, name) for result in done) / len(done) for name in FIGURES}
