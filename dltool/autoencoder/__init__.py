@@ -5,12 +5,13 @@ The Python API: `train_autoencoder` trains (a generator of small dataclasses), `
 `dltool.denoise`; its names are found here too, where they were first.
 """
 
-from dltool.autoencoder.settings import AeSettings
+from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.lazy import lazy_names
 
 __all__ = [
     "AeSettings",
     "DenoiseSettings",
+    "ImageData",
     "create_autoencoder",
     "denoise",
     "denoise_files",

@@ -7,9 +7,10 @@ dataclasses), with the `Denoiser` that `load_denoiser` reads and what `DenoiseSe
 from dltool.denoise.settings import DenoiseSettings
 from dltool.lazy import lazy_names
 
-__all__ = ["DenoiseSettings", "Denoiser", "denoise", "denoise_files", "load_denoiser"]
+__all__ = ["SHIPPED_DENOISER", "DenoiseSettings", "Denoiser", "denoise", "denoise_files", "load_denoiser"]
 
 _HOMES = {
+    "SHIPPED_DENOISER": "dltool.denoise.denoiser",
     "Denoiser": "dltool.denoise.denoiser",
     "denoise": "dltool.denoise.single_image",
     "denoise_files": "dltool.denoise.files",
