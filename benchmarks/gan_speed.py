@@ -25,7 +25,7 @@ from textbook_gan import TextbookLoop, textbook_fashion
 
 from dltool.data.settings import DataSettings
 from dltool.device import describe_device
-from dltool.gan.loop import StepEnd
+from dltool.gan.loop import GanStepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec
 from dltool.gan.train import train_gan
@@ -61,7 +61,7 @@ def own_turn(arch: str, data: Path, batch_size: int, precision: str, device: tor
         arch=Arch(arch), batch_size=batch_size, epochs=10**6, figure_every=10**6, precision=precision
     )
     events = train_gan(DataSettings("fashion-mnist", root=data), settings, RunContext(device))
-    steps = (event for event in events if isinstance(event, StepEnd))
+    steps = (event for event in events if isinstance(event, GanStepEnd))
     last = 0
 
     def turn() -> int:

@@ -3,7 +3,7 @@
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from threadpoolctl import threadpool_limits
@@ -81,6 +81,11 @@ def use_bf16(precision: str, device: torch.device, cpu_gains: bool = False) -> b
     if precision != "auto":
         return precision == "bf16"
     return (device.type != "cpu" or cpu_gains) and has_fast_bf16(device)
+
+
+def autocast(device: torch.device, bf16: bool) -> AbstractContextManager[object]:
+    """A context in which networks compute in bfloat16, or in float32 as everywhere else."""
+    return torch.autocast(device.type, torch.bfloat16) if bf16 else nullcontext()
 
 
 def has_fast_bf16(device: torch.device) -> bool:

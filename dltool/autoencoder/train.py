@@ -1,7 +1,6 @@
 """One training run from images to a model file, as a generator of what happens."""
 
-import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,17 +14,14 @@ from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
-from dltool.autoencoder.sheets import example_count, restoration_sheet
-from dltool.autoencoder.trainer import LOSSES, EpochEnd, StepEnd, Trainer
+from dltool.autoencoder.trainer import LOSSES, new_loop
 from dltool.data.check import Checked
-from dltool.device import use_bf16
 from dltool.errors import SettingsError
-from dltool.images.write import write_image
 from dltool.plots import plot_restoration
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
-from dltool.training.events import Notice, Stopped
+from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
 from dltool.training.model_file import save_model
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
@@ -34,8 +30,6 @@ from dltool.training.session import Session
 _SMALL_SIDE = 128
 _DEFAULT_SIZE = 64
 _MAY_CHANGE = ("time",)
-# A new best model is written at once, but in short epochs not more often than this.
-_BEST_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -97,19 +91,13 @@ def train_autoencoder(
     trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, origin)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
-    bf16 = use_bf16(settings.precision, context.device)
-    trainer = Trainer(task.model, task.source, held_out, noise, settings, session, context.device, bf16)
+    loop = new_loop(trained, task.source, held_out, settings, session, context)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         session.resume(state)
-        trainer.resume(state)
-    recorder = _Recorder(trainer, trained, held_out, context)
-    for event in recorder.watch(trainer.run()):
-        yield event
-        if isinstance(event, Stopped):
-            return None
-    best, tensors = trainer.best
-    task.model.load_state_dict({name: tensor.to(context.device) for name, tensor in tensors.items()})
+        loop.resume(state)
+    if not (yield from loop.run()):
+        return None
     loss = LOSSES[settings.loss]  # type: ignore[index]
     metrics = {"val": held_out.measure(task.model, context.device, loss)}
     if "test" in loaded.splits:
@@ -125,7 +113,7 @@ def train_autoencoder(
         metrics=metrics["val"],
         test_metrics=metrics.get("test"),
         epochs=len(session.history),
-        best_epoch=best["epoch"],
+        best_epoch=loop.best["epoch"],
         parameters=parameters,
         history=tuple(session.history),
         seconds=session.elapsed,
@@ -189,52 +177,6 @@ class _Task:
         if self.whole:
             return (whole_images(images, self.channels, self.size),)
         return crops_of(images, self.channels)
-
-
-class _Recorder:
-    """Writes a sheet after every epoch, and the best model so far, so that a run that never ends has one too."""
-
-    def __init__(self, trainer: Trainer, trained: TrainedAutoencoder, held_out: HeldOut, context: RunContext) -> None:
-        self._trainer = trainer
-        self._trained = trained
-        self._held_out = held_out
-        self._device = context.device
-        self._run = context.run if distributed.rank() == 0 else None
-        self._written = -1
-        self._at = float("-inf")
-
-    def watch(self, events: Iterator[Any]) -> Iterator[Any]:
-        """Pass the trainer's events on; write now and then, and in any case before the last or an error."""
-        try:
-            for event in events:
-                if isinstance(event, EpochEnd):
-                    self._write_sheet(event)
-                    if time.monotonic() - self._at >= _BEST_SECONDS:
-                        self._write_best()
-                if isinstance(event, Stopped):
-                    self._write_best()
-                yield event
-        except BaseException:  # GeneratorExit too: whoever watched the run has left it
-            self._write_best()
-            raise
-
-    def _write_sheet(self, end: EpochEnd) -> None:
-        if self._run is None or end.epoch == 0:
-            return
-        count = example_count(*self._held_out.groups[0].shape[2:])
-        name, clean, noisy, restored = self._held_out.examples(self._trainer.averaged, self._device, count)
-        rows = {"clean": clean, "restored": restored}
-        if self._held_out.noise is not None:
-            rows = {"clean": clean, "noisy": noisy, "restored": restored}
-        sheet = restoration_sheet(rows, f"epoch {end.epoch}, {name}: held out {end.held_out['loss']:.5f}")
-        write_image(self._run.path / "samples" / f"epoch-{end.epoch:03d}.png", sheet)
-
-    def _write_best(self) -> None:
-        best, tensors = self._trainer.best
-        if self._run is None or best["epoch"] <= max(0, self._written):
-            return
-        self._written, self._at = best["epoch"], time.monotonic()
-        save_model(self._run.model, self._trained.to_file({"best_so_far": dict(best)}, tensors))
 
 
 def _channel_means(images: Tensor) -> list[float]:

@@ -7,11 +7,11 @@ from dltool.autoencoder.data import Loaded, load_images
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import AeResult, Prepared, learns_crops, train_autoencoder
-from dltool.autoencoder.trainer import EpochEnd, StepEnd
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.settings import Typed, as_plain
+from dltool.training.events import EpochEnd, StepEnd
 from dltool.training.run_folder import RunFolder
 
 
@@ -60,11 +60,11 @@ class _AeWatcher(Watcher):
             return
         figures = [
             f"{name} {row['psnr']:.2f} dB" if name != "clean" else f"mse {row['mse']:.5f}, {row['psnr']:.2f} dB"
-            for name, row in event.held_out["levels"].items()
+            for name, row in event.measured["levels"].items()
         ]
         self.say(
             f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.5f}, "
-            f"held out {event.held_out['loss']:.5f} ({', '.join(figures)}){' *' if event.best else ''} "
+            f"held out {event.measured['loss']:.5f} ({', '.join(figures)}){' *' if event.best else ''} "
             f"{event.seconds:.1f} s"
         )
 

@@ -52,7 +52,8 @@ class Watcher(EventWatcher):
             return
         self._say(
             f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
-            f"val loss {event.val_loss:.4f}, val accuracy {100 * event.val_accuracy:.1f} %{' *' if event.best else ''}"
+            f"val loss {event.measured['val_loss']:.4f}, "
+            f"val accuracy {100 * event.measured['val_accuracy']:.1f} %{' *' if event.best else ''}"
         )
 
     def _FinetuneResult(self, event: Any) -> None:  # noqa: N802

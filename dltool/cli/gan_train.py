@@ -8,7 +8,7 @@ from dltool.cli.options import Machine, RunPlace
 from dltool.cli.training import Watcher, describe_findings, follow, run_training, stored_settings
 from dltool.data.settings import DataSettings
 from dltool.gan.data import GanData, load_images
-from dltool.gan.loop import EpochEnd, StepEnd
+from dltool.gan.loop import GanEpochEnd, GanStepEnd
 from dltool.gan.settings import GanSettings, complete
 from dltool.gan.train import Decided, GanResult, train_gan
 from dltool.settings import Typed, as_plain
@@ -44,17 +44,17 @@ class _GanWatcher(Watcher):
                 self._seconds = event.settings.time
                 for line in [*_describe_data(event.data), _describe_networks(event)]:
                     self.say(line)
-            case StepEnd():
+            case GanStepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
                 if self._seconds is not None:
                     done, total = round(event.progress * self._seconds), round(self._seconds)
                 self._progress.update("training", done, total, f"g {event.g_loss:.3f} d {event.d_loss:.3f}")
-            case EpochEnd():
+            case GanEpochEnd():
                 self._show_epoch(event)
             case _:
                 super().show(event)
 
-    def _show_epoch(self, event: EpochEnd) -> None:
+    def _show_epoch(self, event: GanEpochEnd) -> None:
         few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 10) == 0 or event.epoch == event.epochs
         if not few and event.figure is None:
             return

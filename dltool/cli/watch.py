@@ -30,12 +30,15 @@ class EventWatcher:
     def watch(self, events: Iterator[Any], stop: StopRequest) -> Any:
         """Show what happens until the run ends, and return its result; None if it was stopped."""
         with closing(events):  # type: ignore[type-var]
-            for event in events:
+            while True:
+                try:
+                    event = next(events)
+                except StopIteration as end:
+                    return self.result if end.value is None else end.value
                 self.show(event)
                 # Here a run may be left without a checkpoint of its own: before training, or once it has stopped.
                 if stop and type(event).__name__ in self.leave_after:
                     return None
-        return self.result
 
     def _say(self, text: str) -> None:
         if not self._quiet:

@@ -16,6 +16,7 @@ from dltool.backbones.registry import Backbone, create_backbone
 from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader, resident_images
 from dltool.data.splits import Dataset
+from dltool.device import autocast
 from dltool.errors import SettingsError
 from dltool.finetune.batches import FeatureSource, ImageSource, ResidentSource, normalize_small
 from dltool.finetune.classifier_file import TrainedClassifier
@@ -157,7 +158,7 @@ def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
     return classifier, PixelReader(preprocessing)
 
 
-def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelReader, **extra: Any) -> Phase:
+def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelReader) -> Phase:
     """Train a small network from scratch on images that lie on the device."""
     settings, preprocessing = bench.settings, classifier.preprocessing
     images = {
@@ -178,12 +179,11 @@ def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelRe
         source=ResidentSource(images["train"], preprocessing, settings.augment, settings.seed),
         validate=validate,
         **bench.phase_options(),
-        **extra,
     )
 
 
 def head_phase(
-    bench: Workbench, body: Body, classifier: TrainedClassifier, l2: float, epochs: int, head_lr: float, **extra: Any
+    bench: Workbench, body: Body, classifier: TrainedClassifier, l2: float, epochs: int, head_lr: float
 ) -> Phase:
     """Train the head on cached features, to convergence; every process does the same small work."""
     settings = bench.settings
@@ -193,6 +193,7 @@ def head_phase(
     head = classifier.module.head
     weights = tuple(layer.weight for layer in head if isinstance(layer, nn.Linear)) if l2 else ()
     return Phase(
+        number=0,
         name="head",
         epochs=epochs,
         model=head,
@@ -203,8 +204,8 @@ def head_phase(
         l2=l2,
         shared=False,
         timed=False,
+        kept=settings.strategy is Strategy.FEATURES,
         **bench.phase_options(),
-        **extra,
     )
 
 
@@ -227,7 +228,7 @@ def start_head(bench: Workbench, body: Body, classifier: TrainedClassifier) -> d
     return matches
 
 
-def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, number: int, **extra: Any) -> Phase:
+def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, number: int) -> Phase:
     """Train the body, or its last blocks, with the head, on images varied in every epoch."""
     settings, module = bench.settings, classifier.module
     blocks = find_blocks(module.body)
@@ -253,7 +254,6 @@ def body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, numb
         validate=_image_validation(bench, body),
         clip=True,
         **bench.phase_options(),
-        **extra,
     )
 
 
@@ -288,7 +288,7 @@ def _image_validation(bench: Workbench, body: Body) -> Callable[[nn.Module], Ten
     def validate(model: nn.Module) -> Tensor:
         rows = [torch.zeros(0, bench.num_classes, device=bench.device)]
         for images in source.batches(parts, 0):
-            with torch.autocast(bench.device.type, torch.bfloat16, enabled=bench.bf16):
+            with autocast(bench.device, bench.bf16):
                 rows.append(model(images).float())
         return distributed.gather_rows(torch.cat(rows), len(split))
 

@@ -24,9 +24,9 @@ from dltool.device import use_bf16
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
-from dltool.finetune.phase import EpochEnd, Notice, Phase, PhaseTrainer, StepEnd, Stopped
+from dltool.finetune.phase import Phase, new_loop
 from dltool.finetune.probe import Probe, run_probe
-from dltool.finetune.saving import best_saver, epoch_saver
+from dltool.finetune.saving import ModelSaver
 from dltool.finetune.score import Scorer, wants_bf16
 from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, complete
 from dltool.finetune.setup import (
@@ -47,6 +47,7 @@ from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_s
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
+from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
 from dltool.training.model_file import save_model
 from dltool.training.session import Session
 
@@ -170,11 +171,9 @@ def _run_small(
     decided = Decided(bench.settings, reason, None)
     yield decided
     classifier, reader = small_classifier(bench)
-    phase = small_phase(bench, classifier, reader, on_epoch=epoch_saver(bench, classifier, context.run))
-    for event in _run_phase(phase, bench, classifier, session, state, context):
-        yield event
-        if isinstance(event, Stopped):
-            return
+    phase = small_phase(bench, classifier, reader)
+    if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
+        return
     scorer = Scorer(classifier, bench.device, reader=reader)
     yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase)
 
@@ -199,11 +198,9 @@ def _run_backbone(
     phase = None
     # Built one after the other: a phase starts from what the one before it made of the classifier.
     for build in _phase_builders(settings.strategy):
-        phase = build(bench, body, classifier, decided.probe, context)
-        for event in _run_phase(phase, bench, classifier, session, state, context):
-            yield event
-            if isinstance(event, Stopped):
-                return
+        phase = build(bench, body, classifier, decided.probe)
+        if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
+            return
     assert phase is not None
     extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
     exact = wants_bf16(settings.precision, classifier)
@@ -248,9 +245,7 @@ def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
     return run_probe(features, labels, bench.num_classes, bench.settings.seed)
 
 
-def _head_phase(
-    bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, context: RunContext
-) -> Phase:
+def _head_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None) -> Phase:
     settings = bench.settings
     if probe is None and settings.head_l2 is None:
         probe = run_probe(body.features("train"), bench.labels("train"), bench.num_classes, settings.seed)
@@ -260,19 +255,11 @@ def _head_phase(
     head_lr = settings.head_lr if alone else HEAD_ALONE_LR
     assert epochs is not None and head_lr is not None
     bench.parameters = _frozen_parameters(classifier)
-    extra = {"on_epoch": epoch_saver(bench, classifier, context.run)} if alone else {}
-    return head_phase(bench, body, classifier, l2, epochs, head_lr, number=0, **extra)
+    return head_phase(bench, body, classifier, l2, epochs, head_lr)
 
 
-def _body_phase(
-    bench: Workbench,
-    body: Body,
-    classifier: TrainedClassifier,
-    probe: Probe | None,
-    context: RunContext,
-    number: int,
-) -> Phase:
-    return body_phase(bench, body, classifier, number, on_epoch=epoch_saver(bench, classifier, context.run))
+def _body_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None, number: int) -> Phase:
+    return body_phase(bench, body, classifier, number)
 
 
 def _frozen_parameters(classifier: TrainedClassifier) -> list[BlockParameters]:
@@ -287,16 +274,19 @@ def _run_phase(
     session: Session,
     state: dict[str, Any] | None,
     context: RunContext,
-) -> Iterator[PhaseStart | StepEnd | EpochEnd | Notice | Stopped]:
-    """Run one phase from its start, from the checkpoint, or not at all if the checkpoint is beyond it."""
+) -> Generator[PhaseStart | StepEnd | EpochEnd | Notice | Stopped, None, bool]:
+    """Run one phase from its start, from the checkpoint, or not at all if the checkpoint is beyond it.
+
+    Returns whether it was finished rather than stopped.
+    """
     if state is not None and state["phase"] > phase.number:
-        return
-    phase = replace(phase, on_best=best_saver(bench, classifier, context.run))
-    trainer = PhaseTrainer(phase, bench.settings, session, bench.device, bench.bf16)
+        return True
+    saver = ModelSaver(classifier, bench.settings, context.run)
+    loop = new_loop(phase, bench.settings, session, bench.device, bench.bf16, saver)
     yield PhaseStart(phase.name, phase.epochs, tuple(bench.parameters))
     if state is not None and state["phase"] == phase.number:
-        trainer.resume(state)
-    yield from trainer.run()
+        loop.resume(state)
+    return (yield from loop.run())
 
 
 def _finish(

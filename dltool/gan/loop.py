@@ -1,4 +1,11 @@
-"""The training loop: epochs of steps, and after each a grid, sometimes a quality figure, always a checkpoint."""
+"""A GAN's training loop: epochs of steps, and after each a grid, sometimes a quality figure, always a checkpoint.
+
+It is not `dltool.training.loop`, with which it shares the session, the rules of precision and of memory, and what
+processes tell each other. A GAN would need of it, beyond a trainer's six hooks: a step of its own (two networks and
+optimizers in turn, the generated images shared between them), several sums a step, an average whose decay depends on
+the images seen, state of its own (optimizers, health), figures that are due now and then, and an end of an epoch that
+is told otherwise.
+"""
 
 import copy
 import time
@@ -40,7 +47,7 @@ _WARMUP_STEPS = 100
 
 
 @dataclass(frozen=True)
-class StepEnd:
+class GanStepEnd:
     """Step `step` of `steps` in an epoch is done; losses are the epoch's means so far, `progress` the run's share."""
 
     epoch: int
@@ -53,7 +60,7 @@ class StepEnd:
 
 
 @dataclass(frozen=True)
-class EpochEnd:
+class GanEpochEnd:
     """An epoch is done.
 
     Attributes:
@@ -142,8 +149,8 @@ class GanLoop:
             "best_tensors": self._best_tensors,
         }
 
-    def run(self) -> Generator[StepEnd | EpochEnd | Notice | Stopped, None, bool]:
-        """Train, and return whether the end was reached; if not, the last event was Stopped.
+    def run(self) -> Generator[GanStepEnd | GanEpochEnd | Notice | Stopped, None, bool]:
+        """Train, and return True; False if it was stopped, which the last event tells too.
 
         Raises:
             DltoolError: a loss is not finite.
@@ -152,20 +159,23 @@ class GanLoop:
         if self._first and len(self._data) >= FEWEST_REAL:
             self._meter = QualityMeter(self._data.images, self._device, self._settings.seed)
             self.figure_name = self._meter.name
-        while self._epoch < self._settings.epochs and not (self._epoch and self._time_is_up()):
+        self.session.set_clocks()
+        self._step.share()
+        while self._epoch < self._settings.epochs and not (self._epoch and self.session.time_is_up):
             started = time.monotonic()
-            for event in self._run_epoch():
-                yield event
-                if isinstance(event, Stopped):
-                    return False
+            if not (yield from self._run_epoch()):
+                yield Stopped()
+                return False
             self._epoch += 1
             yield from self._end_epoch(started)
-            if self._should_stop() and self._epoch < self._settings.epochs:
+            self.session.look()
+            if self.session.stop_requested and self._epoch < self._settings.epochs:
                 yield Stopped()
                 return False
         return True
 
-    def _run_epoch(self) -> Iterator[StepEnd | Notice | Stopped]:
+    def _run_epoch(self) -> Generator[GanStepEnd | Notice, None, bool]:
+        """The rest of an epoch; False if it was stopped."""
         slices = self._slices()
         order = torch.from_numpy(np.concatenate(slices)).to(self._images.device)
         chosen = order.split([len(part) for part in slices])
@@ -181,17 +191,18 @@ class GanLoop:
             means = self._means()
             place = f"step {self._done} of epoch {self._epoch + 1}"
             check_finite(means["d_loss"] + means["g_loss"], place, f"--lr {self._settings.lr}")
-            done = self._progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
+            done = self.session.progress((self._epoch + self._done / len(slices)) / self._settings.epochs)
             losses = means["g_loss"], means["d_loss"], done
-            yield StepEnd(self._epoch + 1, self._settings.epochs, self._done, len(slices), *losses)
-            if self._should_stop():
+            yield GanStepEnd(self._epoch + 1, self._settings.epochs, self._done, len(slices), *losses)
+            self.session.look()
+            if self.session.stop_requested:
                 self.session.save(self.state())
-                yield Stopped()
-                return
+                return False
             if self._done < len(slices) and self.session.checkpoint_due:
                 self.session.save(self.state())
-            if self._time_is_up():
-                return
+            if self.session.time_is_up:
+                break
+        return True
 
     def _train_step(self, chosen: Tensor, steps: int) -> Tensor:
         settings, world, rank = self._settings, distributed.world_size(), distributed.rank()
@@ -204,9 +215,7 @@ class GanLoop:
         images = self._images[own].to(self._device, non_blocking=True)
         labels = self._labels[own].to(self._device) if settings.conditional else None
         seed_step(settings.seed, "step", self._epoch, self._done, rank)
-        sums = self._step(
-            images, noise[rank::world], labels, penalty=number % PENALTY_EVERY == 0, weight=1 / len(chosen)
-        )
+        sums = self._step(images, noise[rank::world], labels, penalty=number % PENALTY_EVERY == 0, count=len(chosen))
         self.images_seen += len(chosen)
         self._average.follow(self._step.generator, half_life_decay(len(chosen), settings.ema, self.images_seen))
         return sums
@@ -214,14 +223,7 @@ class GanLoop:
     def _rate(self, done: float) -> float:
         """Factor on the learning rate: half a cosine from 1 down to `final_lr`."""
         least = self._settings.final_lr
-        return least + (1 - least) * cosine(self._progress(done), warmup=0.0)
-
-    def _progress(self, done: float) -> float:
-        """Share of the run that is done, the same in every process although their clocks differ."""
-        share = self.session.progress(done)
-        if self._settings.time is None:
-            return share
-        return float(distributed.max_over_ranks(torch.tensor(share, device=self._device)))
+        return least + (1 - least) * cosine(self.session.progress(done), warmup=0.0)
 
     def _noise(self, *parts: int | str, count: int) -> Tensor:
         generator = torch.Generator(self._device).manual_seed(derive_seed(self._settings.seed, *parts))
@@ -238,11 +240,11 @@ class GanLoop:
         return np.array_split(order, -(-len(order) // min(settings.batch_size, len(order))))
 
     def _means(self) -> dict[str, float]:
-        sums = distributed.sum_over_ranks(self._sums.clone()).tolist()
+        sums = self._sums.tolist()
         names = ("d_loss", "g_loss", "d_real", "d_fake")
         return {name: value / sums[-1] for name, value in zip(names, sums, strict=False)}
 
-    def _end_epoch(self, started: float) -> Iterator[EpochEnd | Notice]:
+    def _end_epoch(self, started: float) -> Iterator[GanEpochEnd | Notice]:
         settings = self._settings
         means = self._means()
         quality = self._measure() if self._figure_due() else None
@@ -252,7 +254,7 @@ class GanLoop:
             count = -(-settings.grid // columns) * columns if columns else settings.grid
             page = grid_page(self._draw("grid", count), columns)
             write_image(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
-        end = EpochEnd(
+        end = GanEpochEnd(
             epoch=self._epoch,
             epochs=settings.epochs,
             **means,
@@ -266,7 +268,7 @@ class GanLoop:
         self.session.history.append({**row, "seconds": round(end.seconds, 3)})
         self._done = 0
         self._sums.zero_()
-        done = self._progress(self._epoch / settings.epochs)
+        done = self.session.progress(self._epoch / settings.epochs)
         said = self._health.look(end.d_real, end.d_fake, end.diversity, done, settings.arch is Arch.MODERN)
         self.session.save(self.state())
         if best and self._first and self.session.run is not None:
@@ -276,7 +278,7 @@ class GanLoop:
 
     def _figure_due(self) -> bool:
         settings = self._settings
-        if self._epoch == settings.epochs or self._time_is_up():
+        if self._epoch == settings.epochs or self.session.time_is_up:
             return True
         if settings.figure_every:
             return self._epoch % settings.figure_every == 0
@@ -333,12 +335,6 @@ class GanLoop:
         write_film(folder / "training.gif", [grid for grid in grids if grid.is_file()])
         plot_gan(folder / "losses.png", self.session.history, self.figure_name)
         save_model(self.session.run.model, self.best().to_file())
-
-    def _should_stop(self) -> bool:
-        return distributed.any_rank(self.session.should_stop(), self._device)
-
-    def _time_is_up(self) -> bool:
-        return distributed.any_rank(self.session.time_is_up, self._device)
 
 
 def _place(images: Tensor, device: torch.device) -> Tensor:

@@ -1,12 +1,12 @@
 """One step of training: the discriminator learns from a batch, the generator from the discriminator."""
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from dltool.device import autocast
 from dltool.gan.losses import discriminator_loss, generator_loss, gradient_penalty
 from dltool.gan.settings import BETAS, GanSettings, Loss
 from dltool.training import distributed
@@ -46,8 +46,6 @@ class GanStep:
         self._device = device
         self._bf16 = bf16
         self._augment = augment
-        self._parallel_generator = _parallel(generator)
-        self._parallel_discriminator = _parallel(discriminator)
         rate = {"lr": settings.lr, "betas": BETAS[settings.arch], "fused": device.type in ("cpu", "cuda")}
         self.generator_optimizer = torch.optim.Adam(generator.parameters(), **rate)
         self.discriminator_optimizer = torch.optim.Adam(discriminator.parameters(), **rate)
@@ -58,7 +56,7 @@ class GanStep:
         noise: Tensor,
         labels: Tensor | None = None,
         penalty: bool = False,
-        weight: float | None = None,
+        count: int | None = None,
     ) -> Tensor:
         """Move both networks by one batch.
 
@@ -67,13 +65,14 @@ class GanStep:
             noise: N × latent_dim.
             labels: N classes, for both the real and the generated images; None for networks without classes.
             penalty: whether the penalties are due in this step.
-            weight: of a sample's loss in the gradient, over all processes; None for 1 / N.
+            count: samples of the batch in all processes, each of which has a share of it; None for N.
 
         Returns:
-            Sums over the batch, on the device: discriminator loss, generator loss, real images and generated ones
-            that the discriminator told right, samples.
+            Sums over the batch of all processes, on the device: discriminator loss, generator loss, real images and
+            generated ones that the discriminator told right, samples.
         """
-        weight = 1 / len(images) if weight is None else weight
+        count = count or len(images)
+        weight, most = 1 / count, -(-count // distributed.world_size())
         real = to_unit(images)
         self.generator.train()
 
@@ -81,77 +80,82 @@ class GanStep:
             self.discriminator_optimizer.zero_grad()
             shared = parts == 1
             return sum(
-                self._discriminator_gradient(*chunk, last, shared, penalty, weight)
-                for last, *chunk in _chunks(parts, real, noise, labels)
+                self._discriminator_gradient(*chunk, shared, penalty, weight)
+                for chunk in _chunks(parts, real, noise, labels)
             )
 
         def generate(parts: int) -> Tensor:
             self.generator_optimizer.zero_grad()
             shared = self._fake if parts == 1 else None
             return sum(
-                self._generator_gradient(*chunk, last, shared, weight)
-                for last, *chunk in _chunks(parts, real, noise, labels)
+                self._generator_gradient(*chunk, shared, weight) for chunk in _chunks(parts, real, noise, labels)
             )
 
         self._fake: Tensor | None = None
-        told, self.parts = halve_until_it_fits(discriminate, self.parts, len(images), _ADVICE)
+        told, self.parts = halve_until_it_fits(discriminate, self.parts, most, _ADVICE)
+        distributed.sum_gradients(self.discriminator.parameters())
         self.discriminator_optimizer.step()
         self.discriminator.requires_grad_(False)
         try:
-            loss, self.parts = halve_until_it_fits(generate, self.parts, len(images), _ADVICE)
+            loss, self.parts = halve_until_it_fits(generate, self.parts, most, _ADVICE)
         finally:
             self.discriminator.requires_grad_(True)
+        own = torch.full((1,), float(len(images)), device=self._device)
+        sums = torch.cat([told[:1], loss.view(1), told[1:], own])
+        distributed.sum_gradients(self.generator.parameters(), sums)
         self.generator_optimizer.step()
+        distributed.share_tensors([*self.generator.buffers(), *self.discriminator.buffers()])
         self._fake = None
-        count = torch.full((1,), float(len(images)), device=self._device)
-        return torch.cat([told[:1], loss.view(1), told[1:], count])
+        return sums
 
     def _discriminator_gradient(
         self,
         real: Tensor,
         noise: Tensor,
         labels: Tensor | None,
-        last: bool,
         shared: bool,
         penalty: bool,
         weight: float,
     ) -> Tensor:
         """Add to the discriminator's gradient; return its loss and what it told right, as sums."""
         settings = self._settings
-        with torch.set_grad_enabled(shared), self._autocast():
-            fake = self._parallel_generator(noise, labels).float()
+        with torch.set_grad_enabled(shared), autocast(self._device, self._bf16):
+            fake = self.generator(noise, labels).float()
         self._fake = fake if shared else None
         both = torch.cat([real, fake.detach()])
         penalty = penalty and bool(settings.gamma)
         both.requires_grad_(penalty)
-        with self._no_sync(self._parallel_discriminator, last):
-            with self._autocast():
-                logits = self._parallel_discriminator(self._augment(both), None if labels is None else labels.repeat(2))
-            logits = logits.float()
-            losses = discriminator_loss(settings.loss, *logits.chunk(2))
-            loss = losses.sum()
-            if penalty:
-                loss = loss + settings.gamma / 2 * PENALTY_EVERY * gradient_penalty(logits, both).sum()
-            (loss * (weight * distributed.world_size())).backward()
+        with autocast(self._device, self._bf16):
+            logits = self.discriminator(self._augment(both), None if labels is None else labels.repeat(2))
+        logits = logits.float()
+        losses = discriminator_loss(settings.loss, *logits.chunk(2))
+        loss = losses.sum()
+        if penalty:
+            loss = loss + settings.gamma / 2 * PENALTY_EVERY * gradient_penalty(logits, both).sum()
+        (loss * weight).backward()
         with torch.no_grad():
             return torch.stack([losses.sum(), *_count_told(*logits.chunk(2), settings.loss)])
 
     def _generator_gradient(
-        self, real: Tensor, noise: Tensor, labels: Tensor | None, last: bool, fake: Tensor | None, weight: float
+        self, real: Tensor, noise: Tensor, labels: Tensor | None, fake: Tensor | None, weight: float
     ) -> Tensor:
         """Add to the generator's gradient; return its loss as a sum over the batch."""
         kind = self._settings.loss
-        with self._no_sync(self._parallel_generator, last):
-            with self._autocast():
-                if fake is None:
-                    fake = self._parallel_generator(noise, labels).float()
-                logits = self.discriminator(self._augment(fake), labels).float()
-                with torch.no_grad():
-                    pairs = kind is Loss.RELATIVISTIC
-                    rival = self.discriminator(self._augment(real), labels).float() if pairs else logits
-            loss = generator_loss(kind, rival, logits).sum()
-            (loss * (weight * distributed.world_size())).backward()
+        with autocast(self._device, self._bf16):
+            if fake is None:
+                fake = self.generator(noise, labels).float()
+            logits = self.discriminator(self._augment(fake), labels).float()
+            with torch.no_grad():
+                pairs = kind is Loss.RELATIVISTIC
+                rival = self.discriminator(self._augment(real), labels).float() if pairs else logits
+        loss = generator_loss(kind, rival, logits).sum()
+        (loss * weight).backward()
         return loss.detach()
+
+    def share(self) -> None:
+        """Give every process the first one's networks."""
+        for network in (self.generator, self.discriminator):
+            distributed.share_tensors(network.state_dict().values())
 
     def set_rate(self, factor: float) -> None:
         """Take `factor` times the settings' learning rate from the next step on."""
@@ -177,23 +181,12 @@ class GanStep:
         self.discriminator_optimizer.load_state_dict(state["discriminator_optimizer"])
         self.parts = state["parts"]
 
-    def _autocast(self) -> AbstractContextManager[object]:
-        return torch.autocast(self._device.type, torch.bfloat16) if self._bf16 else nullcontext()
 
-    @staticmethod
-    def _no_sync(module: nn.Module, last: bool) -> AbstractContextManager[object]:
-        parallel = isinstance(module, nn.parallel.DistributedDataParallel)
-        return module.no_sync() if parallel and not last else nullcontext()
-
-
-def _parallel(module: nn.Module) -> nn.Module:
-    return nn.parallel.DistributedDataParallel(module) if distributed.world_size() > 1 else module
-
-
-def _chunks(parts: int, *tensors: Tensor | None) -> list[tuple[bool, *tuple[Tensor | None, ...]]]:
-    """The batch in nearly equal parts, each with whether it is the last."""
-    split = [[None] * parts if tensor is None else tensor.tensor_split(parts) for tensor in tensors]
-    return [(index == parts - 1, *row) for index, row in enumerate(zip(*split, strict=True))]
+def _chunks(parts: int, images: Tensor, *others: Tensor | None) -> list[tuple[Tensor | None, ...]]:
+    """The batch in nearly equal parts, at most as many as it has samples."""
+    parts = min(parts, len(images))
+    split = [[None] * parts if tensor is None else tensor.tensor_split(parts) for tensor in (images, *others)]
+    return list(zip(*split, strict=True))
 
 
 def _count_told(real: Tensor, fake: Tensor, loss: Loss) -> tuple[Tensor, Tensor]:

@@ -11,7 +11,7 @@ from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import TrainedGenerator
-from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
+from dltool.gan.loop import GanEpochEnd, GanLoop, GanStepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import GanSettings, NetworkSpec, complete
 from dltool.settings import as_plain
@@ -56,7 +56,7 @@ class GanResult:
     seconds: float
 
 
-Event = Checked | Decided | StepEnd | EpochEnd | Notice | Stopped
+Event = Checked | Decided | GanStepEnd | GanEpochEnd | Notice | Stopped
 
 
 def train_gan(

@@ -13,8 +13,12 @@ from dltool.training.run_folder import RunFolder
 class Session:
     """Clock, history and checkpoints of one run; only rank 0 writes.
 
+    Under torchrun all processes stop at the same step and go by the clock of the first: what `stop_requested`,
+    `progress` and `time_is_up` say was agreed on at the last `look`.
+
     Attributes:
         history: one dictionary per finished epoch, as in `metrics.jsonl`.
+        stop_requested: whether some process was asked to stop.
     """
 
     def __init__(
@@ -28,17 +32,19 @@ class Session:
 
         Args:
             run: where to write; None writes nothing.
-            should_stop: asked after every step.
+            should_stop: asked at every `look`.
             budget: seconds that the run may take, over all its continuations.
             checkpoint_seconds: longest time between two checkpoints.
         """
         self.run = run
-        self.should_stop = should_stop
+        self.stop_requested = False
+        self._should_stop = should_stop
         self.history: list[dict[str, Any]] = []
         self._budget = budget
         self._started = time.monotonic()
         self._saved = self._started
         self._checkpoint_seconds = checkpoint_seconds
+        self._agreed: float | None = None
 
     def resume(self, state: Mapping[str, Any]) -> None:
         """Take history and clock over from a checkpoint, and bring `metrics.jsonl`, written after it, up to it."""
@@ -49,8 +55,18 @@ class Session:
 
     @property
     def elapsed(self) -> float:
-        """Seconds of this run, those before it was resumed included."""
-        return time.monotonic() - self._started
+        """Seconds of this run, those before it was resumed included; the same in every process after `look`."""
+        return time.monotonic() - self._started if self._agreed is None else self._agreed
+
+    def look(self) -> None:
+        """Ask whether to stop, and set the clocks alike; every process does so at the same steps."""
+        self.stop_requested = distributed.any_rank(self._should_stop())
+        self.set_clocks()
+
+    def set_clocks(self) -> None:
+        """Take the first process's time, under torchrun, until the next `look`."""
+        if distributed.world_size() > 1:
+            self._agreed = distributed.first_ranks(time.monotonic() - self._started)
 
     def progress(self, done: float, begun: float = 0.0) -> float:
         """Share of a phase that is done: by steps (`done` in [0, 1]) or by time, whichever is more.

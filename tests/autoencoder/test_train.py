@@ -14,8 +14,9 @@ from dltool.autoencoder.autoencoder_file import load_autoencoder
 from dltool.autoencoder.heldout import HeldOut
 from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings
-from dltool.autoencoder.trainer import LOSSES, EpochEnd
+from dltool.autoencoder.trainer import LOSSES
 from dltool.errors import DltoolError, ModelError, SettingsError
+from dltool.training.events import EpochEnd
 from dltool.training.model_file import load_model
 from tests.autoencoder.conftest import CPU, events_of, result_of, run_of
 from tests.forks import history_of, run_program

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from dltool.data.settings import DataSettings
-from dltool.finetune.phase import EpochEnd
 from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.train import FinetuneResult, finetune
 from dltool.training.context import RunContext
+from dltool.training.events import EpochEnd
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")

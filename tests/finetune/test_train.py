@@ -14,9 +14,9 @@ from dltool.data.load import DataReport
 from dltool.errors import DeviceError, DltoolError, SettingsError
 from dltool.finetune.classifier_file import load_classifier
 from dltool.finetune.network import Classifier
-from dltool.finetune.phase import EpochEnd, Notice, Stopped
 from dltool.finetune.settings import Balance, Head, HeadInit, Strategy
 from dltool.finetune.train import Decided, PhaseStart
+from dltool.training.events import EpochEnd, Notice, Stopped
 from tests.finetune.conftest import events_of, quick, result_of, run
 
 SMALL = {"backbone": "cnn", "batch_size": 16}
@@ -134,7 +134,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(tmp_path: Path) -> None:
     events = events_of("digits", settings, tmp_path / "run", limit=60, should_stop=stop)
     assert isinstance(events[-1], Stopped)
     first = next(event for event in events if isinstance(event, EpochEnd) and event.epoch == 1)
-    assert load_classifier(tmp_path / "run")[1].metrics["best_so_far"]["accuracy"] == first.val_accuracy
+    assert load_classifier(tmp_path / "run")[1].metrics["best_so_far"]["accuracy"] == first.measured["val_accuracy"]
     rest = events_of("digits", settings, tmp_path / "run", limit=60, resume=True)
     trained = rest[-1].classifier.module.state_dict()
     assert all(torch.equal(trained[k], v) for k, v in whole.classifier.module.state_dict().items())
@@ -203,7 +203,7 @@ def test_lack_of_memory_halves_the_parts_and_keeps_the_gradient(
     assert result_of(events).history[0]["train_loss"] == pytest.approx(plain.history[0]["train_loss"], rel=1e-5)
 
     monkeypatch.setattr(Classifier, "forward", lambda *_: (_ for _ in ()).throw(torch.OutOfMemoryError("no")))
-    monkeypatch.setattr("dltool.finetune.phase.PhaseTrainer._validate", lambda self, loss, started: None)
+    monkeypatch.setattr("dltool.finetune.phase.ClassifierTrainer.measure", lambda self, model: None)
     with pytest.raises(DeviceError, match="one sample at a time"):
         events_of("digits", quick(**settings), limit=60)
 
@@ -234,7 +234,7 @@ def test_every_epochs_model_can_be_kept(textures: Path, cache: Path, tmp_path: P
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
     assert [file.name for file in files] == ["epoch-001.safetensors", "epoch-002.safetensors"]
     ends = [event for event in events if isinstance(event, EpochEnd) and event.epoch > 0]
-    assert ends[-1].val_accuracy == result_of(events).history[-1]["val_accuracy"]
+    assert ends[-1].measured["val_accuracy"] == result_of(events).history[-1]["val_accuracy"]
     load_classifier(files[0])
 
 

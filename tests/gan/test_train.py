@@ -15,7 +15,7 @@ from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.generator_file import load_generator
 from dltool.gan.health import Health
-from dltool.gan.loop import EpochEnd, GanLoop, StepEnd
+from dltool.gan.loop import GanEpochEnd, GanLoop, GanStepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec, complete
 from dltool.gan.step import GanStep
@@ -67,7 +67,7 @@ def test_what_a_run_writes(tmp_path: Path):
     events = events_of("digits", quick(), tmp_path / "run", limit=40)
     result = result_of(events)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    ends = [event for event in events if isinstance(event, EpochEnd)]
+    ends = [event for event in events if isinstance(event, GanEpochEnd)]
     assert [row["epoch"] for row in rows] == [end.epoch for end in ends] == [1, 2]
     assert {"g_loss", "d_loss", "d_real", "d_fake", "figure", "diversity", "best"} < set(rows[0])
     assert all(0 <= row[name] <= 1 for row in rows for name in ("d_real", "d_fake"))
@@ -141,7 +141,7 @@ def test_batches_of_one_and_a_short_last_one(arch: Arch):
     for batch_size in (1, 4):
         settings = quick(arch=arch, epochs=1, batch_size=batch_size, width=4, latent_dim=4)
         events = events_of("digits", settings, limit=5)
-        steps = [event for event in events if isinstance(event, StepEnd)]
+        steps = [event for event in events if isinstance(event, GanStepEnd)]
         assert len(steps) == -(-5 // batch_size)
         assert all(np.isfinite([step.g_loss, step.d_loss]).all() for step in steps)
 

@@ -130,7 +130,7 @@ def test_alone_every_collective_is_the_identity() -> None:
     assert torch.equal(distributed.gather_rows(rows, 4), rows)
     assert torch.equal(distributed.sum_over_ranks(rows.clone()), rows)
     assert (distributed.rank(), distributed.world_size()) == (0, 1)
-    assert distributed.any_rank(True, torch.device("cpu")) is True
+    assert distributed.any_rank(True) is True
 
 
 def test_a_run_killed_between_checkpoint_and_history_has_its_last_line_after_resuming(tmp_path: Path) -> None:
