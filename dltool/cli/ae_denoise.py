@@ -8,7 +8,6 @@ import typer
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import new_item, report_items
-from dltool.cli.old_options import process_rank
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
@@ -32,7 +31,7 @@ def run(
     """Denoise, or say what would be written."""
     typed.refuse(settings.without_effect())
     read_too = [path for path in (network.model, talk.config) if path is not None]
-    jobs = plan_files(files, outputs.on_existing, read_too, process_rank())
+    jobs = plan_files(files, outputs.on_existing, read_too)
     reported: dict[str, Any] = {**vars(settings), **vars(network), "reference": files.reference}
     if outputs.dry_run:
         machine.check()

@@ -7,9 +7,8 @@ from typing import Any
 import typer
 
 from dltool.cli.console import Console
-from dltool.cli.old_options import process_rank
 from dltool.errors import DltoolError
-from dltool.images.folder import Job
+from dltool.images.folder import Job, process_rank
 
 
 def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[str, Any]:

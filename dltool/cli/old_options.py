@@ -1,6 +1,5 @@
 """Options that several commands share: declared once, with one name and one meaning."""
 
-import os
 import re
 from enum import StrEnum
 from pathlib import Path
@@ -121,14 +120,6 @@ def check_choices(device: str, backbone: str | None = None) -> None:
         from dltool.backbones.registry import check_name
 
         check_name(backbone)
-
-
-def process_rank() -> tuple[int, int]:
-    """Number of this process and how many there are, as torchrun sets them; 0 of 1 without it."""
-    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
-    if not (rank.isdigit() and count.isdigit() and int(rank) < int(count)):
-        return 0, 1
-    return int(rank), int(count)
 
 
 def split_names(text: str | None, option: str) -> tuple[str, ...]:

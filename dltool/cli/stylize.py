@@ -11,7 +11,7 @@ from dltool.cli.items import new_item, report_items
 from dltool.cli.stylize_run import NetworkChoice, Task, run_task
 from dltool.cli.stylize_special import FramesChoice, GridChoice, plan_frames, run_frames, run_grid
 from dltool.errors import DataError, SettingsError
-from dltool.images.folder import Job, OnExisting, plan_outputs
+from dltool.images.folder import Job, OnExisting, plan_outputs, process_rank
 from dltool.stylize.settings import (
     INITS,
     GramForm,
@@ -132,7 +132,7 @@ def command(
     if isinstance(special, FramesChoice):
         jobs = plan_frames(content[0], output, on_existing, read_too)
     else:
-        jobs = plan_outputs(content, output, ".png", on_existing, read_too, names, options.process_rank())
+        jobs = plan_outputs(content, output, ".png", on_existing, read_too, names)
     extras = Extras(save_every, gif)
     _check_extras(jobs, extras, steps, on_existing)
     reported = {"recipe": recipe, **vars(settings), "style": _as_typed(styles), "mask": mask, **vars(network)}
@@ -181,7 +181,7 @@ def _check_special(
         raise SettingsError(f"{option}: one style or one blend is needed, not a folder of styles")
     if isinstance(special, FramesChoice) and len(content) > 1:
         raise SettingsError("--frames: one animation or one folder of frames is needed")
-    if isinstance(special, FramesChoice) and options.process_rank() != (0, 1):
+    if isinstance(special, FramesChoice) and process_rank() != (0, 1):
         raise SettingsError("--frames: every frame needs the one before it; start one process only")
 
 

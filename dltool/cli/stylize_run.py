@@ -18,8 +18,8 @@ from dltool.stylize.styles import Extras, Style
 if TYPE_CHECKING:
     import torch
 
+    from dltool.images.batch import FileDone, FileStep
     from dltool.stylize import FeatureNetwork
-    from dltool.stylize.files import FileDone, FileStep
     from dltool.stylize.optimize import StylizeStep
 
 
@@ -154,7 +154,7 @@ def _done_item(event: "FileDone") -> dict[str, Any]:
     item = new_item(event.job, event.status, event.error)
     if event.result is not None:
         item |= {
-            "size": event.size,
+            "size": event.result.image.shape[:1:-1],
             "steps": event.result.steps,
             "seconds": round(event.result.seconds, 3),
             "content_loss": event.result.content_loss,

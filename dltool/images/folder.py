@@ -7,9 +7,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
+from typing import TypeVar
 
 from dltool.errors import DataError, SettingsError
 from dltool.images.formats import IMAGE_SUFFIXES, WRITABLE, image_format
+
+Item = TypeVar("Item")
 
 
 class OnExisting(StrEnum):
@@ -25,14 +28,29 @@ class Job:
     """One image to read and the file to write for it.
 
     Attributes:
+        output: None where nothing is written for this image alone.
         exists: that file is there and shall be kept.
         variant: which of several outputs of the same input this is; empty where there is one.
     """
 
     input: Path
-    output: Path
+    output: Path | None = None
     exists: bool = False
     variant: str = ""
+
+
+def process_rank() -> tuple[int, int]:
+    """Number of this process and how many there are, as torchrun sets them; 0 of 1 without it."""
+    rank, count = os.environ.get("RANK", ""), os.environ.get("WORLD_SIZE", "")
+    if not (rank.isdigit() and count.isdigit() and int(rank) < int(count)):
+        return 0, 1
+    return int(rank), int(count)
+
+
+def own_share(items: Sequence[Item]) -> Sequence[Item]:
+    """What this process of those that torchrun started is to do of a list that all of them have; else all of it."""
+    rank, count = process_rank()
+    return items[rank::count]
 
 
 def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
@@ -42,7 +60,8 @@ def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
     so that outputs written inside an input folder are not read again.
     """
     excluded = exclude.resolve() if exclude is not None else None
-    return sorted(_walk(folder, excluded, set()), key=natural_key)
+    # Names that differ by case or leading zeros alone have an order, too: processes that share a folder out need one.
+    return sorted(_walk(folder, excluded, set()), key=lambda path: (natural_key(path), path.parts))
 
 
 def list_images(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
@@ -100,7 +119,6 @@ def plan_outputs(
     on_existing: OnExisting,
     protected: Sequence[Path] = (),
     variants: Sequence[str] = (),
-    share: tuple[int, int] = (0, 1),
 ) -> list[Job]:
     """Pair every image of `inputs` (files and folders) with the file to write.
 
@@ -108,8 +126,8 @@ def plan_outputs(
     of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and images of
     several input folders go below the folder's own name. No output may be an input or one of the `protected` files.
     With `variants` every image has an output for each, named `image__variant`, and the jobs are in the order of
-    the variants. `share` (part, of how many) is the part of the jobs to return; outputs of the other parts may appear
-    while they work.
+    the variants. Under torchrun each process is given its share of the jobs; outputs of the others may appear while
+    they work.
 
     Raises:
         DataError: an input is missing or holds no image.
@@ -132,13 +150,13 @@ def plan_outputs(
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
     _check_place(output.parent if is_file else output)
     if not variants:
-        return _check_outputs([(image, target, "") for image, target in pairs], on_existing, protected, share)
+        return _check_outputs([(image, target, "") for image, target in pairs], on_existing, protected)
     triples = [
         (image, target.with_name(f"{target.stem}__{variant}{target.suffix}"), variant)
         for variant in variants
         for image, target in pairs
     ]
-    return _check_outputs(triples, on_existing, protected, share)
+    return _check_outputs(triples, on_existing, protected)
 
 
 def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path] = ()) -> list[Job]:
@@ -151,7 +169,7 @@ def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequ
     if not path.exists():
         raise DataError(f"{path}: no such file or folder")
     _check_place(output.parent)
-    return _check_outputs([(path, output, "")], on_existing, protected, (0, 1))
+    return _check_outputs([(path, output, "")], on_existing, protected, shared=False)
 
 
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
@@ -204,7 +222,7 @@ def _check_outputs(
     triples: Sequence[tuple[Path, Path, str]],
     on_existing: OnExisting,
     protected: Sequence[Path],
-    share: tuple[int, int],
+    shared: bool = True,
 ) -> list[Job]:
     owners: dict[Path, Path] = {}
     # realpath, unlike resolve(), does not fail on a link to itself; such an image fails by name when it is read.
@@ -217,7 +235,8 @@ def _check_outputs(
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
         if target.is_dir():
             raise SettingsError(f"{target}: a folder stands where the output would be written")
-    jobs = [Job(image, target, target.exists(), variant) for image, target, variant in triples[share[0] :: share[1]]]
+    triples = own_share(triples) if shared else triples
+    jobs = [Job(image, target, target.exists(), variant) for image, target, variant in triples]
     existing = [job.output for job in jobs if job.exists]
     if existing and on_existing is OnExisting.ERROR:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from dltool.errors import DltoolError
 
@@ -12,11 +12,12 @@ Result = TypeVar("Result")
 
 
 def read_ahead(
-    items: Sequence[Item], read: Callable[[Item], Result], workers: int
+    items: Sequence[Item], read: Callable[[Item], Result], workers: int, ahead: int = 0
 ) -> Iterator[tuple[Item, Result | DltoolError]]:
     """Yield every item, in order, with what `read` made of it, or with the DltoolError that `read` raised.
 
-    `workers` threads read up to `workers` items ahead; with 0 each is read when it is asked for.
+    `workers` threads read up to `workers` items ahead, or `ahead` where that is more; with 0 workers each is read
+    when it is asked for.
     """
     if workers == 0:
         for item in items:
@@ -32,7 +33,7 @@ def read_ahead(
         while True:
             for item in waiting:
                 pending.append((item, executor.submit(read, item)))
-                if len(pending) > workers:
+                if len(pending) > max(workers, ahead):
                     break
             if not pending:
                 return
@@ -53,7 +54,7 @@ class WriteBehind:
 
     def __init__(self) -> None:
         self._executor = ThreadPoolExecutor(1, thread_name_prefix="write")
-        self._pending: deque[Future[None]] = deque()
+        self._pending: deque[Future[Any]] = deque()
 
     def __enter__(self) -> "WriteBehind":
         return self
@@ -61,18 +62,10 @@ class WriteBehind:
     def __exit__(self, *_: object) -> None:
         self._executor.shutdown(wait=True)
 
-    def submit(self, write: Callable[[], None]) -> "Future[None]":
-        """Queue one call; the future tells when it is done, or what it raised."""
+    def submit(self, write: Callable[[], Result]) -> "Future[Result]":
+        """Queue one call; the future tells when it is done, and what it returned or raised."""
         while len(self._pending) >= 2:
             self._pending.popleft().exception()
         future = self._executor.submit(write)
         self._pending.append(future)
         return future
-
-
-def write_error(writing: "Future[None]") -> DltoolError | None:
-    """Wait for a queued write; return what it failed with, or None. Anything but a DltoolError is raised."""
-    error = writing.exception()
-    if error is None or isinstance(error, DltoolError):
-        return error
-    raise error

@@ -1,9 +1,7 @@
-"""Stylizing files: images are read ahead and written behind, and a bad one never stops the rest."""
+"""Stylizing files: photos in, restyled photos out, several of one size together where that is faster."""
 
 import math
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.device import memory_errors
-from dltool.errors import DeviceError, DltoolError
+from dltool.device import is_out_of_memory
+from dltool.errors import DeviceError, DltoolError, SettingsError
+from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, read_image
-from dltool.images.stream import WriteBehind, read_ahead, write_error
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
 from dltool.images.write import write_gif, write_image
 from dltool.stylize.budget import images_together
@@ -32,32 +30,6 @@ _GIF_SIDE = 384
 _GIF_SECONDS = 0.1
 
 
-@dataclass(frozen=True)
-class FileStep:
-    """One evaluation of the image that is file `number` (from 1) of `count`.
-
-    `together` are the numbers of the first and the last file of those that are evaluated in one pass with it; their
-    steps come one after the other, the last file's last.
-    """
-
-    job: Job
-    number: int
-    count: int
-    step: StylizeStep
-    together: tuple[int, int]
-
-
-@dataclass(frozen=True)
-class FileDone:
-    """A file that has been written, was there already, or failed; the figures are of a written one only."""
-
-    job: Job
-    status: str
-    error: DltoolError | None = None
-    size: tuple[int, int] | None = None
-    result: StylizeResult | None = None
-
-
 def stylize_files(
     jobs: Sequence[Job],
     style: Style | Path | Sequence[Style],
@@ -70,7 +42,7 @@ def stylize_files(
     should_stop: Callable[[], bool] = lambda: False,
     together: int | None = None,
 ) -> Iterator[FileStep | FileDone]:
-    """Stylize every job's input into its output, in order; jobs marked `exists` are skipped.
+    """Stylize every job's input into its output, as `run_batch` does; a FileDone's result is the StylizeResult.
 
     Every image's result depends on that image, the style and the settings alone, so that a run that was killed
     and goes on with what is missing ends with the same files. Not so where images are evaluated together, which on
@@ -85,6 +57,10 @@ def stylize_files(
         together: how many images at most, of one size and one style that follow each other, are evaluated in one
             pass of the network; None for as many as `images_together` says.
 
+    Yields:
+        A FileStep with a StylizeStep for each evaluation of an image; those of images that are evaluated together
+        come one after the other.
+
     Raises:
         DataError: the only style, the mask or the start image cannot be read.
     """
@@ -92,50 +68,21 @@ def stylize_files(
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
     init = None if settings.init in INITS else to_tensor(_read(Path(settings.init), settings.size).pixels)
-    yield from (FileDone(job, "skipped") for job in jobs if job.exists)
-    waiting = [job for job in jobs if not job.exists]
-    easel = _Easel(gallery, network, settings, device, init, extras or Extras(), len(waiting), should_stop, together)
-    images = read_ahead(waiting, lambda job: _read(job.input, settings.size), workers)
-    written: deque[tuple[FileDone, Future[None]]] = deque()
-    with WriteBehind() as writer:
-        for event in easel.work(images):
-            if isinstance(event, _Finished):
-                write = partial(write_image, event.done.job.output, event.pixels, event.alpha)
-                written.append((event.done, writer.submit(write)))
-            else:
-                yield event
-            while written and written[0][1].done():
-                yield _finish(*written.popleft())
-        while written:
-            yield _finish(*written.popleft())
+    easel = _Easel(gallery, network, settings, device, init, extras or Extras(), together)
+    yield from run_batch(
+        jobs,
+        lambda job: _read(job.input, settings.size),
+        easel.stylize,
+        workers,
+        "the picture does not fit; try a smaller --size or --max-memory",
+        easel.kind,
+        should_stop=should_stop,
+    )
 
 
 @dataclass(frozen=True)
-class _Photo:
-    """File `number` of those to do, as read."""
-
-    number: int
-    job: Job
-    image: DecodedImage
-
-    @property
-    def kind(self) -> tuple[tuple[int, int], str]:
-        """What images that go together have in common: the size and the style's name."""
-        return self.image.pixels.shape[1::-1], self.job.variant
-
-
-@dataclass(frozen=True)
-class _Finished:
-    """An image that is to be written: H × W × 3 pixels and H × W alpha, all uint8."""
-
-    done: FileDone
-    pixels: np.ndarray
-    alpha: np.ndarray | None
-
-
-@dataclass
 class _Easel:
-    """Where photos are worked on, alone or in groups."""
+    """Where photos are worked on, alone or several of a kind."""
 
     gallery: "_Gallery"
     network: FeatureNetwork
@@ -143,104 +90,66 @@ class _Easel:
     device: torch.device
     init: Tensor | None
     extras: Extras
-    count: int
-    should_stop: Callable[[], bool]
     together: int | None
 
-    def work(
-        self, images: Iterable[tuple[Job, DecodedImage | DltoolError]]
-    ) -> Iterator[FileStep | FileDone | _Finished]:
-        """Stylize images in order; those that failed to be read are told."""
-        for group in self._groups(images):
-            if isinstance(group, FileDone):
-                yield group
-                continue
-            error = yield from self._stylize(group)
-            if error is not None and len(group) > 1:
-                # What is wrong with one, or with all at once, must not change what the others become.
-                if isinstance(error, DeviceError):
-                    self.together = 1
-                yield from self._stylize_one_by_one(group)
-            elif error is not None:
-                yield FileDone(group[0].job, "failed", error)
-            if self.should_stop():
-                return
+    def kind(self, photo: OpenedFile[DecodedImage]) -> tuple[Hashable, int]:
+        """Size and style, which images that go together have in common, and how many go together."""
+        size = photo.content.pixels.shape[1::-1]
+        limit = self.together
+        if limit is None:
+            limit = images_together(self.network, size, self.settings, self.device)
+        return (size, photo.job.variant), limit
 
-    def _groups(self, images: Iterable[tuple[Job, DecodedImage | DltoolError]]) -> Iterator[FileDone | list[_Photo]]:
-        """Images of a kind that follow each other, as many as go together; a broken file does not part them."""
-        group: list[_Photo] = []
-        for number, (job, image) in enumerate(images, start=1):
-            if isinstance(image, DltoolError):
-                yield FileDone(job, "failed", image)
-                continue
-            photo = _Photo(number, job, image)
-            if group and photo.kind != group[0].kind:
-                yield group
-                group = []
-            group.append(photo)
-            if len(group) >= self._limit(photo.kind[0]):
-                yield group
-                group = []
-        if group:
-            yield group
-
-    def _limit(self, size: tuple[int, int]) -> int:
-        if self.together is None:
-            return images_together(self.network, size, self.settings, self.device)
-        return self.together
-
-    def _stylize_one_by_one(self, photos: Sequence[_Photo]) -> Iterator[FileStep | FileDone | _Finished]:
-        for photo in photos:
-            error = yield from self._stylize([photo])
-            if error is not None:
-                yield FileDone(photo.job, "failed", error)
-            if self.should_stop():
-                return
-
-    def _stylize(self, group: Sequence[_Photo]) -> Generator[FileStep | _Finished, None, DltoolError | None]:
-        """Work on photos of a kind together, and return what went wrong with any of them."""
-        contents = [to_tensor(photo.image.pixels) for photo in group]
-        lapses = [_Lapse(self.extras, self.settings.steps, photo.job.output, photo.image.pixels) for photo in group]
-        mask = None if self.gallery.mask is None else self.gallery.mask.at(group[0].kind[0])
-        numbers = group[0].number, group[-1].number
-        every = lapses[0].every
+    def stylize(
+        self, photos: Sequence[OpenedFile[DecodedImage]]
+    ) -> Generator[tuple[int, StylizeStep], None, list[Finish]]:
+        """Work on photos of a kind together."""
+        images = [photo.content for photo in photos]
+        contents = [to_tensor(image.pixels) for image in images]
+        outputs = [photo.job.output for photo in photos]
+        lapses = [
+            _Lapse(self.extras, self.settings.steps, output, image.pixels)
+            for output, image in zip(outputs, images, strict=True)
+        ]
+        size = images[0].pixels.shape[1::-1]
+        mask = None if self.gallery.mask is None else self.gallery.mask.at(size)
         results: list[StylizeResult] = []
-        try:
-            with _failures_of(group[0].job.input, group[0].image):
-                targets = self.gallery.targets(group[0].job.variant)
-                what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None, every)
-                for index, event in stylize_together(*what):
-                    if isinstance(event, StylizeStep):
-                        lapses[index].add(event)
-                        photo = group[index]
-                        yield FileStep(photo.job, photo.number, self.count, event, numbers)
-                    else:
-                        results.append(event)
-                    if self.should_stop():
-                        return None
-                shown = [to_pixels(result.image) for result in results]
-                for lapse, pixels in zip(lapses, shown, strict=True):
-                    lapse.finish(pixels)
-        except DltoolError as error:
-            return error
-        for photo, result, pixels in zip(group, results, shown, strict=True):
-            done = FileDone(photo.job, "done", size=pixels.shape[1::-1], result=result)
-            yield _Finished(done, pixels, photo.image.alpha)
-        return None
+        with _of_this_size(size):
+            targets = self.gallery.targets(photos[0].job.variant)
+            what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None)
+            for index, event in stylize_together(*what, lapses[0].every):
+                if isinstance(event, StylizeStep):
+                    lapses[index].add(event)
+                    yield index, event
+                else:
+                    results.append(event)
+            shown = [to_pixels(result.image) for result in results]
+            for lapse, pixels in zip(lapses, shown, strict=True):
+                lapse.finish(pixels)
+        return [
+            partial(_write, output, pixels, image.alpha, result)
+            for output, pixels, image, result in zip(outputs, shown, images, results, strict=True)
+        ]
 
 
 @contextmanager
-def _failures_of(path: Path, image: DecodedImage) -> Iterator[None]:
-    """Turn what goes wrong with one image into a DltoolError that names it."""
+def _of_this_size(size: tuple[int, int]) -> Iterator[None]:
+    """Say of what the network or its layers raise that it is about images of this size."""
     try:
-        with memory_errors("the picture does not fit; try a smaller --size or --max-memory"):
-            yield
-    except DltoolError as error:
-        raise type(error)(f"{path}: {error}") from error
+        yield
+    except SettingsError as error:  # nothing can be cut into tiles: that it had to be is this image's fault
+        raise DeviceError(f"{error}; try a smaller --size or a larger --max-memory") from error
     except (RuntimeError, ValueError, AssertionError) as error:
-        height, width = image.pixels.shape[:2]
+        if is_out_of_memory(error):
+            raise
+        width, height = size
         reason = " ".join(str(error).split())[:120]
-        raise DltoolError(f"{path}: the network does not take it at {width} x {height} pixels ({reason})") from error
+        raise DltoolError(f"the network does not take it at {width} x {height} pixels ({reason})") from error
+
+
+def _write(output: Path, pixels: np.ndarray, alpha: np.ndarray | None, result: StylizeResult) -> StylizeResult:
+    write_image(output, pixels, alpha)
+    return result
 
 
 class _Gallery:
@@ -309,8 +218,3 @@ class _Lapse:
 def _read(path: Path, size: int | None) -> DecodedImage:
     image = read_image(path, size)
     return image if size is None else resize_image(image, size)
-
-
-def _finish(done: FileDone, writing: Future[None]) -> FileDone:
-    error = write_error(writing)
-    return done if error is None else FileDone(done.job, "failed", error)

@@ -13,11 +13,12 @@ from torch import Tensor
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import DltoolError
+from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import OnExisting, plan_outputs
 from dltool.stylize.budget import images_together
 from dltool.stylize.canvas import Canvas, joint_objective
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.files import FileDone, FileStep, stylize_files
+from dltool.stylize.files import stylize_files
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize, stylize_together
 from dltool.stylize.settings import GramForm, LossForm, Optimizer, PreserveColor, StylizeSettings
 from dltool.stylize.styles import Extras
