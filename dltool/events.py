@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from typing import Any, TypeVar
 
 _Event = TypeVar("_Event")
+_Told = TypeVar("_Told")
 _Result = TypeVar("_Result")
 
 
@@ -21,5 +22,20 @@ def finish(events: Generator[_Event, None, _Result], show: Callable[[_Event], An
                 return end.value
             if show is not None:
                 show(event)
+    finally:
+        events.close()
+
+
+def mapped(
+    events: Generator[_Event, None, _Result], change: Callable[[_Event], _Told]
+) -> Generator[_Told, None, _Result]:
+    """The same work and result, with what happens told as `change` says."""
+    try:
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            yield change(event)
     finally:
         events.close()

@@ -11,10 +11,11 @@ from dltool.cli.items import new_item, report_items
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
-from dltool.denoise.files import FileDone, FileStep, denoise_files, plan_files
+from dltool.denoise.files import DenoisedFile, denoise_files, plan_files
 from dltool.denoise.self_supervised import LearnStep
 from dltool.denoise.settings import DenoiseFiles, DenoiseSettings, Method, NetworkChoice
 from dltool.device import describe_device, select_device, set_threads, use_bf16
+from dltool.images.batch import FileDone, FileStep
 from dltool.settings import Typed
 
 
@@ -84,22 +85,23 @@ def _done_item(event: FileDone) -> dict[str, Any]:
     item = new_item(event.job, event.status, event.error)
     if event.result is None:
         return item
-    noise = event.result.noise
+    done: DenoisedFile = event.result
+    noise = done.image.noise
     found = {"sigma": round(255 * noise.fine, 2), "coarse_sigma": round(255 * noise.coarse, 2)}
     item |= {
-        "size": event.size,
-        "bits": event.bits,
-        "seconds": round(event.result.seconds, 3),
+        "size": done.size,
+        "bits": done.bits,
+        "seconds": round(done.image.seconds, 3),
         "noise": found,
-        "dither": round(255 * event.result.dither, 2),
+        "dither": round(255 * done.image.dither, 2),
     }
     notes = [f"noise level {found['sigma']:.1f}"]
-    if event.result.dither:
+    if done.image.dither:
         notes = [f"noise level {found['coarse_sigma']:.1f} at half the size, dithered"]
-    if event.before is not None and event.after is not None:
-        item["psnr"] = {"before": event.before.psnr, "after": event.after.psnr}
-        item["ssim"] = {"before": event.before.ssim, "after": event.after.ssim}
-        notes.append(f"PSNR {event.before.psnr:.2f} -> {event.after.psnr:.2f} dB")
-        notes.append(f"SSIM {event.before.ssim:.4f} -> {event.after.ssim:.4f}")
+    if done.before is not None and done.after is not None:
+        item["psnr"] = {"before": done.before.psnr, "after": done.after.psnr}
+        item["ssim"] = {"before": done.before.ssim, "after": done.after.ssim}
+        notes.append(f"PSNR {done.before.psnr:.2f} -> {done.after.psnr:.2f} dB")
+        notes.append(f"SSIM {done.before.ssim:.4f} -> {done.after.ssim:.4f}")
     item["note"] = ", ".join(notes)
     return item

@@ -16,9 +16,9 @@ from dltool.featmap.settings import Channels, DreamSettings, MapSettings, Scale,
 from dltool.images.folder import Job, OnExisting, plan_outputs
 
 if TYPE_CHECKING:
-    from dltool.featmap.files import FileDone, FileStep
     from dltool.featmap.layers import LayerInfo
     from dltool.featmap.network import Network
+    from dltool.images.batch import FileDone, FileStep
 
 DREAM_SIZE = 512
 
@@ -278,17 +278,18 @@ def _collect(
         for event in open_events:
             if stop:
                 break
-            if hasattr(event, "task"):
-                progress.update(event.task, event.done, event.total)
+            if hasattr(event, "step"):
+                progress.update(event.step.task, event.step.done, event.step.total)
                 continue
             item = new_item(event.job, event.status, event.error)
-            if event.status == "done":
-                item["outputs"] = event.entries
-            if event.top:
-                item["top"] = [{"class": name, "probability": share} for name, share in event.top]
-                item["note"] = ", ".join(f"{name} {100 * share:.1f} %" for name, share in event.top)
+            if event.result is not None:
+                item["outputs"] = event.result.entries
+                entries += event.result.entries
+            if event.result is not None and event.result.top:
+                top = event.result.top
+                item["top"] = [{"class": name, "probability": share} for name, share in top]
+                item["note"] = ", ".join(f"{name} {100 * share:.1f} %" for name, share in top)
             items.append(item)
-            entries += event.entries
     return items, entries
 
 

@@ -1,26 +1,22 @@
-"""Images in, pages out: read ahead, shown to the network in batches, written behind; a bad one stops none."""
+"""Images in, pages out: what maps, explanations and dreams of files have in common."""
 
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dltool.device import memory_errors
-from dltool.errors import DltoolError
+from dltool.events import mapped
 from dltool.featmap.network import Network
+from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
 from dltool.images.read import read_image
-from dltool.images.stream import WriteBehind, read_ahead, write_error
-
-_MEMORY_ADVICE = "try a smaller --batch-size or --size"
 
 
 @dataclass(frozen=True)
-class FileStep:
+class DrawStep:
     """How far the work on the images at hand is."""
 
     task: str
@@ -29,18 +25,15 @@ class FileStep:
 
 
 @dataclass(frozen=True)
-class FileDone:
-    """An image whose pages have been written, were there already, or that failed.
+class DrawnFile:
+    """What is known of an image whose pages have been written.
 
     Attributes:
         entries: for the manifest, one per written file.
         top: names and probabilities of the network's best classes, where it has classes.
     """
 
-    job: Job
-    status: str
-    error: DltoolError | None = None
-    entries: tuple[dict[str, Any], ...] = ()
+    entries: tuple[dict[str, Any], ...]
     top: tuple[tuple[str, float], ...] = ()
 
 
@@ -53,41 +46,41 @@ class Drawn:
     top: list[tuple[str, float]] = field(default_factory=list)
 
 
-Draw = Callable[[list[Job], list[np.ndarray]], Generator[FileStep, None, list[Drawn]]]
+Draw = Callable[[list[Job], list[np.ndarray]], Generator[DrawStep, None, list[Drawn]]]
 """Takes jobs with their H × W × 3 uint8 pixels, yields progress and returns one Drawn per job."""
 
 
-def process_files(
-    jobs: Sequence[Job], read: Callable[[Path], np.ndarray], draw: Draw, batch_size: int, workers: int
+def draw_files(
+    jobs: Sequence[Job],
+    read: Callable[[Path], np.ndarray],
+    draw: Draw,
+    batch_size: int,
+    workers: int,
+    should_stop: Callable[[], bool],
 ) -> Iterator[FileStep | FileDone]:
-    """Read the jobs' images, draw them in batches and write what was drawn; jobs marked `exists` are skipped.
+    """Read the jobs' images, draw up to `batch_size` together and write what was drawn, as `run_batch` does.
 
-    Raises:
-        DeviceError: a batch does not fit into memory.
+    Yields:
+        A FileStep with a DrawStep, which is about all that are drawn together, and FileDone, whose result is a
+        DrawnFile.
     """
-    yield from (FileDone(job, "skipped") for job in jobs if job.exists)
-    waiting = [job for job in jobs if not job.exists]
-    written: deque[tuple[FileDone, Future[None]]] = deque()
-    batch: list[tuple[Job, np.ndarray]] = []
-    seen = 0
-    with WriteBehind() as writer:
-        for job, pixels in read_ahead(waiting, lambda job: read(job.input), workers):
-            seen += 1
-            if isinstance(pixels, DltoolError):
-                yield FileDone(job, "failed", pixels)
-            else:
-                batch.append((job, pixels))
-            if batch and (len(batch) == batch_size or seen == len(waiting)):
-                with memory_errors(_MEMORY_ADVICE):
-                    drawn = yield from draw([job for job, _ in batch], [pixels for _, pixels in batch])
-                for (ready, _), one in zip(batch, drawn, strict=True):
-                    done = FileDone(ready, "done", None, tuple(one.entries), tuple(one.top))
-                    written.append((done, writer.submit(one.write)))
-                batch = []
-            while written and written[0][1].done():
-                yield _finish(*written.popleft())
-        while written:
-            yield _finish(*written.popleft())
+
+    def work(files: list[OpenedFile[np.ndarray]]) -> Generator[tuple[int, DrawStep], None, list[Finish]]:
+        steps = draw([file.job for file in files], [file.content for file in files])
+        drawn = yield from mapped(steps, lambda step: (0, step))
+        return [partial(_write, one) for one in drawn]
+
+    yield from run_batch(
+        *(jobs, lambda job: read(job.input), work, workers, "try a smaller --batch-size or --size"),
+        together=lambda file: (None, batch_size),
+        ahead=batch_size,
+        should_stop=should_stop,
+    )
+
+
+def _write(drawn: Drawn) -> DrawnFile:
+    drawn.write()
+    return DrawnFile(tuple(drawn.entries), tuple(drawn.top))
 
 
 def read_crop(network: Network, path: Path) -> np.ndarray:
@@ -106,8 +99,3 @@ def details_folder(output: Path) -> Path:
         if suffix and name.endswith(suffix):
             return output.with_name(name.removesuffix(suffix))
     return output.with_name(name + ".pages")
-
-
-def _finish(done: FileDone, writing: Future[None]) -> FileDone:
-    error = write_error(writing)
-    return done if error is None else FileDone(done.job, "failed", error)

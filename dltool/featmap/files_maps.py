@@ -1,7 +1,7 @@
 """Feature maps of image files: a page over all depths, a page per layer, an animation, the numbers."""
 
 import io
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from dltool.featmap.activations import FeatureMap, feature_maps
-from dltool.featmap.files import Drawn, FileDone, FileStep, details_folder, process_files, read_crop
+from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, read_crop
 from dltool.featmap.layers import Kind
 from dltool.featmap.network import Network, best_classes
 from dltool.featmap.settings import MapSettings
 from dltool.featmap.sheets import choose_channels, depth_frames, layer_sheet, overview_sheet
 from dltool.files import write_atomically
+from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
 from dltool.images.write import write_gif, write_image
 
@@ -22,7 +23,12 @@ _SECONDS_PER_FRAME = 1.2
 
 
 def map_files(
-    jobs: Sequence[Job], network: Network, layers: dict[str, str], settings: MapSettings, workers: int = 1
+    jobs: Sequence[Job],
+    network: Network,
+    layers: dict[str, str],
+    settings: MapSettings,
+    workers: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileStep | FileDone]:
     """Draw the maps of `layers` (names as asked for and the modules' own) for every job's image.
 
@@ -34,8 +40,8 @@ def map_files(
         ModelError: a layer gives several tensors or is not reached.
     """
 
-    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
-        yield FileStep(jobs[0].input.name, 0, len(jobs))
+    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
+        yield DrawStep(jobs[0].input.name, 0, len(jobs))
         images = network.to_input(photos)
         features = feature_maps(network, images, layers)
         tops = best_classes(network, images)
@@ -44,7 +50,7 @@ def map_files(
             for job, image, maps, top in zip(jobs, photos, features, tops, strict=True)
         ]
 
-    yield from process_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers)
+    yield from draw_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers, should_stop)
 
 
 def _write(

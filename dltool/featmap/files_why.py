@@ -1,7 +1,7 @@
 """Explanations of image files: a page of methods and classes, each overlay alone, the numbers."""
 
 import re
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import asdict
 from functools import partial
 from typing import Any
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from dltool.featmap.cam import choose_layer
-from dltool.featmap.files import Drawn, FileDone, FileStep, details_folder, process_files, read_crop
+from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, read_crop
 from dltool.featmap.files_maps import write_arrays
 from dltool.featmap.layers import LayerInfo
 from dltool.featmap.methods import explain
@@ -20,12 +20,18 @@ from dltool.featmap.pages import Explanation, overlay_image, why_page
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target, find_class, target_name
 from dltool.featmap.trust import measure_trust
+from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
 from dltool.images.write import write_image
 
 
 def explain_files(
-    jobs: Sequence[Job], network: Network, layers: Sequence[LayerInfo], settings: WhySettings, workers: int = 1
+    jobs: Sequence[Job],
+    network: Network,
+    layers: Sequence[LayerInfo],
+    settings: WhySettings,
+    workers: int = 1,
+    should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileStep | FileDone]:
     """Explain the network's answer to every job's image by every method and for every class asked for.
 
@@ -39,7 +45,7 @@ def explain_files(
         ModelError: the network is no classifier.
     """
 
-    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[FileStep, None, list[Drawn]]:
+    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
         images = network.to_input(photos)
         rows = choose_targets(network, images, settings)
         layer = _layer(network, layers, images, rows[0], settings)
@@ -62,7 +68,7 @@ def explain_files(
             for job, image, mine, top in zip(jobs, photos, explained, tops, strict=True)
         ]
 
-    yield from process_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers)
+    yield from draw_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers, should_stop)
 
 
 def choose_targets(network: Network, images: Tensor, settings: WhySettings) -> list[list[Target]]:
@@ -95,8 +101,8 @@ def _explain_batch(
     settings: WhySettings,
     layer: str,
     task: str,
-) -> Generator[FileStep, None, list[Explanation]]:
-    yield FileStep(f"{task}, {method.value}", 0, 1)
+) -> Generator[DrawStep, None, list[Explanation]]:
+    yield DrawStep(f"{task}, {method.value}", 0, 1)
     work = explain(network, images, targets, method, settings, layer)
     while True:
         try:
@@ -104,14 +110,14 @@ def _explain_batch(
         except StopIteration as end:
             heats = end.value
             break
-        yield FileStep(f"{task}, {method.value}", done, total)
+        yield DrawStep(f"{task}, {method.value}", done, total)
     with frozen(network.module), torch.no_grad():
         probabilities = answer(network, images).softmax(1)
     explanations = []
     for number, (heat, target) in enumerate(zip(heats, targets, strict=True)):
         trust = None
         if settings.score:
-            yield FileStep(f"{task}, score of {method.value}", number, len(heats))
+            yield DrawStep(f"{task}, score of {method.value}", number, len(heats))
             trust = measure_trust(
                 network, images[number : number + 1], target, heat.values, batch_size=settings.batch_size
             )
