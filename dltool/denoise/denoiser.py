@@ -17,7 +17,7 @@ class Denoiser:
     """Restores 1 × C × H × W images in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
 
     A network for colour sees a grey image three times, and its answers are averaged; one for grey sees the channels
-    of a colour image one by one. (See `denoise.with_color_noise` for why the former needs more.)
+    of a colour image one by one. (See `single_image.with_color_noise` for why the former needs more.)
     """
 
     def __init__(
