@@ -16,7 +16,7 @@ def python_blocks(page: Path) -> list[str]:
 @pytest.mark.parametrize(
     ("page", "printed"),
     [
-        ("docs/autoencoders.md", r"EpochEnd\(epoch=5.*cat\.jpg 0\.\d+ tensor"),
+        ("docs/autoencoders.md", r"EpochEnd\(.* epoch=5,.*cat\.jpg 0\.\d+ tensor"),
         ("docs/denoising.md", r"\(\d+, \d+, 3\)"),
     ],
 )
