@@ -57,7 +57,7 @@ class Gaussian(Noise):
     name, default, limits = "gaussian", 25 / 255, (0.0, 10.0)
 
     def disturb(self, clean: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-        return _normal(clean, generator).mul_(levels).add_(clean)
+        return normal(clean, generator).mul_(levels).add_(clean)
 
     def test_levels(self) -> tuple[float, ...]:
         """Of a range those of 15, 25 and 50 (of 255), which the literature reports, that lie in it."""
@@ -81,10 +81,10 @@ class Camera(Gaussian):
     name = "camera"
 
     def disturb(self, clean: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-        noise = _normal(clean, generator)
+        noise = normal(clean, generator)
         drawn = torch.rand(len(clean), 4, generator=generator, device=clean.device)
         mosaic = (drawn[:, 0] < 0.5) & (clean.shape[1] == 3)
-        for rows, share in ((mosaic.nonzero()[:, 0], _share_mosaic), ((~mosaic).nonzero()[:, 0], _share_blur)):
+        for rows, share in ((mosaic.nonzero()[:, 0], share_mosaic), ((~mosaic).nonzero()[:, 0], _share_blur)):
             if len(rows):
                 noise[rows] = share(noise[rows], drawn[rows])
         return noise.mul_(levels).add_(clean)
@@ -112,7 +112,7 @@ class Speckle(Noise):
     name, default, limits = "speckle", 0.2, (0.0, 10.0)
 
     def disturb(self, clean: Tensor, levels: Tensor, generator: torch.Generator) -> Tensor:
-        return _normal(clean, generator).mul_(levels).mul_(clean).add_(clean)
+        return normal(clean, generator).mul_(levels).mul_(clean).add_(clean)
 
 
 class SaltPepper(Noise):
@@ -211,7 +211,7 @@ def _parse_law(term: str, text: str) -> Noise:
     return law(low, high)
 
 
-def _share_mosaic(white: Tensor, drawn: Tensor) -> Tensor:
+def share_mosaic(white: Tensor, drawn: Tensor) -> Tensor:
     """Keep of white noise, N × 3 × H × W, what a Bayer mosaic (phase from `drawn`) sees, and demosaic it linearly."""
     height, width = white.shape[2:]
     rows = (torch.arange(height, device=white.device) + (drawn[:, 1:2] < 0.5)) % 2
@@ -234,7 +234,7 @@ def _share_blur(white: Tensor, drawn: Tensor) -> Tensor:
     return F.conv2d(flat, kernels[:, :, None, :], padding=(0, 3), groups=count * channels).view_as(white)
 
 
-def _normal(like: Tensor, generator: torch.Generator) -> Tensor:
+def normal(like: Tensor, generator: torch.Generator) -> Tensor:
     return torch.randn(like.shape, generator=generator, device=like.device, dtype=like.dtype)
 
 
