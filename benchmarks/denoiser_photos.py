@@ -20,11 +20,9 @@ from dltool.images.read import read_image
 
 SIDE = 256
 LONGEST = 640
-WORDS = (
-    "the quick brown fox jumps over a lazy dog while seventeen zebras watch quietly Total 1,234.56 EUR page 3 of 12 "
-    "Figure Table Invoice Name Address Date Amount error: file not found def return import class for while if else "
-    "Noise is everywhere; signal is rare. A page of plain text must stay as it was written, letter by letter. 0123456789"
-).split()
+TEXT = """the quick brown fox jumps over a lazy dog while seventeen zebras watch quietly Total 1,234.56 EUR page 3 of
+    12 Figure Table Invoice Name Address Date Amount error: file not found def return import class for while if else
+    Noise is everywhere; signal is rare. A page of plain text must stay as it was written, letter by letter. 01234567"""
 
 
 def main() -> None:
@@ -88,7 +86,7 @@ def draw_text(random: np.random.Generator) -> Image.Image:
         size = int(random.integers(8, 21))
         font = ImageFont.truetype(str(fonts[random.integers(len(fonts))]), size)
         for _ in range(int(random.integers(1, 6))):
-            line = " ".join(random.choice(WORDS, 9))
+            line = " ".join(random.choice(TEXT.split(), 9))
             pen.text((int(random.integers(0, 6)), top), line, fill=ink, font=font)
             top += round(1.25 * size)
     return image

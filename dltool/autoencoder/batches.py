@@ -93,7 +93,14 @@ class ResidentCrops:
     """The crops of `CropSource`, cut on the device where all images lie as uint8: no loader and no copy in the way."""
 
     def __init__(
-        self, images: Images, channels: int, side: int, per_image: int, augment: Augment, seed: int, device: torch.device
+        self,
+        images: Images,
+        channels: int,
+        side: int,
+        per_image: int,
+        augment: Augment,
+        seed: int,
+        device: torch.device,
     ) -> None:
         """As `CropSource`; the images must fit into the device's memory."""
         planes = [to_channels(images.pixels(index), channels) for index in range(len(images))]

@@ -1,4 +1,4 @@
-"""What a JPEG file keeps of an image, computed on tensors: colours, subsampling, transform and rounding as libjpeg's."""
+"""What a JPEG file keeps of an image, computed on tensors: colours, subsampling, transform, rounding."""
 
 import math
 from functools import cache
@@ -42,7 +42,7 @@ def through_jpeg(images: Tensor, quality: Tensor, subsample: Tensor) -> Tensor:
     Returns:
         Images of the same shape, multiples of 1/255.
     """
-    count, channels, height, width = images.shape
+    channels, height, width = images.shape[1:]
     pixels = images.clamp(0, 1).mul(255).round()
     pixels = F.pad(pixels, (0, -width % 16, 0, -height % 16), mode="replicate")
     if channels == 1:
@@ -66,7 +66,7 @@ def _round_colours(colours: Tensor, table: Tensor, small: bool) -> Tensor:
 
 
 def _round_plane(plane: Tensor, table: Tensor) -> Tensor:
-    """N × C × H × W planes around zero, sides multiples of 8, after rounding their 8 × 8 frequencies to N × 64 steps."""
+    """N × C × H × W planes around zero, sides multiples of 8, with 8 × 8 frequencies rounded to N × 64 steps."""
     count, channels, height, width = plane.shape
     cosines = _cosines(plane)
     blocks = plane.reshape(count, channels, height // 8, 8, width // 8, 8)

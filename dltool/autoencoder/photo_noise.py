@@ -4,6 +4,8 @@ Every law's `level` is the noise's standard deviation where white is 1, of mid-g
 """
 
 import math
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -12,6 +14,7 @@ from torch import Tensor
 from dltool.autoencoder.jpeg import through_jpeg
 from dltool.autoencoder.noise import Gaussian, Noise, normal, share_mosaic
 
+_Choice = TypeVar("_Choice")
 _GAMMA = 2.2
 _READ_SHARE = 0.25  # of a sensor's noise at mid-grey that does not depend on the light
 _WEIGHTS = (0.299, 0.587, 0.114)
@@ -56,7 +59,7 @@ class Luminance(Noise):
 
 
 class Chroma(Noise):
-    """Blotches of colour: n ~ N(0, level²) in both colour differences, blurred by 1 to 4 pixels; luma stays as it is."""
+    """Blotches of colour: n ~ N(0, level²) in both colour differences, blurred by 1 to 4 pixels; luma stays."""
 
     name, default, limits = "chroma", 15 / 255, (0.0, 1.0)
 
@@ -69,7 +72,7 @@ class Chroma(Noise):
 
 
 class Grain(Noise):
-    """Film grain: n ~ N(0, level² · 4x(1 - x)), blurred by 0.4 to 1.3 pixels, the same in all channels for the most part.
+    """Film grain: n ~ N(0, level² · 4x(1 - x)), blurred by 0.4 to 1.3 pixels, nearly the same in all channels.
 
     It is strongest at mid-grey and fades to black and white, as silver halides' density does.
     """
@@ -144,7 +147,7 @@ _LAWS: tuple[tuple[type[Noise], float], ...] = (
 )
 
 
-def _divide(drawn: Tensor, choices):  # type: ignore[no-untyped-def]
+def _divide(drawn: Tensor, choices: Sequence[tuple[_Choice, float]]) -> Iterator[tuple[_Choice, Tensor]]:
     """Each choice with the rows whose number from [0, 1) falls into its share."""
     start = 0.0
     for choice, share in choices:
