@@ -1,7 +1,7 @@
 """Images without labels, from a folder or a set by name, divided into train, val and test."""
 
-import hashlib
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,20 +10,12 @@ import torch
 from torch import Tensor
 
 from dltool.autoencoder.settings import ImageData
-from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked
-from dltool.data.folders import split_folders
+from dltool.data.load import check_data, list_data
 from dltool.data.pixels import default_budget
-from dltool.data.settings import OnBad
-from dltool.data.splits import ArraySplit, content_hash
-from dltool.errors import DataError, DltoolError, did_you_mean
-from dltool.images.folder import find_images
+from dltool.data.splits import ArraySplit, Split, content_hash
 from dltool.images.read import read_image
-from dltool.images.stream import read_ahead
 from dltool.images.tensors import is_grey
-
-_VAL_SHARE = 0.1
-_MOST_VAL = 5000
 
 
 @dataclass(frozen=True)
@@ -35,7 +27,7 @@ class Images:
         sizes: height and width of each.
         hashes: of each image's content.
         grey: whether each has three equal channels.
-        kept: decoded images by name, H × W or H × W × 3 uint8.
+        kept: decoded images by name, H × W or H × W × 3 uint8, as far as `fit` of `load_images` left them.
     """
 
     names: tuple[str, ...]
@@ -83,97 +75,66 @@ class Loaded:
         return content_hash("".join(parts).encode())
 
 
-def load_images(data: ImageData, workers: int, budget: int | None = None) -> Iterator[Checked | Loaded]:
-    """Decode every image once; yield the progress and at the end what there is.
+class _Keeper:
+    """Reads files, remembers what each is, and keeps the pixels while there is room."""
+
+    def __init__(self, budget: int, fit: Callable[[np.ndarray], np.ndarray] | None) -> None:
+        self._left = budget
+        self._fit = fit
+        self._kept: dict[str, np.ndarray] = {}
+        self._seen: dict[str, tuple[tuple[int, int], str, bool]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, path: Path) -> np.ndarray:
+        """The pixels of a file, H × W × 3 uint8."""
+        pixels = read_image(path).pixels
+        grey = is_grey(pixels)
+        self._seen[str(path)] = pixels.shape[:2], content_hash(str(pixels.shape).encode() + pixels.tobytes()), grey
+        wanted = pixels[..., 0].copy() if grey else pixels
+        wanted = wanted if self._fit is None else self._fit(wanted)
+        with self._lock:
+            if wanted.nbytes <= self._left:
+                self._left -= wanted.nbytes
+                self._kept[str(path)] = wanted
+        return pixels
+
+    def digest(self, path: Path) -> str:
+        """Hash of the pixels of a file that has been read."""
+        return self._seen[str(path)][1]
+
+    def images(self, split: Split) -> Images:
+        """What `read` has seen of a split, or a split in memory."""
+        names = tuple(split.name(index) for index in range(len(split)))
+        if isinstance(split, ArraySplit):
+            size, grey = tuple(split.images.shape[1:3]), split.images.ndim == 3
+            pixels = dict(zip(names, split.images, strict=True))
+            return Images(names, (size,) * len(split), split.hashes, (grey,) * len(split), pixels)
+        sizes, hashes, grey = zip(*(self._seen[name] for name in names), strict=True)
+        return Images(names, sizes, hashes, grey, self._kept)
+
+
+def load_images(
+    data: ImageData,
+    workers: int,
+    budget: int | None = None,
+    fit: Callable[[np.ndarray], np.ndarray] | None = None,
+    exclude: Path | None = None,
+) -> Generator[Checked, None, Loaded]:
+    """Decode every image once; yield the progress and return what there is.
 
     Args:
         workers: threads that decode.
         budget: bytes of decoded images to keep; None takes what suits the machine.
+        fit: what is kept of an image's pixels, H × W (× 3) uint8; None keeps them whole.
+        exclude: a folder whose images are not data: the run's.
 
     Raises:
         DataError: no such data, none of it readable, or (with on_bad `fail`) a bad file.
     """
-    unreadable: list[str] = []
-    notes: list[str] = []
-    if is_builtin(data.source):
-        built = load_builtin(data.source, data.root, data.download)
-        splits = {name: _from_arrays(split) for name, split in built.splits.items() if isinstance(split, ArraySplit)}
-        name = data.source
-    else:
-        root = Path(data.source)
-        splits = yield from _read_folder(
-            root, data, unreadable, workers, default_budget() if budget is None else budget
-        )
-        name = root.resolve().name
-    splits = _divide(splits, data, notes)
-    if data.limit:
-        splits = {name: split.take(range(min(len(split), data.limit))) for name, split in splits.items()}
-    yield Loaded(name, splits, tuple(notes), tuple(unreadable))
-
-
-def _from_arrays(split: ArraySplit) -> Images:
-    names = tuple(split.name(index) for index in range(len(split)))
-    pixels = dict(zip(names, split.images, strict=True))
-    size = tuple(split.images.shape[1:3])
-    grey = split.images.ndim == 3
-    return Images(names, (size,) * len(split), split.hashes, (grey,) * len(split), pixels)
-
-
-def _read_folder(root: Path, data: ImageData, unreadable: list[str], workers: int, budget: int) -> Iterator[Checked]:
-    if not root.exists():
-        raise DataError(f"{root}: no such folder{did_you_mean(str(root), BUILTIN)}")
-    if not root.is_dir():
-        raise DataError(f"{root}: a file, but a folder of pictures is needed")
-    folders = {name: find_images(folder) for name, folder in split_folders(root).items()}
-    if not folders.get("train"):
-        folders = {"train": find_images(root)}
-    found = {name: paths for name, paths in folders.items() if paths}
-    if not found:
-        raise DataError(f"{root}: no pictures in this folder")
-    done, total = 0, sum(len(paths) for paths in found.values())
-    kept: dict[str, np.ndarray] = {}
-    splits: dict[str, Images] = {}
-    for name, paths in found.items():
-        rows = []
-        for path, pixels in read_ahead(paths, lambda path: read_image(path).pixels, workers):
-            done += 1
-            yield Checked(done, total)
-            if isinstance(pixels, DltoolError):
-                if data.on_bad is OnBad.FAIL:
-                    raise DataError(f"{pixels}; remove it, or give --on-bad skip")
-                unreadable.append(str(pixels))
-                continue
-            grey = is_grey(pixels)
-            digest = content_hash(str(pixels.shape).encode() + pixels.tobytes())
-            pixels = pixels[..., 0].copy() if grey else pixels
-            if pixels.nbytes <= budget:
-                budget -= pixels.nbytes
-                kept[str(path)] = pixels
-            rows.append((str(path), pixels.shape[:2], digest, grey))
-        if rows:
-            columns = [tuple(column) for column in zip(*rows, strict=True)]
-            splits[name] = Images(*columns, kept)
-    if "train" not in splits:
-        raise DataError(f"{root}: none of its pictures can be read; the first: {unreadable[0]}")
-    return splits
-
-
-def _divide(splits: dict[str, Images], data: ImageData, notes: list[str]) -> dict[str, Images]:
-    """Hold a share of train out where there is no val, by a hash of the content, so that names don't matter."""
-    train = splits["train"]
-    if "val" not in splits or data.val:
-        share = min(_VAL_SHARE, _MOST_VAL / len(train)) if data.val is None else data.val
-        ranks = {h: hashlib.blake2b(f"{data.seed}:{h}".encode(), digest_size=8).digest() for h in set(train.hashes)}
-        order = sorted(ranks, key=ranks.__getitem__)
-        held = set(order[: min(len(order) - 1, max(1, round(share * len(order))) if share else 0)])
-        inside = [index for index, h in enumerate(train.hashes) if h in held]
-        if inside:
-            kept = [index for index, h in enumerate(train.hashes) if h not in held]
-            splits = {**splits, "train": train.take(kept), "val": train.take(inside)}
-        else:
-            notes.append("no pictures are held out: what is measured are training pictures")
-            splits = {**splits, "val": train}
-    return {name: splits[name] for name in ("train", "val", "test") if name in splits}
+    keeper = _Keeper(default_budget() if budget is None else budget, fit)
+    report = yield from check_data(list_data(data, exclude), data, None, keeper.read, workers, keeper.digest)
+    splits = {name: keeper.images(split) for name, split in report.dataset.splits.items()}
+    return Loaded(report.dataset.name, splits, report.notes, report.unreadable)
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> Tensor:

@@ -12,8 +12,7 @@ from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.batches import fit_pixels
 from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
-from dltool.autoencoder.noise import Noise
-from dltool.autoencoder.noise_laws import Mixture
+from dltool.autoencoder.noise import Mixture, Noise
 from dltool.data.builtin import load_builtin
 from dltool.device import memory_errors
 from dltool.errors import DltoolError, SettingsError

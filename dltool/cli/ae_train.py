@@ -4,12 +4,13 @@ from functools import partial
 from typing import Any
 
 from dltool.autoencoder.data import Loaded, load_images
-from dltool.autoencoder.noise_laws import parse_noise
+from dltool.autoencoder.noise import parse_noise
 from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import AeResult, Prepared, learns_crops, train_autoencoder
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
+from dltool.events import finish
 from dltool.settings import Typed, as_plain
 from dltool.training.events import EpochEnd, StepEnd
 from dltool.training.run_folder import RunFolder
@@ -132,11 +133,11 @@ def _show_dry_run(
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
-        for event in load_images(data, 2 if machine.workers is None else machine.workers, budget=0):
-            watcher.show(event)
-    typed.refuse(settings.without_effect(learns_crops(settings, event)))
-    for line in _describe_data(event):
+        workers = 2 if machine.workers is None else machine.workers
+        loaded = finish(load_images(data, workers, budget=0, exclude=place.output), watcher.show)
+    typed.refuse(settings.without_effect(learns_crops(settings, loaded)))
+    for line in _describe_data(loaded):
         console.result(line)
     console.result(f"would write {place.output}/ (dry run: nothing is written)")
-    counts = {name: len(split) for name, split in event.splits.items()}
-    console.document(as_plain(settings), None, run=place.output, counts=counts, unreadable=event.unreadable)
+    counts = {name: len(split) for name, split in loaded.splits.items()}
+    console.document(as_plain(settings), None, run=place.output, counts=counts, unreadable=loaded.unreadable)

@@ -5,8 +5,9 @@ from typing import Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
-from dltool.cli.training import Watcher, describe_findings, follow, run_training, stored_settings
+from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.data.settings import DataSettings
+from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
 from dltool.gan.settings import GanSettings, complete
@@ -123,7 +124,7 @@ def _show_dry_run(console: Console, place: RunPlace, settings: GanSettings, data
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
-        (found,) = follow(load_images(data, settings.size, workers=0), watcher.show)
+        (found,) = finish(load_images(data, settings.size, 0, exclude=place.output), watcher.show)
     settings = complete(settings, found.class_counts, found.size)
     for line in _describe_data(found):
         console.result(line)

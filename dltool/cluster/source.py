@@ -8,14 +8,15 @@ from pathlib import Path
 import numpy as np
 
 from dltool.cluster.table import TABLE_SUFFIXES, TableFile, check_finite, read_csv
-from dltool.data.builtin import BUILTIN, load_builtin
-from dltool.data.check import Checked, check_files
-from dltool.data.folders import SPLIT_NAMES, Findings
-from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split, join_splits
+from dltool.data.builtin import BUILTIN, is_builtin
+from dltool.data.check import Checked
+from dltool.data.folders import Findings
+from dltool.data.limit import choose_evenly
+from dltool.data.load import Listed, check_data, list_data
+from dltool.data.settings import DataSettings
+from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
-from dltool.images.folder import find_images, natural_key
-from dltool.training.seeds import numpy_generator
 
 TOYS = ("circles", "moons", "blobs")
 _TOY_POINTS, _TOY_NOISE = 500, 0.1
@@ -82,23 +83,23 @@ def open_source(
         read: decodes one image, H × W × 3 uint8.
         exclude: a folder whose images are not read: the output.
         root, download: where sets by name are kept, and whether to fetch an absent one.
-        limit: use only so many items, drawn at random; 0 uses all.
+        limit: use only so many items, as `choose_evenly` takes them; 0 uses all.
+        seed: of the toys.
 
     Raises:
         DataError: no such data, nothing readable in it, or numbers that are none.
     """
     path = Path(data)
     if not path.exists() and data in TOYS:
-        found = _toy(data, seed)
-    elif not path.exists() and data in BUILTIN:
-        found = _builtin(load_builtin(data, root, download))
-    elif not path.exists():
+        yield _limited(_toy(data, seed), limit)
+    elif not path.exists() and data not in BUILTIN:
         raise DataError(f"{data}: no such file, folder or data set{did_you_mean(data, (*BUILTIN, *TOYS))}")
     elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        found = _table(path)
+        yield _limited(_table(path), limit)
     else:
-        found = yield from _files(path, store, read, workers, exclude)
-    yield _limited(found, limit, seed)
+        kind = {"complete": False, "labelled": False, "joined": True}
+        settings = DataSettings(data, limit=limit, root=root, download=download, **kind)
+        yield (yield from _images(settings, store, read, workers, exclude))
 
 
 def _toy(name: str, seed: int) -> Source:
@@ -116,11 +117,6 @@ def _toy(name: str, seed: int) -> Source:
     return Source(name, Kind.POINTS, rows=points.astype(np.float32), labels=labels.astype(np.int64), class_names=names)
 
 
-def _builtin(dataset: Dataset) -> Source:
-    split = join_splits([dataset.splits["train"]])
-    return Source(dataset.name, Kind.ARRAYS, split, labels=split.labels, class_names=dataset.class_names)
-
-
 def _table(path: Path) -> Source:
     if path.suffix.lower() != ".npy":
         rows = read_csv(path)
@@ -134,52 +130,40 @@ def _table(path: Path) -> Source:
     return Source(path.stem, Kind.TABLE, rows=table)
 
 
-def _files(
-    path: Path,
+def _images(
+    settings: DataSettings,
     store: ContentStore,
     read: Callable[[Path], np.ndarray],
     workers: int,
     exclude: Path | None,
 ) -> Generator[Checked, None, Source]:
-    images = find_images(path, exclude) if path.is_dir() else [path]
-    if not images:
-        raise DataError(f"{path}: no pictures in this folder")
-    root = path if path.is_dir() else path.parent
-    names, labels, notes = class_folders([image.relative_to(root) for image in images])
-    findings = Findings()
-    listed = FileSplit(tuple(images), np.zeros(len(images), np.int64) if labels is None else labels)
-    dataset = yield from check_files(Dataset(path.name, names, {"all": listed}), findings, store, read, True, workers)
-    split = dataset.splits["all"]
+    path = Path(settings.source)
+    if path.is_file():
+        one = FileSplit((path,), np.zeros(1, np.int64))
+        listed = Listed(Dataset(path.name, (path.name,), {"train": one}), Findings())
+    else:
+        listed = list_data(settings, exclude)
+    report = yield from check_data(listed, settings, store, read, workers)
+    dataset = report.dataset
+    split = dataset.splits["train"]
+    has_classes = len(dataset.class_names) > 1
     return Source(
-        *(path.resolve().name, Kind.FILES, split, None, root),
-        labels=None if labels is None else split.labels,
-        class_names=names,
-        notes=notes,
-        unreadable=tuple(findings.unreadable),
+        name=dataset.name,
+        kind=Kind.ARRAYS if is_builtin(settings.source) else Kind.FILES,
+        split=split,
+        root=path if path.is_dir() else path.parent,
+        labels=split.labels if has_classes else None,
+        class_names=dataset.class_names if has_classes else (),
+        notes=report.notes,
+        unreadable=report.unreadable,
     )
 
 
-def class_folders(relative: list[Path]) -> tuple[tuple[str, ...], np.ndarray | None, tuple[str, ...]]:
-    """Class names, the class of each image, and notes, from paths in a folder.
-
-    The class is the first folder of a path, after `train/`, `val/` and `test/` where all paths begin with one of those.
-    Without folders, with one only, or with images beside the folders, there are no classes.
-    """
-    parts = [path.parts for path in relative]
-    if all(len(part) > 2 and part[0].lower() in SPLIT_NAMES for part in parts):
-        parts = [part[1:] for part in parts]
-    loose = sum(len(part) == 1 for part in parts)
-    names = sorted({part[0] for part in parts if len(part) > 1}, key=lambda name: natural_key(Path(name)))
-    if len(names) < 2 or loose:
-        notes = (f"{loose} pictures lie in no class folder, so folders are not taken for classes",) if names else ()
-        return (), None, notes if loose else ()
-    return tuple(names), np.array([names.index(part[0]) for part in parts], np.int64), ()
-
-
-def _limited(source: Source, limit: int, seed: int) -> Source:
-    if not limit or limit >= len(source):
+def _limited(source: Source, limit: int) -> Source:
+    labels = np.zeros(len(source), int) if source.labels is None else source.labels
+    chosen = choose_evenly(labels, limit)
+    if len(chosen) == len(source):
         return source
-    chosen = np.sort(numpy_generator(seed, "limit").choice(len(source), limit, replace=False))
     labels = None if source.labels is None else source.labels[chosen]
     if source.split is not None:
         return replace(source, split=source.split.take(chosen), labels=labels)

@@ -43,17 +43,19 @@ def difference_hash(pixels: np.ndarray) -> np.ndarray:
 def check_files(
     dataset: Dataset,
     findings: Findings,
-    store: ContentStore,
+    store: ContentStore | None,
     read: Callable[[Path], np.ndarray],
     skip_bad: bool,
     workers: int,
+    labelled: bool = True,
 ) -> Generator[Checked, None, Dataset]:
     """Hash every file, decode those whose content is not in `store` yet, and return the data set without bad ones.
 
     Args:
-        store: fingerprints (`difference_hash`) of images known to be readable.
+        store: fingerprints (`difference_hash`) of images known to be readable; None makes none.
         read: decodes one file, H × W × 3 uint8.
         skip_bad: leave unreadable files out and list them in `findings`; else they are an error.
+        labelled: whether every class needs images.
 
     Raises:
         DataError: a file is unreadable (without `skip_bad`), all of a class's are, or none is left.
@@ -79,26 +81,31 @@ def check_files(
                 if seen[1] is not None:
                     fresh.setdefault(seen[0], torch.from_numpy(seen[1]))
         finally:  # whoever stops here will not want to decode them again
-            if fresh:
+            if store is not None and fresh:
                 store.add(list(fresh), torch.stack(list(fresh.values())))
         splits[name] = with_hashes(split, hashes).take([index for index, h in enumerate(hashes) if h])
-    return _without_empty(replace(dataset, splits=splits), dataset, findings)
+    return _without_empty(replace(dataset, splits=splits), dataset, findings, labelled)
 
 
-def _look_at(path: Path, store: ContentStore, read: Callable[[Path], np.ndarray]) -> tuple[str, np.ndarray | None]:
+def _look_at(
+    path: Path, store: ContentStore | None, read: Callable[[Path], np.ndarray]
+) -> tuple[str, np.ndarray | None]:
     try:
         name = content_hash(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    return name, (None if name in store else difference_hash(read(path)))
+    if store is not None and name in store:
+        return name, None
+    pixels = read(path)
+    return name, None if store is None else difference_hash(pixels)
 
 
-def _without_empty(checked: Dataset, listed: Dataset, findings: Findings) -> Dataset:
+def _without_empty(checked: Dataset, listed: Dataset, findings: Findings, labelled: bool) -> Dataset:
     bad = len(findings.unreadable)
     needed = ["train"] if "train" in checked.splits else list(checked.splits)
     if not any(len(checked.splits[name]) for name in needed):
         raise DataError(f"{listed.name}: none of its pictures can be read; the first: {findings.unreadable[0]}")
-    for index, count in enumerate(checked.counts("train") if "train" in checked.splits else ()):
+    for index, count in enumerate(checked.counts("train") if labelled and "train" in checked.splits else ()):
         if count == 0:
             raise DataError(
                 f"class {checked.class_names[index]}: none of its training pictures can be read ({bad} bad files)"

@@ -1,11 +1,12 @@
-"""Class folders: `DATA/<class>/…`, or `DATA/train/<class>/…` beside `val`, `valid` or `test`."""
+"""Folders of images: `DATA/<class>/…`, or `DATA/train/<class>/…` beside `val`, `valid` or `test`; or just images."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from dltool.data.splits import Dataset, FileSplit
+from dltool.data.splits import SPLITS, Dataset, FileSplit
 from dltool.errors import DataError
 from dltool.images.folder import find_images, natural_key
 from dltool.images.formats import IMAGE_SUFFIXES
@@ -22,10 +23,11 @@ class Findings:
     unreadable: list[str] = field(default_factory=list)
 
 
-def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Dataset:
+def read_folder(root: Path, findings: Findings, for_training: bool = True, exclude: Path | None = None) -> Dataset:
     """List a folder of class folders; nothing is decoded yet.
 
     With `for_training` False, when a trained model is measured, one class is enough, and so is `test/` or `val/` alone.
+    `exclude` is a folder in it that is no class: the output.
 
     The classes are those of train (or of the only split), in natural order; the other splits are mapped by name.
     Hidden folders and files that are no images are left out, and noted.
@@ -36,18 +38,18 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    folders = _class_folders(root, findings)
-    by_split = _split_folders(root, [f for f in folders if f.name.lower() in SPLIT_NAMES and _has_folders(f)])
+    folders = [folder for folder in _class_folders(root, findings) if exclude is None or not _same(folder, exclude)]
+    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES and _has_folders(folder)]
+    by_split = {split: root / name for split, name in _by_split(root, [folder.name for folder in named]).items()}
     if "train" not in by_split and (for_training or not by_split):
         if not folders:
             raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
         return Dataset(root.name, *_one_split(root, folders, for_training))
-    listed = {name: _class_folders(by_split[name], findings) for name in ("train", "val", "test") if name in by_split}
+    listed = {name: _class_folders(by_split[name], findings) for name in SPLITS if name in by_split}
     if "train" in by_split:
         class_names, splits = _one_split(by_split["train"], listed["train"], for_training)
     else:
-        names = {folder.name for found in listed.values() for folder in found}
-        class_names, splits = tuple(sorted(names, key=lambda name: natural_key(Path(name)))), {}
+        class_names, splits = tuple(_in_order({folder.name for found in listed.values() for folder in found})), {}
     for name in [name for name in listed if name != "train"]:
         splits[name] = _other_split(by_split[name], listed[name], class_names, findings)
     for folder in folders:
@@ -56,13 +58,77 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True) -> Da
     return Dataset(root.name, class_names, splits)
 
 
-def split_folders(root: Path) -> dict[str, Path]:
-    """The folders in `root` that are named after a split (`train`, `val` or `valid`, `test`), by the split's name.
+def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None) -> Dataset:
+    """List a folder whose classes need not be known; images may lie anywhere in it. Nothing is decoded yet.
+
+    Folders called after splits are splits where nothing but those is there, or where `train` is one with folders in
+    it. The first folder below is the class, as `class_folders` tells it; without classes all images have one, called
+    after `root`.
+
+    Args:
+        exclude: a folder in it whose images are not listed.
 
     Raises:
-        DataError: `root` cannot be listed, or two folders are one split.
+        DataError: no such folder, or no images anywhere in it; two folders for one split.
     """
-    return _split_folders(root, _class_folders(root, Findings()))
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    images = find_images(root, exclude)
+    if not images:
+        raise DataError(f"{root}: no pictures in this folder")
+    relative = [image.relative_to(root) for image in images]
+    by_split = _by_split(root, _split_names(relative))
+    homes = {name: split for split, name in by_split.items()}
+    used = [index for index, path in enumerate(relative) if not homes or path.parts[0] in homes]
+    if len(used) < len(images):
+        beside = _in_order({path.parts[0] for path in relative} - set(homes))
+        count = len(images) - len(used)
+        findings.notes.append(f"{root}: {count} pictures beside train/ ({beside[0]}, …) are not used")
+    split_of = np.array([homes.get(relative[index].parts[0], "train") for index in used])
+    inside = [Path(*relative[index].parts[1:]) if homes else relative[index] for index in used]
+    class_names, labels, notes = class_folders(inside)
+    findings.notes += notes
+    everything = FileSplit(
+        tuple(images[index] for index in used), np.zeros(len(used), int) if labels is None else labels
+    )
+    splits = {name: everything.take(np.flatnonzero(split_of == name)) for name in SPLITS if name in split_of}
+    own_name = root.resolve().name
+    return Dataset(own_name, class_names or (own_name,), splits)
+
+
+def class_folders(relative: Sequence[Path]) -> tuple[tuple[str, ...], np.ndarray | None, tuple[str, ...]]:
+    """Class names, the class of each image, and notes, from paths in a folder: the class is a path's first folder.
+
+    Without folders, with one only, or with images beside the folders, there are no classes.
+    """
+    loose = sum(len(path.parts) == 1 for path in relative)
+    names = sorted(
+        {path.parts[0] for path in relative if len(path.parts) > 1}, key=lambda name: natural_key(Path(name))
+    )
+    if len(names) < 2 or loose:
+        notes = (f"{loose} pictures lie in no class folder, so folders are not taken for classes",) if names else ()
+        return (), None, notes if loose else ()
+    return tuple(names), np.array([names.index(path.parts[0]) for path in relative], np.int64), ()
+
+
+def _split_names(relative: Sequence[Path]) -> list[str]:
+    """The folders that are splits of unlabelled data, by name."""
+    folders = list(dict.fromkeys(path.parts[0] for path in relative if len(path.parts) > 1))
+    named = [name for name in folders if name.lower() in SPLIT_NAMES]
+    if named != folders:  # `train` beside `station` may well be a class, unless it has folders in it
+        deep = {path.parts[0] for path in relative if len(path.parts) > 2}
+        named = [name for name in named if name in deep]
+    has_train = any(SPLIT_NAMES[name.lower()] == "train" for name in named)
+    alone = named == folders and all(len(path.parts) > 1 for path in relative)
+    return named if has_train or alone else []
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=lambda name: natural_key(Path(name)))
+
+
+def _same(folder: Path, other: Path) -> bool:
+    return folder.resolve() == other.resolve()
 
 
 def _has_folders(folder: Path) -> bool:
@@ -70,34 +136,14 @@ def _has_folders(folder: Path) -> bool:
     return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
 
 
-def read_unlabelled(root: Path, findings: Findings) -> Dataset:
-    """List a folder whose classes need not be known: class folders as `read_folder` does, else all as one class.
-
-    Raises:
-        DataError: no such folder, or no images anywhere below it.
-    """
-    if not root.is_dir():
-        raise DataError(f"{root}: no such folder")
-    images = find_images(root)
-    if not images:
-        raise DataError(f"{root}: no pictures in this folder")
-    if all(path.parent != root for path in images):
-        return read_folder(root, findings, for_training=False)
-    return Dataset(
-        root.resolve().name, (root.resolve().name,), {"train": FileSplit(tuple(images), np.zeros(len(images), int))}
-    )
-
-
-def _split_folders(root: Path, folders: list[Path]) -> dict[str, Path]:
+def _by_split(root: Path, names: Sequence[str]) -> dict[str, str]:
     """The folders of splits by the split's name."""
-    found: dict[str, Path] = {}
-    for folder in folders:
-        name = SPLIT_NAMES.get(folder.name.lower())
-        if name is None:
-            continue
-        if name in found:
-            raise DataError(f"{root}: {found[name].name} and {folder.name} are both the {name} split; keep one of them")
-        found[name] = folder
+    found: dict[str, str] = {}
+    for name in names:
+        split = SPLIT_NAMES[name.lower()]
+        if split in found:
+            raise DataError(f"{root}: {found[split]} and {name} are both the {split} split; keep one of them")
+        found[split] = name
     return found
 
 

@@ -1,6 +1,6 @@
-"""From what the user typed to a checked data set in splits."""
+"""From what the user typed to a checked data set in splits, for every command that reads one."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,26 @@ import numpy as np
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
 from dltool.data.folders import Findings, read_folder, read_unlabelled
+from dltool.data.limit import choose_evenly, hold_back, limit_samples
 from dltool.data.settings import DataSettings, OnBad
-from dltool.data.splits import Dataset, apply_splits_csv, join_splits, split_off
+from dltool.data.splits import SPLITS, Dataset, FileSplit, Split, apply_splits_csv, join_splits, split_off, with_hashes
 from dltool.data.store import ContentStore
-from dltool.errors import DataError, did_you_mean
+from dltool.errors import DataError, SettingsError, did_you_mean
+from dltool.images.folder import natural_key
 
-_DEFAULT_VAL = 0.2
 _MOST_VAL = 5000
+
+
+@dataclass(frozen=True)
+class Listed:
+    """The samples that shall be used, files not yet looked into, and what was found on the way.
+
+    `divided` says that shares of train are split off already.
+    """
+
+    dataset: Dataset
+    findings: Findings
+    divided: bool = False
 
 
 @dataclass(frozen=True)
@@ -30,30 +43,105 @@ class DataReport:
 
 
 def load_data(
-    settings: DataSettings, store: ContentStore, read: Callable[[Path], np.ndarray], workers: int
+    settings: DataSettings,
+    store: ContentStore | None,
+    read: Callable[[Path], np.ndarray],
+    workers: int,
+    exclude: Path | None = None,
 ) -> Generator[Checked, None, DataReport]:
-    """Yield the check's progress and return the DataReport; every split has been decoded once.
+    """Yield the check's progress and return the DataReport; every file has been decoded once.
+
+    Args:
+        store: fingerprints of images known to be readable, which are not decoded again; None keeps none.
+        read: decodes one file, H × W × 3 uint8; it may keep what the caller needs later.
+        workers: threads that decode.
+        exclude: a folder whose images are not data: the output.
 
     Raises:
         DataError: no such data, or it cannot be trained on; the message says why.
+        SettingsError: the data is the folder that is to be left out.
+    """
+    return (yield from check_data(list_data(settings, exclude), settings, store, read, workers))
+
+
+def list_data(settings: DataSettings, exclude: Path | None = None) -> Listed:
+    """Find the samples, at most `settings.limit` of each split; no file is decoded.
+
+    Raises:
+        DataError: no such data, or its folders make no sense.
+        SettingsError: the data is the folder that is to be left out.
     """
     findings = Findings()
-    if is_builtin(settings.source):
-        dataset = load_builtin(settings.source, settings.root, settings.download)
-    else:
-        if not Path(settings.source).exists():
-            raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
-        if Path(settings.source).is_file():
-            raise DataError(f"{settings.source}: a file, but a folder of pictures is needed")
-        if settings.labelled:
-            listed = read_folder(Path(settings.source), findings, settings.complete)
-        else:
-            listed = read_unlabelled(Path(settings.source), findings)
-        dataset = yield from check_files(listed, findings, store, read, settings.on_bad is OnBad.SKIP, workers)
-    for name, share in (("val", settings.val), ("test", settings.test)):
-        if share and name in dataset.splits and settings.splits_file is None:
+    dataset = _find(settings, findings, exclude)
+    if settings.joined:
+        return Listed(_join(dataset, settings.limit), findings)
+    if settings.complete and "train" not in dataset.splits:
+        dataset = _join(dataset)
+    shares = {} if settings.splits_file else _shares(dataset.splits, settings)
+    for name in shares:
+        if name in dataset.splits:
             findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
-    dataset = limit_samples(divide(dataset, settings), settings.limit)
+    if settings.splits_file or not settings.limit:  # whose split is a content's, which has not been looked at yet
+        return Listed(dataset, findings)
+    limited = limit_samples(dataset, settings.limit)
+    if not shares or len(dataset.splits["train"]) <= settings.limit:
+        return Listed(limited, findings)
+    others = {name: split for name, split in limited.splits.items() if name not in shares}
+    divided = hold_back(dataset.splits["train"], shares, settings.limit)
+    return Listed(replace(dataset, splits={**others, **divided}), findings, divided=True)
+
+
+def _find(settings: DataSettings, findings: Findings, exclude: Path | None) -> Dataset:
+    source = Path(settings.source)
+    if exclude is not None and source.is_dir() and exclude.resolve() == source.resolve():
+        raise SettingsError(f"-o {exclude}: is the input folder itself; choose another")
+    if is_builtin(settings.source):
+        return load_builtin(settings.source, settings.root, settings.download)
+    if not source.exists():
+        raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
+    if source.is_file():
+        raise DataError(f"{settings.source}: a file, but a folder of pictures is needed")
+    if settings.labelled:
+        return read_folder(source, findings, settings.complete, exclude)
+    return read_unlabelled(source, findings, exclude)
+
+
+def _join(dataset: Dataset, limit: int = 0) -> Dataset:
+    """All splits of files as one, called train, in natural order; of a set by name its own train."""
+    if dataset.in_memory:
+        return limit_samples(replace(dataset, splits={"train": dataset.splits["train"]}), limit)
+    parts = list(dataset.splits.values())
+    whole = join_splits(parts)
+    assert isinstance(whole, FileSplit)
+    whole = whole.take(choose_evenly(whole.labels, limit, np.repeat(np.arange(len(parts)), [len(p) for p in parts])))
+    order = sorted(range(len(whole)), key=lambda index: natural_key(whole.paths[index]))
+    return replace(dataset, splits={"train": whole.take(order)})
+
+
+def check_data(
+    listed: Listed,
+    settings: DataSettings,
+    store: ContentStore | None,
+    read: Callable[[Path], np.ndarray],
+    workers: int,
+    digest: Callable[[Path], str] | None = None,
+) -> Generator[Checked, None, DataReport]:
+    """The second half of `load_data`: decode what was listed, leave out what cannot be, and divide the rest.
+
+    `digest` tells equal contents of files that have been read; None takes the hash of their bytes.
+    """
+    dataset, findings = listed.dataset, listed.findings
+    if not dataset.in_memory:
+        skip_bad = settings.on_bad is OnBad.SKIP
+        dataset = yield from check_files(dataset, findings, store, read, skip_bad, workers, settings.labelled)
+        if digest is not None:
+            dataset = replace(dataset, splits={name: _hashed(split, digest) for name, split in dataset.splits.items()})
+    if listed.divided:
+        dataset = _with_val(_keep_apart(dataset), settings, findings)
+    else:
+        dataset = divide(dataset, settings, findings)
+    if settings.splits_file is not None:
+        dataset = limit_samples(dataset, settings.limit)
     notes = findings.notes
     if settings.labelled:
         notes = [*notes, *find_duplicates(dataset, None if dataset.in_memory else store), *describe_balance(dataset)]
@@ -67,7 +155,12 @@ def load_data(
     return DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts)
 
 
-def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
+def _hashed(split: Split, digest: Callable[[Path], str]) -> Split:
+    assert isinstance(split, FileSplit)
+    return with_hashes(split, map(digest, split.paths))
+
+
+def divide(dataset: Dataset, settings: DataSettings, findings: Findings | None = None) -> Dataset:
     """Complete the splits: shares that are asked for, or a missing val, come off train.
 
     Raises:
@@ -79,31 +172,45 @@ def divide(dataset: Dataset, settings: DataSettings) -> Dataset:
         if "val" not in splits and settings.complete:
             raise DataError(f"{settings.splits_file}: none of these pictures is in its val")
         return replace(dataset, splits=splits)
+    shares = _shares(splits, settings)
+    if shares:
+        train = splits["train"]
+        train = train if settings.labelled else replace(train, labels=np.zeros(len(train), int))
+        others = {name: split for name, split in splits.items() if name not in shares}
+        splits = {**others, **split_off(train, shares, settings.seed)}
+    return _with_val(replace(dataset, splits=splits), settings, findings)
+
+
+def _shares(splits: Mapping[str, Split], settings: DataSettings) -> dict[str, float]:
+    """What comes off train: the shares that are asked for, and one for a val that is needed and not there."""
     shares = {}
     if settings.test:
         shares["test"] = settings.test
-        splits.pop("test", None)
     if settings.val or (settings.val is None and "val" not in splits and settings.complete):
         # More than a few thousand images measure nothing better, and are missed in training.
-        shares["val"] = settings.val or min(_DEFAULT_VAL, _MOST_VAL / len(splits["train"]))
-        splits.pop("val", None)
-    if shares:
-        splits = {**splits, **split_off(splits["train"], shares, settings.seed)}
-    if "val" not in splits and settings.complete:
-        way = "give --val a share above 0" if settings.val == 0 else "some class needs at least 2 different ones"
-        raise DataError(f"{dataset.name}: no pictures for validation; {way}")
-    return replace(dataset, splits={name: splits[name] for name in ("train", "val", "test") if name in splits})
+        shares["val"] = settings.val or min(settings.default_val, _MOST_VAL / len(splits["train"]))
+    return shares
 
 
-def limit_samples(dataset: Dataset, limit: int) -> Dataset:
-    """Keep `limit` samples of each split, evenly over the classes; 0 keeps all."""
-    if not limit:
-        return dataset
+def _keep_apart(dataset: Dataset) -> Dataset:
+    """Leave out of test and val what train holds too, and of val what test does."""
+    seen: set[str] = set()
     splits = {}
-    for name, split in dataset.splits.items():
-        rank = np.empty(len(split), int)
-        for label in np.unique(split.labels):
-            members = np.flatnonzero(split.labels == label)
-            rank[members] = np.arange(len(members))
-        splits[name] = split.take(np.sort(np.lexsort((split.labels, rank))[:limit]))
-    return replace(dataset, splits=splits)
+    for name in [name for name in ("train", "test", "val") if name in dataset.splits]:
+        split = dataset.splits[name]
+        splits[name] = split.take([index for index, content in enumerate(split.hashes) if content not in seen])
+        seen.update(split.hashes)
+    return replace(dataset, splits={name: split for name, split in splits.items() if len(split)})
+
+
+def _with_val(dataset: Dataset, settings: DataSettings, findings: Findings | None) -> Dataset:
+    """The splits in their order; where val is needed and none could be had, labelled data cannot be used."""
+    splits = dict(dataset.splits)
+    if "val" not in splits and settings.complete:
+        if settings.labelled:
+            way = "give --val a share above 0" if settings.val == 0 else "some class needs at least 2 different ones"
+            raise DataError(f"{dataset.name}: no pictures for validation; {way}")
+        splits["val"] = splits["train"]
+        if findings is not None:
+            findings.notes.append("no pictures are held out: what is measured are training pictures")
+    return replace(dataset, splits={name: splits[name] for name in SPLITS if name in splits})

@@ -28,13 +28,14 @@ class DataSettings:
     Attributes:
         source: a folder or a name of `dltool.data.builtin.BUILTIN`.
         on_bad: what is done about files that cannot be read.
-        limit: keep only this many samples of each split, evenly over the classes; 0 keeps all.
+        limit: use only this many samples of each split, chosen by `dltool.data.limit`; 0 uses all.
         root, download: where sets by name are kept, and whether to fetch an absent one.
         seed: of the division.
         complete: whether a validation split is needed; for measuring a model on new images it is not.
         labelled: whether classes matter; if not, a folder of images is enough, and nothing is said about classes.
-        val, test: shares to split off train; None takes the split that is there, and for a missing val 0.2 (at most
-            5000 samples).
+        joined: take the splits of a folder as one, called train.
+        val, test: shares to split off train; None takes the split that is there, and for a missing val `default_val`
+            (at most 5000 samples).
         splits_file: a `splits.csv` to divide by instead.
     """
 
@@ -58,6 +59,8 @@ class DataSettings:
     splits_file: Path | None = None
     complete: bool = True
     labelled: bool = True
+    joined: bool = False
+    default_val: float = 0.2
 
     def __post_init__(self) -> None:
         check_options(self)

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
-from dltool.data.load import DataReport, limit_samples, load_data
+from dltool.data.limit import limit_samples
+from dltool.data.load import DataReport, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import SPLITS, Dataset, Split, join_splits

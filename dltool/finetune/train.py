@@ -139,7 +139,8 @@ def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext
 def _load(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Generator[Checked, None, DataReport]:
     store = ContentStore(context.cache / "fingerprints" if context.cache else None)
     reader = PixelReader(Preprocessing(resize=settings.size or 256), max_bytes=0)
-    return (yield from load_data(data, store, reader.read_file, context.workers))
+    exclude = context.run and context.run.path
+    return (yield from load_data(data, store, reader.read_file, context.workers, exclude))
 
 
 def _digest(dataset: Dataset) -> str:

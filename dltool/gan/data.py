@@ -4,6 +4,7 @@ import hashlib
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -11,13 +12,12 @@ from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import Checked
-from dltool.data.load import load_data
+from dltool.data.load import check_data, list_data
 from dltool.data.pixels import PixelReader, resident_images
 from dltool.data.settings import DataSettings
 from dltool.data.splits import ArraySplit, Split
-from dltool.data.store import ContentStore
-from dltool.errors import DataError
 from dltool.gan.settings import SIZES
+from dltool.images.read import read_size
 
 _FILES_SIZE = 64
 
@@ -69,7 +69,12 @@ class GanData:
 
 
 def load_images(
-    data: DataSettings, size: int, workers: int, splits: Sequence[str] = ("train",), channels: int | None = None
+    data: DataSettings,
+    size: int,
+    workers: int,
+    splits: Sequence[str] = ("train",),
+    channels: int | None = None,
+    exclude: Path | None = None,
 ) -> Generator[Checked, None, list[GanData]]:
     """Decode the images, scale and crop each to a square from its centre; yield progress and return them.
 
@@ -81,22 +86,21 @@ def load_images(
         workers: threads that decode.
         splits: names of those to decode.
         channels: 1 grey or 3 colour; None takes grey if all images are.
+        exclude: a folder whose images are not data: the run's.
 
     Raises:
         DataError: nothing that can be read.
     """
-    reader = PixelReader(Preprocessing(resize=size or _FILES_SIZE, crop=size or _FILES_SIZE, interpolation="bicubic"))
     data = replace(data, complete=False, labelled=False)
-    report = yield from load_data(data, ContentStore(None), reader.read_file, workers)
-    dataset = report.dataset
+    listed = list_data(data, exclude)
+    dataset = listed.dataset
     chosen = [name for name in splits if name in dataset.splits] or [next(iter(dataset.splits))]
-    if not size:
-        size = natural_size(dataset.splits[chosen[0]])
-        if size != _FILES_SIZE:
-            reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
+    dataset = replace(dataset, splits={name: dataset.splits[name] for name in chosen})
+    size = size or natural_size(dataset.splits[chosen[0]])
+    reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
+    report = yield from check_data(replace(listed, dataset=dataset), data, None, reader.read_file, workers)
     found = []
-    for name in chosen:
-        split = dataset.splits[name]
+    for name, split in report.dataset.splits.items():
         images = resident_images(split, reader, channels or _channels_of(split))
         if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
             images = images[:, :1].contiguous()
@@ -107,10 +111,11 @@ def load_images(
 
 def natural_size(split: Split) -> int:
     """The largest of `SIZES` that the first image fills: for images in memory theirs, for files at most 64."""
-    if len(split) == 0:
-        raise DataError("no pictures")
-    side = min(split.read(0).shape[:2])
-    most = max(SIZES) if isinstance(split, ArraySplit) else _FILES_SIZE
+    if isinstance(split, ArraySplit):
+        side, most = min(split.images.shape[1:3]), max(SIZES)
+    else:
+        sizes = (read_size(path) for path in split.paths)
+        side, most = min(next((size for size in sizes if size is not None), (_FILES_SIZE,))), _FILES_SIZE
     return max([known for known in SIZES if known <= min(side, most)], default=min(SIZES))
 
 

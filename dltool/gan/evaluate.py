@@ -7,7 +7,6 @@ from statistics import median
 from typing import TypeVar
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from dltool.data.check import Checked
@@ -27,6 +26,7 @@ from dltool.gan.metrics import (
 from dltool.gan.nearest import Nearest, find_nearest
 from dltool.gan.sample import generate
 from dltool.images.folder import find_images
+from dltool.images.read import read_size
 from dltool.training.seeds import new_generator
 
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
@@ -200,11 +200,9 @@ def _median_side(folder: Path) -> int:
     files = find_images(folder)
     sides = []
     for file in files[:: max(1, len(files) // _LOOKED_AT)]:
-        try:
-            with Image.open(file) as image:
-                sides.append(min(image.size))
-        except (OSError, Image.DecompressionBombError):  # the reader will name it
-            continue
+        size = read_size(file)
+        if size is not None:  # else the reader will name it
+            sides.append(min(size))
     if not sides:
         raise DataError(f"{folder}: no pictures in this folder")
     return int(median(sides))

@@ -68,7 +68,7 @@ def train_gan(
         DataError, DeviceError, SettingsError: each with one line that says what to do.
         DltoolError: the loss is not finite; the last good checkpoint is kept.
     """
-    (images,) = yield from load_images(data, settings.size, context.workers)
+    (images,) = yield from load_images(data, settings.size, context.workers, exclude=context.run and context.run.path)
     settings = complete(settings, images.class_counts, images.size)
     if context.run is not None:
         context.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)

@@ -83,6 +83,20 @@ def read_image(
         raise DataError(f"{path}: damaged picture ({reason})") from error
 
 
+def read_size(path: Path | str) -> tuple[int, int] | None:
+    """Width and height of an image as its header has them, nothing decoded; None where that cannot be read.
+
+    Only decoding tells whether the image is whole, and orientation is not applied.
+    """
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            return None
+        with Image.open(path) as image:
+            return image.size
+    except Exception:  # Pillow's decoders raise nearly every type on damaged files
+        return None
+
+
 def read_frames(path: Path | str) -> tuple[list[np.ndarray], float]:
     """Decode every frame of an animation (of a still image its one frame).
 

@@ -10,13 +10,12 @@ from PIL import Image
 from dltool.autoencoder.batches import common_size, fit_pixels, whole_images
 from dltool.autoencoder.data import ImageData, Loaded, load_images, to_channels
 from dltool.errors import DataError
+from dltool.events import finish
 from dltool.images.write import write_image
 
 
 def load(source: Path | str, budget: int | None = None, **values: object) -> Loaded:
-    *_, loaded = load_images(ImageData(str(source), **values), 0, budget)
-    assert isinstance(loaded, Loaded)
-    return loaded
+    return finish(load_images(ImageData(str(source), **values), 0, budget))
 
 
 def stripes(path: Path, count: int, size: tuple[int, int] = (12, 9)) -> None:

@@ -9,7 +9,7 @@ import torch
 from dltool.cluster.clustering import Clustering
 from dltool.cluster.grouping import ClusterContext, Grouped, by_size, group, in_plain_space
 from dltool.cluster.settings import ClusterSettings, parse_k
-from dltool.cluster.source import Kind, Source, class_folders, open_source
+from dltool.cluster.source import Kind, Source, open_source
 from dltool.cluster.summary import agreement, from_center, summarize
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError
@@ -101,24 +101,6 @@ def test_clusters_are_numbered_from_the_largest() -> None:
     assert ordered.labels.tolist() == [0, 2, 0, 1, 0, 1]
     assert ordered.centers.flatten().tolist() == ordered.tensors["cluster.weight"].tolist() == [2, 1, 0]
     assert ordered.tensors["weight"].tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize(
-    ("paths", "names"),
-    [
-        (["cat/1.jpg", "dog/2.jpg"], ("cat", "dog")),
-        (["train/cat/1.jpg", "test/dog/2.jpg"], ("cat", "dog")),
-        (["train/1.jpg", "station/2.jpg"], ("station", "train")),
-        (["a/b/1.jpg", "a/c/2.jpg"], ()),
-        (["1.jpg", "2.jpg"], ()),
-        (["1.jpg", "cat/2.jpg", "dog/3.jpg"], ()),
-    ],
-)
-def test_classes_are_the_first_folders(paths: list[str], names: tuple[str, ...]) -> None:
-    found, labels, notes = class_folders([Path(path) for path in paths])
-    assert found == names
-    assert (labels is None) == (not names)
-    assert bool(notes) == ("1.jpg" in paths and "cat/2.jpg" in paths)
 
 
 def test_settings_that_cannot_be_are_told() -> None:
