@@ -45,6 +45,7 @@ from dltool.images.write import write_image
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.losses import gram_matrix, relative_distance
+from dltool.stylize.optimize import StylizeResult, StylizeStep
 from dltool.stylize.recipes import load_recipe
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared"))
@@ -185,7 +186,11 @@ def _dltool(network: FeatureNetwork, settings: StylizeSettings) -> Contestant:
         every = settings.steps // 10 if curves else 0
         paused = 0.0
         targets = StyleTargets(network, painting)
-        for event in stylize(photo, targets, network, settings, CPU, save_every=every):
+
+        def shown() -> Iterator[StylizeStep | StylizeResult]:
+            yield (yield from stylize(photo, targets, network, settings, CPU, save_every=every))
+
+        for event in shown():
             image = event.image
             if image is None:
                 continue

@@ -176,6 +176,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
     import torch
 
     from dltool.backbones.registry import create_backbone
+    from dltool.events import finish
     from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 
     device = torch.device("cpu")
@@ -184,7 +185,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
         for steps in (evaluations * share // 12 for share in (4, 6, 8, 10, 12, 14, 16, 20, 24)):
             started = time.perf_counter()
             settings = StylizeSettings(size=size, steps=steps)
-            *_, result = stylize(content, StyleTargets(features, style), features, settings, device)
+            result = finish(stylize(content, StyleTargets(features, style), features, settings, device))
             seconds, peak = time.perf_counter() - started, _peak_megabytes()
             with torch.no_grad():
                 loss = _textbook_loss(network, content, style)(result.image).item()

@@ -35,6 +35,16 @@ class Backbone:
     missing: tuple[str, ...] = field(default=(), repr=False)
     unexpected: tuple[str, ...] = field(default=(), repr=False)
 
+    @property
+    def leftovers(self) -> str:
+        """A line about tensors of the weights file that the network has no place for; empty where there are none."""
+        if not self.unexpected:
+            return ""
+        return (
+            f"{self.weights}: {len(self.unexpected)} tensors, {self.unexpected[0]} among them, "
+            f"have no place in {self.name}"
+        )
+
 
 def list_backbones() -> list[str]:
     """The bundled default and torchvision's classifiers; timm's models come on top of them as `timm:NAME`."""

@@ -18,10 +18,18 @@ from dltool.errors import DltoolError
 _MACHINE, _OUTPUTS, _PLACE, _TALK = (
     f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "RunPlace", "Talk")
 )
+_STYLIZE = tuple(
+    f"dltool.stylize.settings:{name}"
+    for name in ("StylizeFiles", "StylizeSettings", "NetworkSettings", "Extras", "GridSettings", "FramesSettings")
+)
 
 # Every command by the words that call it, in the order of the help page.
 COMMANDS: dict[str, Command | OldCommand] = {
-    "stylize": OldCommand("dltool.cli.stylize"),
+    "stylize": Command(
+        "dltool.cli.stylize",
+        "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",
+        (_OUTPUTS, _MACHINE, _TALK, *_STYLIZE),
+    ),
     "finetune": OldCommand("dltool.cli.finetune"),
     "predict": OldCommand("dltool.cli.predict"),
     "evaluate": OldCommand("dltool.cli.evaluate"),

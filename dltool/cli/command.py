@@ -90,6 +90,8 @@ def make_settings(kind: type, values: dict[str, Any]) -> Any:
     chosen = {}
     for name, setting in settings_of(kind).items():
         value = values[name]
+        if value is None and setting.default == ():
+            continue  # Typer knows no empty tuple
         if setting.option.read is not None and isinstance(value, str):
             try:
                 value = setting.option.read(value)
@@ -143,10 +145,12 @@ def _typed_as(setting: Setting) -> Any:
     elif setting.takes_several:
         fixed = get_origin(setting.type) is tuple and Ellipsis not in get_args(setting.type)
         kind = setting.type if fixed else list[kind]
-    return kind | None if setting.optional else kind
+    return kind | None if setting.optional or setting.default == () else kind
 
 
 def _shown_default(setting: Setting) -> Any:
+    if setting.default == ():
+        return None
     if setting.default is None or setting.option.read is None:
         return getattr(setting.default, "value", setting.default)
     return str(setting.default)

@@ -34,10 +34,10 @@ def apply_recipe(context: typer.Context, name: str | None) -> str | None:
     return name
 
 
-def print_recipes(asked: bool) -> None:
+def print_recipes(asked: bool) -> bool:
     """Option callback: print every recipe and leave."""
     if not asked:
-        return
+        return asked
     from dltool.stylize.recipes import list_recipes
 
     for recipe in list_recipes():

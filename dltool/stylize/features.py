@@ -13,8 +13,9 @@ from dltool.backbones.registry import Backbone
 from dltool.backbones.taps import Taps, require_tensors
 from dltool.device import is_out_of_memory, use_bf16
 from dltool.errors import SettingsError
+from dltool.settings import Precision
 from dltool.stylize.geometry import Geometry, average_pools, measure_geometry
-from dltool.stylize.settings import Pooling
+from dltool.stylize.settings import NetworkSettings, Pooling, StylizeSettings
 from dltool.stylize.tiles import tiles_agree
 
 # Chosen by measurement: benchmarks/stylize_quality.py. Other networks get the last layer of every resolution.
@@ -44,8 +45,8 @@ class FeatureNetwork:
         style_layers: tuple[str, ...] = (),
         bf16: bool | None = False,
         pooling: Pooling = Pooling.MAX,
-        pixel_mean: tuple[float, float, float] | None = None,
-        pixel_std: tuple[float, float, float] | None = None,
+        pixel_mean: tuple[float, ...] | None = None,
+        pixel_std: tuple[float, ...] | None = None,
     ) -> None:
         """Fold, freeze and move the backbone.
 
@@ -125,6 +126,22 @@ class FeatureNetwork:
             features = self(image)
         del features
         return _TRANSIENT * sum(kept.values()) / side**2
+
+
+def feature_network(
+    backbone: Backbone, choice: NetworkSettings, settings: StylizeSettings, device: torch.device
+) -> FeatureNetwork:
+    """Let a backbone judge as the settings want it to; raises what `FeatureNetwork` does."""
+    return FeatureNetwork(
+        backbone,
+        device,
+        settings.content_layers,
+        settings.style_layers,
+        None if choice.precision is Precision.AUTO else choice.precision is Precision.BF16,
+        choice.pooling,
+        choice.pixel_mean,
+        choice.pixel_std,
+    )
 
 
 def gains_by_bf16(module: nn.Module, device: torch.device) -> bool:

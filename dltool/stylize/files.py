@@ -13,6 +13,7 @@ from torch import Tensor
 
 from dltool.device import is_out_of_memory
 from dltool.errors import DeviceError, DltoolError, SettingsError
+from dltool.events import mapped
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, read_image
@@ -22,8 +23,9 @@ from dltool.stylize.budget import images_together
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.masks import Mask, read_mask
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize_together
-from dltool.stylize.settings import INITS, StylizeSettings
-from dltool.stylize.styles import Extras, Style
+from dltool.stylize.settings import INITS, Extras, StylizeSettings
+from dltool.stylize.styles import Style
+from dltool.stylize.targets import read_style
 
 _GIF_FRAMES = 40
 _GIF_SIDE = 384
@@ -67,11 +69,11 @@ def stylize_files(
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
-    init = None if settings.init in INITS else to_tensor(_read(Path(settings.init), settings.size).pixels)
+    init = None if settings.init in INITS else to_tensor(read_photo(Path(settings.init), settings.size).pixels)
     easel = _Easel(gallery, network, settings, device, init, extras or Extras(), together)
     yield from run_batch(
         jobs,
-        lambda job: _read(job.input, settings.size),
+        lambda job: read_photo(job.input, settings.size),
         easel.stylize,
         workers,
         "the picture does not fit; try a smaller --size or --max-memory",
@@ -113,16 +115,16 @@ class _Easel:
         ]
         size = images[0].pixels.shape[1::-1]
         mask = None if self.gallery.mask is None else self.gallery.mask.at(size)
-        results: list[StylizeResult] = []
-        with _of_this_size(size):
+
+        def watch(numbered: tuple[int, StylizeStep]) -> tuple[int, StylizeStep]:
+            index, step = numbered
+            lapses[index].add(step)
+            return numbered
+
+        with of_this_size(size):
             targets = self.gallery.targets(photos[0].job.variant)
             what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None)
-            for index, event in stylize_together(*what, lapses[0].every):
-                if isinstance(event, StylizeStep):
-                    lapses[index].add(event)
-                    yield index, event
-                else:
-                    results.append(event)
+            results = yield from mapped(stylize_together(*what, lapses[0].every), watch)
             shown = [to_pixels(result.image) for result in results]
             for lapse, pixels in zip(lapses, shown, strict=True):
                 lapse.finish(pixels)
@@ -133,7 +135,7 @@ class _Easel:
 
 
 @contextmanager
-def _of_this_size(size: tuple[int, int]) -> Iterator[None]:
+def of_this_size(size: tuple[int, int]) -> Iterator[None]:
     """Say of what the network or its layers raise that it is about images of this size."""
     try:
         yield
@@ -160,7 +162,7 @@ class _Gallery:
     ) -> None:
         self._styles = styles
         self._network = network
-        self._limit = None if settings.size is None else round(settings.size * max(1.0, settings.style_scale))
+        self._settings = settings
         self.mask: Mask | None = None
         if mask is not None:
             self.mask = read_mask(mask, max(len(style.images) for style in styles.values()))
@@ -172,18 +174,12 @@ class _Gallery:
     def targets(self, name: str) -> list[StyleTargets]:
         """The targets of the style called `name`: one of the blend, or with labels one of each painting."""
         if name != self._name:
-            images = [(self._read(path), weight) for path, weight in self._styles[name].images]
+            images = read_style(self._styles[name], self._settings)
             labels = self.mask is not None and self.mask.has_labels
             groups = [[pair] for pair in images] if labels else [images]
             self._targets = [StyleTargets(self._network, group) for group in groups]
             self._name = name
         return self._targets
-
-    def _read(self, path: Path) -> Tensor:
-        image = read_image(path, self._limit)
-        if self._limit is not None and max(image.size) > self._limit:
-            image = resize_image(image, self._limit)
-        return to_tensor(image.pixels)
 
 
 class _Lapse:
@@ -215,6 +211,7 @@ class _Lapse:
             write_gif(self._extras.gif_path(self._output), frames, _GIF_SECONDS)
 
 
-def _read(path: Path, size: int | None) -> DecodedImage:
+def read_photo(path: Path, size: int | None) -> DecodedImage:
+    """Read an image and bring its longest side to `size`, or leave it as it is for None."""
     image = read_image(path, size)
     return image if size is None else resize_image(image, size)

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.events import mapped
 from dltool.images.tensors import to_pixels, to_tensor
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.objective import Hold
@@ -56,8 +58,8 @@ def stylize_frames(
     later = replace(settings, scales=1, steps=max(1, round(_LATER_SHARE * settings.steps)), init="given")
     previous: Tensor | None = None
     last: Tensor | None = None
-    for number, pixels in enumerate(frames, start=1):
-        photo = to_tensor(pixels)
+    for number, frame in enumerate(frames, start=1):
+        photo = to_tensor(frame)
         if number in ready:
             previous, last = photo, to_tensor(ready[number])
             continue
@@ -68,13 +70,11 @@ def stylize_frames(
             start = torch.lerp(first_image(photo, style, settings), last, still)
             hold = Hold(last, hold_weight * still)
             events = stylize(photo, style, network, later, device, init=start, hold=hold)
-        for event in events:
-            if isinstance(event, StylizeStep):
-                yield FrameStep(number, len(frames), event)
-        result = to_pixels(event.image)
+        result = yield from mapped(events, partial(FrameStep, number, len(frames)))
+        pixels = to_pixels(result.image)
         # From the rounded pixels, so that going on from a file is the same as going on from memory.
-        previous, last = photo, to_tensor(result)
-        yield FrameDone(number, len(frames), result, event)
+        previous, last = photo, to_tensor(pixels)
+        yield FrameDone(number, len(frames), pixels, result)
 
 
 def stillness(before: Tensor, now: Tensor) -> Tensor:

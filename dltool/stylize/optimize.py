@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from dltool.events import mapped
 from dltool.images.read import fit_longest
 from dltool.stylize.budget import plan_memory
 from dltool.stylize.canvas import Canvas, joint_objective
@@ -83,8 +84,8 @@ def stylize(
     mask: Tensor | None = None,
     hold: Hold | None = None,
     save_every: int = 0,
-) -> Iterator[StylizeStep | StylizeResult]:
-    """Yield a StylizeStep for every evaluation and at the end the StylizeResult.
+) -> Generator[StylizeStep, None, StylizeResult]:
+    """Yield a StylizeStep for every evaluation and return the StylizeResult.
 
     Args:
         content: 1 × 3 × H × W in [0, 1] on the CPU, already of the result's size.
@@ -100,8 +101,9 @@ def stylize(
         DltoolError: the loss is not finite at the start.
         DeviceError: `settings.max_memory` is too little for this size.
     """
-    for _, event in stylize_together([content], style, network, settings, device, init, mask, hold, save_every):
-        yield event
+    work = stylize_together([content], style, network, settings, device, init, mask, hold, save_every)
+    (result,) = yield from mapped(work, lambda numbered: numbered[1])
+    return result
 
 
 def stylize_together(
@@ -114,13 +116,13 @@ def stylize_together(
     mask: Tensor | None = None,
     hold: Hold | None = None,
     save_every: int = 0,
-) -> Iterator[tuple[int, StylizeStep | StylizeResult]]:
+) -> Generator[tuple[int, StylizeStep], None, list[StylizeResult]]:
     """Do what `stylize` does for N photos of one size, evaluated in one pass of the network at each step.
 
-    Every event comes with the number, from 0, of its image; a step's N events come one after the other, and so do
-    the results at the end. Each image has its own optimizer, losses and best image. One evaluation is what it
-    would be alone but for rounding; over many steps that grows to other strokes, with losses as good.
-    `settings.time` is for each image, so that all together have N times as long.
+    Every event comes with the number, from 0, of its image; a step's N events come one after the other. Each image has
+    its own optimizer, losses and best image. One evaluation is what it would be alone but for rounding; over many steps
+    that grows to other strokes, with losses as good. `settings.time` is for each image, so that all together have N
+    times as long.
 
     Raises:
         DltoolError, DeviceError: as `stylize` does, for any of the images.
@@ -164,8 +166,9 @@ def stylize_together(
         del descents, descent, objective, ends
     results = [canvas.finish(image) for canvas, image in zip(canvases, images, strict=True)]
     seconds = (time.perf_counter() - started) / count
-    for index, (image, own) in enumerate(zip(results, losses, strict=True)):
-        yield index, StylizeResult(image, done, seconds, own.content, own.style)
+    return [
+        StylizeResult(image, done, seconds, own.content, own.style) for image, own in zip(results, losses, strict=True)
+    ]
 
 
 def first_image(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:

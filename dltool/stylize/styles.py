@@ -1,4 +1,4 @@
-"""What goes in and out besides the photos: paintings, blended or in turn, and time-lapses; free of torch."""
+"""Which paintings: one, several blended, or those of a folder in turn; free of torch."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -15,22 +15,6 @@ class Style:
 
     images: tuple[tuple[Path, float], ...]
     name: str = ""
-
-
-@dataclass(frozen=True)
-class Extras:
-    """What else is written beside each image: itself every `save_every` steps, and a GIF of how it came to be."""
-
-    save_every: int = 0
-    gif: bool = False
-
-    def step_path(self, output: Path, step: int) -> Path:
-        """Where the image at `step` goes."""
-        return output.with_name(f"{output.stem}_{step:04d}{output.suffix}")
-
-    def gif_path(self, output: Path) -> Path:
-        """Where the time-lapse goes."""
-        return output.with_suffix(".gif")
 
 
 def parse_styles(words: Sequence[str]) -> list[Style]:

@@ -6,11 +6,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.images.read import fit_longest
+from dltool.images.read import fit_longest, read_image
+from dltool.images.tensors import resize_image, to_tensor
 from dltool.stylize.colors import ColorStatistics, color_statistics, luminance, mix_statistics, move_colors
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.losses import gram_sum
-from dltool.stylize.settings import GramForm
+from dltool.stylize.settings import GramForm, StylizeSettings
+from dltool.stylize.styles import Style
 from dltool.stylize.tiles import Tile, cut_tiles, whole_tile
 
 _KEPT_SIZES = 64
@@ -73,6 +75,22 @@ class StyleTargets:
         if self._grey is None:
             self._grey = StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._images])
         return self._grey
+
+
+def read_style(style: Style, settings: StylizeSettings) -> list[tuple[Tensor, float]]:
+    """Read a style's paintings, with their weights, no larger than results of `settings.size` have use for.
+
+    Raises:
+        DataError: one of them cannot be read.
+    """
+    limit = None if settings.size is None else round(settings.size * max(1.0, settings.style_scale))
+    images = []
+    for path, weight in style.images:
+        image = read_image(path, limit)
+        if limit is not None and max(image.size) > limit:
+            image = resize_image(image, limit)
+        images.append((to_tensor(image.pixels), weight))
+    return images
 
 
 @torch.no_grad()

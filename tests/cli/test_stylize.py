@@ -233,7 +233,7 @@ def test_a_log_has_plain_lines_and_a_terminal_a_bar_that_fits(tmp_path: Path, ca
         (["--init", "missing.png"], 2, "--init missing.png: neither a picture file nor one of colors, content"),
         (["--time", "soon"], 2, "--time soon: not a duration"),
         (["--threads", "0"], 2, "--threads"),
-        (["--content-weight", "nan"], 2, "'--content-weight': Input should be greater"),
+        (["--content-weight", "nan"], 2, "--content-weight nan: at least 0 is needed"),
     ],
 )
 def test_wrong_options_are_one_line_with_the_right_exit_code(
@@ -272,7 +272,7 @@ def _wait_for(condition, seconds: float = 60) -> None:
 def test_images_that_go_together_are_shown_and_reported_like_others(
     tmp_path: Path, cat: Path, style: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("dltool.stylize.files.pictures_together", lambda *_: 3)
+    monkeypatch.setattr("dltool.stylize.files.images_together", lambda *_: 3)
     monkeypatch.setattr("dltool.cli.console._LOG_SECONDS", 0.0)
     folder = _photos(tmp_path / "in", cat, [f"{index}.jpg" for index in range(4)])
     result = run_inside("stylize", folder, "-s", style, "-o", tmp_path / "out", "--json", *QUICK)

@@ -165,10 +165,10 @@ def test_processes_of_one_run_share_a_folder_out(
         (["--max-memory", "much"], "--max-memory much: not an amount of memory"),
         (["--pixel-mean", "1,2"], "--pixel-mean 1,2: 3 numbers"),
         (["--pixel-mean", "1,2,nan"], "--pixel-mean 1,2,nan: 3 numbers"),
-        (["--pixel-std", "1,0,1"], "--pixel-std 1,0,1: numbers above 0"),
+        (["--pixel-std", "1,0,1"], "--pixel-std 0: above 0 is needed"),
         (["--style-layers", "bn1:x"], "--style-layers bn1:x: 'x' is no weight"),
         (["--mask", "none.png"], "--mask none.png: no such file"),
-        (["--style-scale", "0"], "--style-scale 0.0: a factor"),
+        (["--style-scale", "0"], "--style-scale 0: a number from 0.05 to 20 is needed"),
         (["--recipe", "gatys"], "--recipe gatys: no such recipe; did you mean 'gatys-vgg19'?"),
     ],
 )
@@ -177,6 +177,38 @@ def test_wrong_options_are_one_line(tmp_path: Path, cat: Path, styles: Path, wor
     assert result.exit_code in (2, 3)
     assert message in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--hold-weight", "1"], "--hold-weight: has no effect without --frames"),
+        (["--grid-layers", "bn1"], "--grid-layers: has no effect without --grid"),
+        (["--frames", "--grid-ratios", "1"], "--grid-ratios: has no effect without --grid"),
+        (["--optimizer", "adam", "--history", "5"], "--history: has no effect with --optimizer adam"),
+        (["--grid", "--style-weight", "2"], "--style-weight: has no effect with --grid, whose ratios say it"),
+        (
+            ["--grid", "--grid-layers", "bn1", "--content-layers", "bn1"],
+            "--content-layers: has no effect with --grid",
+        ),
+        (["--frames", "-j", "0"], "--workers: has no effect with --frames"),
+    ],
+)
+def test_what_has_no_effect_is_refused_in_dry_runs_too(
+    tmp_path: Path, cat: Path, styles: Path, words: list[str], message: str
+):
+    result = run_inside("stylize", cat, "-s", styles / "bold_shapes.png", "-o", tmp_path / "out", *words, "--dry-run")
+    assert result.exit_code == 2
+    assert message in result.stderr
+    assert result.stderr.count("\n") == 1
+
+
+def test_what_has_no_effect_may_stand_in_a_recipe_or_a_file(tmp_path: Path, cat: Path, styles: Path):
+    (tmp_path / "c.toml").write_text("[stylize]\nhold-weight = 7\n")
+    words = ["--recipe", "gatys-vgg19", "--optimizer", "adam", "--config", tmp_path / "c.toml", "--dry-run", "--json"]
+    result = run_inside("stylize", cat, "-s", styles / "bold_shapes.png", "-o", tmp_path / "out", *words)
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["settings"]["history"] == 100
 
 
 def test_a_grid_is_one_sheet_with_a_cell_for_each_layer_and_ratio(tmp_path: Path, cat: Path, styles: Path):
@@ -195,6 +227,8 @@ def test_a_grid_is_one_sheet_with_a_cell_for_each_layer_and_ratio(tmp_path: Path
     width, height = Image.open(tmp_path / "grid.png").size
     assert 3 * 64 < width < 4 * 64 + 30
     assert 2 * 43 < height < 4 * 64
+    settings = json.loads(result.stdout)["settings"]
+    assert settings["content_layers"] == ["blocks.1.1", "blocks.3.0"]
     together = run_inside(*words, "--gif", "--overwrite")
     assert together.exit_code == 2
     assert "--grid and --gif do not go together" in together.stderr

@@ -9,12 +9,14 @@ from torch import Tensor
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import SettingsError
+from dltool.events import finish
 from dltool.images.read import read_image
 from dltool.images.tensors import resize_image, to_tensor
+from dltool.settings import as_plain, read_names
 from dltool.stylize.colors import color_statistics, luminance
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.optimize import StyleTargets, StylizeResult, stylize
-from dltool.stylize.settings import PreserveColor, StylizeSettings, parse_layers
+from dltool.stylize.settings import PreserveColor, StylizeSettings, split_weights
 from dltool.stylize.targets import style_grams
 
 CPU = torch.device("cpu")
@@ -34,8 +36,7 @@ def images(sample_images) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _run(network, content: Tensor, styles, settings: StylizeSettings, mask: Tensor | None = None) -> StylizeResult:
-    *_, result = stylize(content, styles, network, settings, CPU, mask=mask)
-    return result
+    return finish(stylize(content, styles, network, settings, CPU, mask=mask))
 
 
 def test_a_blend_s_targets_are_the_weighted_mean_and_one_of_a_kind_is_itself(network, images):
@@ -140,10 +141,15 @@ def test_layer_weights_count(network, images):
 
 
 def test_layers_with_weights_are_read():
-    assert parse_layers("relu1_1:0.5, relu3_1", "") == (("relu1_1", "relu3_1"), (0.5, 1.0))
-    assert parse_layers("a,b", "") == (("a", "b"), ())
-    assert parse_layers(None, "") == ((), ())
+    assert split_weights(read_names("relu1_1:0.5, relu3_1"), "") == (("relu1_1", "relu3_1"), (0.5, 1.0))
+    assert split_weights(read_names("a,b"), "") == (("a", "b"), ())
+    assert split_weights((), "") == ((), ())
     with pytest.raises(SettingsError, match="--style-layers a:x: 'x' is no weight"):
-        parse_layers("a:x", "--style-layers")
+        split_weights(("a:x",), "--style-layers")
+    with pytest.raises(SettingsError, match="--style-layers :2: names no layer"):
+        StylizeSettings(style_layers=(":2",))
+    settings = StylizeSettings(content_layers=("a:3", "b"))
+    assert (settings.content_layers, settings.content_layer_weights) == (("a", "b"), (3.0, 1.0))
+    assert StylizeSettings(**as_plain(settings)) == settings
     with pytest.raises(SettingsError, match="not all of them 0"):
         StylizeSettings(style_layers=("a",), style_layer_weights=(0.0,))

@@ -13,6 +13,7 @@ from torch import Tensor
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import DltoolError
+from dltool.events import finish
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import OnExisting, plan_outputs
 from dltool.stylize.budget import images_together
@@ -20,8 +21,7 @@ from dltool.stylize.canvas import Canvas, joint_objective
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.files import stylize_files
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, stylize, stylize_together
-from dltool.stylize.settings import GramForm, LossForm, Optimizer, PreserveColor, StylizeSettings
-from dltool.stylize.styles import Extras
+from dltool.stylize.settings import Extras, GramForm, LossForm, Optimizer, PreserveColor, StylizeSettings
 
 CPU = torch.device("cpu")
 QUICK = StylizeSettings(size=48, steps=3, scales=1)
@@ -65,19 +65,21 @@ def test_each_image_keeps_its_own_optimizer_and_best_image(network, optimizer: O
     settings = replace(QUICK, optimizer=optimizer, steps=6, scales=2, average=0.5)
     photos = _random(3, 48, 40, 1).split(1)
     style = StyleTargets(network, _random(1, 40, 60, 2))
-    events = list(stylize_together(photos, style, network, settings, CPU, save_every=2))
-    assert [index for index, _ in events] == [0, 1, 2] * 7
-    for number, photo in enumerate(photos):
-        together = [event for index, event in events if index == number]
-        alone = list(stylize(photo, style, network, settings, CPU, save_every=2))
-        for one, other in zip(together[:-1], alone[:-1], strict=True):
+    steps: list[tuple[int, StylizeStep]] = []
+    results = finish(stylize_together(photos, style, network, settings, CPU, save_every=2), steps.append)
+    assert [index for index, _ in steps] == [0, 1, 2] * 6
+    for number, (photo, result) in enumerate(zip(photos, results, strict=True)):
+        together = [step for index, step in steps if index == number]
+        alone: list[StylizeStep] = []
+        lonely = finish(stylize(photo, style, network, settings, CPU, save_every=2), alone.append)
+        for one, other in zip(together, alone, strict=True):
             assert isinstance(one, StylizeStep)
             assert (one.step, one.steps, one.size) == (other.step, other.steps, other.size)
             assert one.loss == pytest.approx(other.loss, rel=1e-3)
             assert (one.image is None) == (other.image is None)
-        assert isinstance(together[-1], StylizeResult)
-        torch.testing.assert_close(together[-1].image, alone[-1].image, rtol=0, atol=2e-3)
-        assert together[-1].style_loss == pytest.approx(alone[-1].style_loss, rel=1e-3)
+        assert isinstance(result, StylizeResult)
+        torch.testing.assert_close(result.image, lonely.image, rtol=0, atol=2e-3)
+        assert result.style_loss == pytest.approx(lonely.style_loss, rel=1e-3)
 
 
 def test_the_time_of_each_image_counts_for_the_group(network, monkeypatch: pytest.MonkeyPatch):
@@ -85,7 +87,8 @@ def test_the_time_of_each_image_counts_for_the_group(network, monkeypatch: pytes
     monkeypatch.setattr("dltool.stylize.optimize.time.perf_counter", lambda: float(next(clock)))
     settings, style = replace(QUICK, time=4.0, steps=100), StyleTargets(network, _random(1, 40, 60, 2))
     for count, steps in ((1, 5), (3, 13)):  # the first second is over before the first step
-        *_, (_, result) = stylize_together(_random(count, 32, 32, 1).split(1), style, network, settings, CPU)
+        photos = _random(count, 32, 32, 1).split(1)
+        result = finish(stylize_together(photos, style, network, settings, CPU))[-1]
         assert result.steps == steps
         assert result.seconds == pytest.approx((steps + 1) / count)
 

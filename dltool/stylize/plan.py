@@ -1,0 +1,129 @@
+"""What a run over files shall do, looked at before any work starts; free of torch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from dltool.errors import DataError, SettingsError
+from dltool.images.folder import Job, OnExisting, plan_file, plan_outputs, process_rank
+from dltool.stylize.settings import (
+    INITS,
+    Extras,
+    FramesSettings,
+    GridSettings,
+    NetworkSettings,
+    Optimizer,
+    StylizeFiles,
+    StylizeSettings,
+)
+from dltool.stylize.styles import Style, parse_styles
+
+
+@dataclass(frozen=True)
+class StylizeTask:
+    """Everything that a run is told."""
+
+    files: StylizeFiles
+    settings: StylizeSettings
+    network: NetworkSettings
+    extras: Extras
+    grid: GridSettings
+    frames: FramesSettings
+
+    def __post_init__(self) -> None:
+        if self.grid.grid and self.frames.frames:
+            raise SettingsError("--grid and --frames: choose one")
+        if self.grid.grid_layers:
+            rows = replace(self.settings, content_layers=self.grid.grid_layers, content_layer_weights=())
+            object.__setattr__(self, "settings", rows)
+
+    @property
+    def special(self) -> str:
+        """The option that makes something else than one image of each photo, or nothing."""
+        return "--grid" if self.grid.grid else "--frames" if self.frames.frames else ""
+
+    @cached_property
+    def styles(self) -> list[Style]:
+        """The paintings; see `parse_styles` for what it raises."""
+        return parse_styles(self.files.style)
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why."""
+        found = {}
+        if self.settings.optimizer is Optimizer.ADAM:
+            found["history"] = "with --optimizer adam"
+        if not self.grid.grid:
+            found |= dict.fromkeys(("grid_layers", "grid_ratios"), "without --grid")
+        else:
+            found["style_weight"] = "with --grid, whose ratios say it"
+        if self.grid.grid_layers:
+            found["content_layers"] = "with --grid-layers"
+        if self.frames.frames:
+            found["workers"] = "with --frames"
+        else:
+            found["hold_weight"] = "without --frames"
+        return found
+
+    def plan(self, on_existing: OnExisting, protected: Sequence[Path] = ()) -> list[Job]:
+        """Pair what is read with what is written, which is none of the `protected` files.
+
+        Raises:
+            DataError: an input, a painting or the mask is missing.
+            SettingsError: options do not go together, or outputs cannot be written where they shall be.
+        """
+        styles, files, init = self.styles, self.files, self.settings.init
+        if init not in INITS and not Path(init).is_file():
+            raise SettingsError(f"--init {init}: neither a picture file nor one of {', '.join(INITS)}")
+        if files.mask is not None and not files.mask.is_file():
+            raise DataError(f"--mask {files.mask}: no such file")
+        if self.special:
+            self._check_special()
+        paintings = [path for style in styles for path, _ in style.images]
+        protected = [*protected, *paintings, Path(init), Path(self.network.weights)]
+        protected += [files.mask] if files.mask else []
+        if self.frames.frames:
+            jobs = _plan_frames(files.content[0], files.output, on_existing, protected)
+        else:
+            names = [style.name for style in styles if style.name]
+            jobs = plan_outputs(files.content, files.output, ".png", on_existing, protected, names)
+        self._check_extras(jobs, on_existing)
+        return jobs
+
+    def _check_special(self) -> None:
+        """What does not go together with a grid or with frames."""
+        unwanted = {
+            "--mask": self.files.mask is not None,
+            "--save-every": self.extras.save_every > 0,
+            "--gif": self.extras.gif,
+        }
+        for other, given in unwanted.items():
+            if given:
+                raise SettingsError(f"{self.special} and {other} do not go together")
+        if len(self.styles) > 1:
+            raise SettingsError(f"{self.special}: one style or one blend is needed, not a folder of styles")
+        if self.frames.frames and len(self.files.content) > 1:
+            raise SettingsError("--frames: one animation or one folder of frames is needed")
+        if self.frames.frames and process_rank() != (0, 1):
+            raise SettingsError("--frames: every frame needs the one before it; start one process only")
+
+    def _check_extras(self, jobs: Sequence[Job], on_existing: OnExisting) -> None:
+        """Files beside the outputs must not be there either, nor be somebody else's."""
+        taken = {job.output for job in jobs} | {job.input for job in jobs}
+        for path in (path for job in jobs for path in self.extras.paths(job.output, self.settings.steps)):
+            if path in taken:
+                raise SettingsError(f"{path}: would be written twice; choose another -o")
+            if path.exists() and on_existing is OnExisting.ERROR:
+                raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
+
+
+def _plan_frames(content: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:
+    """One job for an animated file, which becomes a GIF; for a folder one for every frame."""
+    if content.is_dir():
+        if output.suffix:
+            raise SettingsError(f"-o {output}: a folder of frames becomes a folder of pictures")
+        return plan_outputs([content], output, ".png", on_existing, protected)
+    if output.suffix.lower() not in ("", ".gif"):
+        raise SettingsError(f"-o {output}: an animation becomes a .gif file, or one in a folder")
+    target = output if output.suffix else output / f"{content.stem}.gif"
+    return plan_file(content, target, on_existing, protected)
