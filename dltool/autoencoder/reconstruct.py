@@ -1,8 +1,10 @@
 """What an autoencoder gives back of images, how far that is off, and what lies between two codes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,11 +16,11 @@ from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
 from dltool.autoencoder.noise import Mixture, Noise
 from dltool.data.builtin import load_builtin
-from dltool.device import memory_errors
-from dltool.errors import DltoolError, SettingsError
+from dltool.errors import SettingsError
+from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
+from dltool.images.folder import Job
 from dltool.images.quality import psnr, ssim
 from dltool.images.read import read_image
-from dltool.images.stream import read_ahead
 from dltool.training.seeds import derive_seed
 
 _BATCH = 128
@@ -30,22 +32,20 @@ class Reconstruction:
 
     Attributes:
         path: the file.
-        error: why it could not be read; then nothing else is there.
         original, input, output: C × H × W in [0, 1] on the CPU: as the network's size and channels ask for, with noise
-            if any was added, and what the network gave back, clipped.
+            if any was added, and what the network gave back, clipped. None where nobody needs them any more.
         code: latent_dim numbers; None for networks without a code.
         mse, psnr, ssim: of the output against the original; PSNR in dB.
     """
 
     path: Path
-    error: DltoolError | None = None
-    original: Tensor | None = None
-    input: Tensor | None = None
-    output: Tensor | None = None
-    code: Tensor | None = None
-    mse: float = float("nan")
-    psnr: float = float("nan")
-    ssim: float = float("nan")
+    original: Tensor | None
+    input: Tensor | None
+    output: Tensor | None
+    code: Tensor | None
+    mse: float
+    psnr: float
+    ssim: float
 
 
 def prepare(autoencoder: TrainedAutoencoder, pixels: np.ndarray) -> Tensor:
@@ -63,63 +63,58 @@ def reconstruct_files(
     noise: Noise | Mixture | None = None,
     seed: int = 0,
     read: Callable[[Path], np.ndarray] = lambda path: read_image(path).pixels,
-) -> Iterator[Reconstruction]:
-    """Yield every file's reconstruction, in order; a bad file is yielded with its error and stops nothing.
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Iterator[FileDone]:
+    """Yield every file's end, as `run_batch` does, in order; its result is the Reconstruction.
 
     Args:
         noise: what to add to the images before the network sees them; image by image from `seed` and its number.
         read: gives a path's H × W × 3 (or H × W) uint8 pixels.
-
-    Raises:
-        DeviceError: not enough memory for one batch.
+        should_stop: asked after every few images; when it says so, the rest is left.
     """
-    waiting: list[tuple[Path, Tensor | DltoolError]] = []
     most = _BATCH if autoencoder.size is not None else 1
-    done = 0
-    for path, image in read_ahead(paths, lambda path: prepare(autoencoder, read(path)), workers):
-        waiting.append((path, image))
-        if len(waiting) == most:
-            yield from _run_batch(autoencoder, waiting, device, noise, seed, done)
-            done += len(waiting)
-            waiting = []
-    yield from _run_batch(autoencoder, waiting, device, noise, seed, done)
+    yield from run_batch(
+        [Job(path) for path in paths],
+        lambda job: prepare(autoencoder, read(job.input)),
+        partial(_reconstruct, autoencoder, device, noise, seed),
+        workers,
+        "give smaller pictures, or --device cpu",
+        lambda file: ((file.number - 1) // most, most),
+        ahead=most,
+        should_stop=should_stop,
+    )
 
 
-def _run_batch(
+def _reconstruct(
     autoencoder: TrainedAutoencoder,
-    batch: Sequence[tuple[Path, Tensor | DltoolError]],
     device: torch.device,
     noise: Noise | Mixture | None,
     seed: int,
-    first: int,
-) -> Iterator[Reconstruction]:
-    originals = {index: image for index, (_, image) in enumerate(batch) if isinstance(image, Tensor)}
-    results: dict[int, Reconstruction] = {}
-    if originals:
-        clean = torch.stack(list(originals.values()))
-        inputs = clean
-        if noise is not None:
-            generators = [torch.Generator().manual_seed(derive_seed(seed, "noise", first + i)) for i in originals]
-            inputs = torch.cat([noise(x[None], g) for x, g in zip(clean, generators, strict=True)])
-        outputs, codes = _forward(autoencoder, inputs.to(device))
-        figures = [((outputs - clean).square().flatten(1).mean(1)), psnr(outputs, clean), ssim(outputs, clean)]
-        for row, index in enumerate(originals):
-            values = [float(figure[row]) for figure in figures]
-            code = None if codes is None else codes[row]
-            shown = (clean[row], inputs[row].clamp(0, 1), outputs[row])
-            results[index] = Reconstruction(batch[index][0], None, *shown, code, *values)
-    for index, (path, image) in enumerate(batch):
-        yield results[index] if index in results else Reconstruction(path, image)  # type: ignore[arg-type]
+    files: Sequence[OpenedFile[Tensor]],
+) -> Generator[Any, None, list[Finish]]:
+    clean = torch.stack([file.content for file in files])
+    inputs = clean
+    if noise is not None:
+        generators = [torch.Generator().manual_seed(derive_seed(seed, "noise", file.number - 1)) for file in files]
+        inputs = torch.cat([noise(x[None], g) for x, g in zip(clean, generators, strict=True)])
+    outputs, codes = _forward(autoencoder, inputs.to(device))
+    figures = [((outputs - clean).square().flatten(1).mean(1)), psnr(outputs, clean), ssim(outputs, clean)]
+    results = []
+    for row, file in enumerate(files):
+        code = None if codes is None else codes[row]
+        shown = (clean[row], inputs[row].clamp(0, 1), outputs[row])
+        results.append(Reconstruction(file.job.input, *shown, code, *(float(figure[row]) for figure in figures)))
+    yield from ()  # there is nothing to tell on the way
+    return [lambda result=result: result for result in results]
 
 
 @torch.no_grad()
 def _forward(autoencoder: TrainedAutoencoder, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
     module = autoencoder.module.to(inputs.device).eval()
-    with memory_errors("give smaller pictures, or --device cpu"):
-        if not isinstance(module, Autoencoder):
-            return module(inputs).float().clamp(0, 1).cpu(), None
-        codes = module.encode(inputs)
-        return module.decode(codes).float().clamp(0, 1).cpu(), codes.float().cpu()
+    if not isinstance(module, Autoencoder):
+        return module(inputs).float().clamp(0, 1).cpu(), None
+    codes = module.encode(inputs)
+    return module.decode(codes).float().clamp(0, 1).cpu(), codes.float().cpu()
 
 
 def named_images(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:

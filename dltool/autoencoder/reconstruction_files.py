@@ -20,7 +20,8 @@ from dltool.autoencoder.sheets import enlarge, reconstruction_sheet
 from dltool.data.builtin import is_builtin
 from dltool.errors import SettingsError
 from dltool.files import write_atomically
-from dltool.images.folder import list_images
+from dltool.images.batch import FileDone
+from dltool.images.folder import Job, list_images
 from dltool.images.formats import WRITABLE, image_format
 from dltool.images.read import read_image
 from dltool.images.write import write_gif, write_image
@@ -54,6 +55,11 @@ class ReconstructPlan:
             DataError: its file cannot be read.
         """
         return self.named[path] if path in self.named else read_image(path).pixels
+
+    @property
+    def jobs(self) -> list[Job]:
+        """The images as those of a batch."""
+        return [Job(path) for path in self.images]
 
     @property
     def targets(self) -> list[Path]:
@@ -122,21 +128,20 @@ def write_reconstructions(
     device: torch.device,
     workers: int = 2,
     should_stop: Callable[[], bool] = lambda: False,
-) -> Generator[Reconstruction, None, list[Reconstruction]]:
+) -> Generator[FileDone, None, list[FileDone]]:
     """Send the images of a plan through the network and write what it asks for.
 
     Args:
-        should_stop: asked after every image; when it says so, what is done is written and the rest left.
+        should_stop: asked after every few images; when it says so, what is done is written and the rest left.
 
     Yields:
-        Every image's reconstruction, in order, those that cannot be read with their error.
+        Every image's end, in order; its result is the Reconstruction, without its pixels beyond `MOST_ON_SHEET`.
 
     Returns:
-        All of them; those beyond `MOST_ON_SHEET` without their pixels.
+        All of them.
 
     Raises:
         SettingsError: codes are asked for, and the network has none.
-        DeviceError: not enough memory.
     """
     if plan.latents is not None and not isinstance(autoencoder.module, Autoencoder):
         arch = autoencoder.arch
@@ -146,25 +151,24 @@ def write_reconstructions(
         first, second = (prepare(autoencoder, plan.read(end)) for end in settings.interpolate)
         write_interpolation(plan.gif, interpolate(autoencoder, first, second, settings.frames))
     noise = parse_noise(settings.noise)
+    ends: list[FileDone] = []
     results: list[Reconstruction] = []
-    found = reconstruct_files(autoencoder, plan.images, device, workers, noise, settings.seed, plan.read)
+    found = reconstruct_files(autoencoder, plan.images, device, workers, noise, settings.seed, plan.read, should_stop)
     with closing(found):
-        for result in found:
-            if len(results) >= MOST_ON_SHEET:  # only its figures and its code are still needed
-                result = replace(result, original=None, input=None, output=None)
-            results.append(result)
-            yield result
-            if should_stop():
-                break
-    done = [result for result in results if result.error is None]
-    shown = [result for result in done if result.original is not None]
-    if shown:
-        write_image(plan.sheet, reconstruction_sheet(shown, noisy=noise is not None))
-    if plan.latents is not None and done:
-        write_codes(plan.latents, done)
+        for end in found:
+            if end.result is not None and len(results) >= MOST_ON_SHEET:  # its figures and its code are still needed
+                end = replace(end, result=replace(end.result, original=None, input=None, output=None))
+            if end.result is not None:
+                results.append(end.result)
+            ends.append(end)
+            yield end
+    if results:
+        write_image(plan.sheet, reconstruction_sheet(results[:MOST_ON_SHEET], noisy=noise is not None))
+    if plan.latents is not None and results:
+        write_codes(plan.latents, results)
     if plan.csv is not None:
-        write_atomically(plan.csv, as_table(results).encode())
-    return results
+        write_atomically(plan.csv, as_table(ends).encode())
+    return ends
 
 
 def write_codes(path: Path, results: Sequence[Reconstruction]) -> None:
@@ -180,22 +184,19 @@ def write_interpolation(path: Path, images: Tensor) -> None:
     write_gif(path, [*there, *there[-2:0:-1]], _GIF_SECONDS)
 
 
-def as_table(results: Sequence[Reconstruction]) -> str:
+def as_table(ends: Sequence[FileDone]) -> str:
     """CSV with a row for each image: input, status, error, mse, psnr, ssim."""
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["input", "status", "error", *FIGURES])
-    for result in results:
-        if result.error is None:
-            writer.writerow([result.path, "done", "", *(f"{getattr(result, name):.6f}" for name in FIGURES)])
-        else:
-            writer.writerow([result.path, "failed", result.error, *("" for _ in FIGURES)])
+    for end in ends:
+        figures = ["" if end.result is None else f"{getattr(end.result, name):.6f}" for name in FIGURES]
+        writer.writerow([end.job.input, end.status, end.error or "", *figures])
     return buffer.getvalue()
 
 
 def mean_figures(results: Sequence[Reconstruction]) -> dict[str, float] | None:
-    """Means of `FIGURES` over the images that could be read; None without any."""
-    done = [result for result in results if result.error is None]
-    if not done:
+    """Means of `FIGURES`; None without any image."""
+    if not results:
         return None
-    return {name: sum(getattr(result, name) for result in done) / len(done) for name in FIGURES}
+    return {name: sum(getattr(result, name) for result in results) / len(results) for name in FIGURES}

@@ -1,13 +1,12 @@
 """`dltool ae denoise`: noisy images in, clean ones of the same size, bits and transparency out."""
 
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import torch
-import typer
 
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import new_item, report_items
+from dltool.cli.items import collect_items, report_batch, report_planned
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
@@ -36,10 +35,8 @@ def run(
     reported: dict[str, Any] = {**vars(settings), **vars(network), "reference": files.reference}
     if outputs.dry_run:
         machine.check()
-    if outputs.dry_run or all(job.exists for job in jobs):
-        report_items(console, [new_item(job, "skipped" if job.exists else "planned") for job in jobs], reported, None)
+    if report_planned(console, jobs, reported, outputs.dry_run):
         return
-    items: list[dict[str, Any]] = []
     with console.progress() as progress, stop_requests() as stop:
         progress.update("loading the network", 0, 1)
         set_threads(machine.threads)
@@ -49,17 +46,9 @@ def run(
             denoiser = _load(network, device, settings.ensemble, reported)
         workers = 1 if machine.workers is None else machine.workers
         what = (jobs, denoiser, settings, device, workers, files.reference, files.compare)
-        for event in denoise_files(*what, should_stop=lambda: bool(stop)):
-            _show(event, progress, items)
-    order = {job.output: index for index, job in enumerate(jobs)}
-    items.sort(key=lambda item: order[item["output"]])  # a failed read is told before the write before it
-    if not stop:
-        report_items(console, items, reported, describe_device(device))
-        return
-    console.warn(f"stopped with {len(jobs) - len(items)} of {len(jobs)} pictures not done; --skip-existing goes on")
-    with suppress(typer.Exit):
-        report_items(console, items, reported, describe_device(device), error="interrupted")
-    raise typer.Exit(stop.exit_code)
+        work = denoise_files(*what, should_stop=lambda: bool(stop))
+        items = collect_items(work, jobs, partial(_show, progress), _figures)
+    report_batch(console, items, reported, describe_device(device), stop, len(jobs))
 
 
 def _load(network: NetworkChoice, device: torch.device, ensemble: bool, reported: dict[str, Any]) -> Denoiser:
@@ -68,10 +57,8 @@ def _load(network: NetworkChoice, device: torch.device, ensemble: bool, reported
     return load_denoiser(network.model or SHIPPED_DENOISER, device, bf16, ensemble)
 
 
-def _show(event: FileStep | FileDone, progress: Progress, items: list[dict[str, Any]]) -> None:
-    """Take one event into the progress display or into the report's items."""
+def _show(progress: Progress, event: FileStep | FileDone) -> None:
     if isinstance(event, FileDone):
-        items.append(_done_item(event))
         return
     place = f"{event.number}/{event.count} " if event.count > 1 else ""
     step = event.step
@@ -81,14 +68,13 @@ def _show(event: FileStep | FileDone, progress: Progress, items: list[dict[str, 
         progress.update(f"{place}{event.job.output.stem}", step.done, step.total)
 
 
-def _done_item(event: FileDone) -> dict[str, Any]:
-    item = new_item(event.job, event.status, event.error)
-    if event.result is None:
-        return item
-    done: DenoisedFile = event.result
+def _figures(done: DenoisedFile | None) -> dict[str, Any]:
+    """What an item says of a file that is done."""
+    if done is None:
+        return {}
     noise = done.image.noise
     found = {"sigma": round(255 * noise.fine, 2), "coarse_sigma": round(255 * noise.coarse, 2)}
-    item |= {
+    item: dict[str, Any] = {
         "size": done.size,
         "bits": done.bits,
         "seconds": round(done.image.seconds, 3),

@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli.command import Command, OldCommand, to_typer
+from dltool.cli.command import Command, OldCommand, for_one_process, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
@@ -63,6 +63,8 @@ COMMANDS: dict[str, Command | OldCommand] = {
     ),
     "info": OldCommand("dltool.cli.info"),
 }
+# Those of them that processes started by torchrun share the work of; the others are for one process.
+SHARING = frozenset({"stylize", "finetune", "predict", "featmap", "gan train", "ae train", "ae denoise"})
 GROUPS = {
     "gan": "Train generators of images, draw from them, measure them.",
     "ae": "Autoencoders: train one, look at what comes back, take the noise out of photos.",
@@ -85,8 +87,11 @@ class _Group(TyperGroup):
     def get_command(self, context: Any, name: str) -> Any:
         if not self.prefix and name in GROUPS:
             return typer.main.get_command(_group_app(name))
-        command = COMMANDS.get(self.prefix + name)
-        return None if command is None else to_typer(command.build(self.prefix + name), name)
+        full = self.prefix + name
+        if full not in COMMANDS:
+            return None
+        function = COMMANDS[full].build(full)
+        return to_typer(function if full in SHARING else for_one_process(function, full), name)
 
 
 class _Main(_Group):

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import wraps
 from importlib import import_module
 from typing import Annotated, Any, get_args, get_origin
 
@@ -12,6 +13,7 @@ from dltool.cli.config import apply_recipe, load_config, print_recipes
 from dltool.cli.console import Console
 from dltool.cli.options import Talk
 from dltool.errors import SettingsError
+from dltool.images.folder import process_rank
 from dltool.settings import COMMON, Option, Setting, Typed, choices_of, settings_of, spelling_of
 
 _EAGER = {"config": load_config, "recipe": apply_recipe, "list-recipes": print_recipes}
@@ -56,6 +58,21 @@ class OldCommand:
 
     def build(self, name: str) -> Callable[..., None]:
         return import_module(self.module).command
+
+
+def for_one_process(function: Callable[..., None], name: str) -> Callable[..., None]:
+    """The function of a command whose work several processes would each do, and write, for themselves."""
+
+    @wraps(function)
+    def alone(*arguments: Any, **values: Any) -> None:
+        count = process_rank()[1]
+        if count > 1:
+            raise SettingsError(
+                f"{name}: works in one process, and torchrun started {count}; start it without torchrun"
+            )
+        function(*arguments, **values)
+
+    return alone
 
 
 def _in_order(kinds: Sequence[type]) -> list[Setting]:

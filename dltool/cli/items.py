@@ -1,14 +1,21 @@
 """Reporting on commands over files: a line and a JSON item for each, counts, failures by name, the exit code."""
 
 from collections import Counter
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing, suppress
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from dltool.cli.console import Console
+from dltool.cli.signals import StopRequest
 from dltool.errors import DltoolError
 from dltool.images.folder import Job, process_rank
+
+if TYPE_CHECKING:
+    from dltool.images.batch import FileDone, FileStep
+
+_MOST_NAMED = 8
 
 
 def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[str, Any]:
@@ -20,6 +27,41 @@ def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[st
         "error": None if error is None else str(error),
         "exit_code": 0 if error is None else error.exit_code,
     }
+
+
+def report_planned(
+    console: Console, jobs: Sequence[Job], settings: dict[str, Any], dry_run: bool, **fields: Any
+) -> bool:
+    """Report a dry run, or that all outputs are there already; False if there is work to do."""
+    if not dry_run and not all(job.exists for job in jobs):
+        return False
+    items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
+    report_items(console, items, settings, None, **fields)
+    return True
+
+
+def collect_items(
+    events: "Generator[FileStep | FileDone, None, Any]",
+    jobs: Sequence[Job],
+    show: "Callable[[FileStep | FileDone], Any]",
+    figures: Callable[[Any], dict[str, Any]],
+) -> list[dict[str, Any]]:
+    """Show a batch to its end, and return an item for every file that has come to its own, in the order of the jobs.
+
+    Args:
+        figures: what an item says beside the common entries, of a FileDone's result, which may be None.
+    """
+    from dltool.images.batch import FileDone
+
+    order = {(job.input, job.variant): number for number, job in enumerate(jobs)}
+    items: dict[int, dict[str, Any]] = {}
+    with closing(events):
+        for event in events:
+            show(event)
+            if isinstance(event, FileDone):
+                place = order[event.job.input, event.job.variant]
+                items[place] = new_item(event.job, event.status, event.error) | figures(event.result)
+    return [items[place] for place in sorted(items)]
 
 
 def report_items(
@@ -56,6 +98,41 @@ def report_items(
     console.document(settings, device, items=items, counts=totals, **share, **fields)
     if counts["failed"]:
         raise typer.Exit(codes.pop() if len(codes) == 1 else DltoolError.exit_code)
+
+
+def report_batch(
+    console: Console,
+    items: list[dict[str, Any]],
+    settings: dict[str, Any],
+    device: str,
+    stop: StopRequest,
+    count: int,
+    more: str = "; --skip-existing goes on from here",
+    **report: Any,
+) -> None:
+    """Report as `report_items` does, also on a batch of `count` files that was stopped.
+
+    Args:
+        more: how to go on after that.
+
+    Raises:
+        typer.Exit: with the code, unless it is 0.
+    """
+    if not stop:
+        report_items(console, items, settings, device, **report)
+        return
+    console.warn(f"stopped with {count - len(items)} of {count} pictures not done{more}")
+    with suppress(typer.Exit):  # that it was stopped says more than that some failed
+        report_items(console, items, settings, device, error="interrupted", **report)
+    raise typer.Exit(stop.exit_code)
+
+
+def left_out(unreadable: Sequence[str]) -> list[str]:
+    """Lines about files of a data set that are left out, the first few by name."""
+    lines = [f"left out: {text}" for text in unreadable[:_MOST_NAMED]]
+    if len(unreadable) > _MOST_NAMED:
+        lines.append(f"left out: {len(unreadable) - _MOST_NAMED} more files that cannot be read")
+    return lines
 
 
 def _line(item: dict[str, Any]) -> str:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any, TypeVar
 
 from dltool.cli.console import Console, Progress
+from dltool.cli.items import left_out
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.data.check import Checked
@@ -22,7 +23,6 @@ from dltool.training.run_folder import RunFolder
 _Settings = TypeVar("_Settings")
 _Result = TypeVar("_Result")
 _Data = TypeVar("_Data", bound=DataSettings)
-_MOST_NAMED = 8
 
 
 class Watcher:
@@ -137,8 +137,4 @@ def _leave(console: Console, run: RunFolder, resumed: bool, cache: bool, stop: S
 
 def describe_findings(notes: Sequence[str], unreadable: Sequence[str]) -> list[str]:
     """Lines about what the data's check found: notes, and the files that are left out."""
-    lines = [f"  note: {note}" for note in notes]
-    lines += [f"  left out: {text}" for text in unreadable[:_MOST_NAMED]]
-    if len(unreadable) > _MOST_NAMED:
-        lines.append(f"  left out: {len(unreadable) - _MOST_NAMED} more files that cannot be read")
-    return lines
+    return [f"  note: {note}" for note in notes] + [f"  {line}" for line in left_out(unreadable)]
