@@ -1,16 +1,14 @@
 """`dltool stylize`: photos and a painting in, restyled photos out."""
 
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import torch
-import typer
 
 from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import new_item, report_items
+from dltool.cli.items import collect_items, report_batch, report_planned
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -37,9 +35,7 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, talk
     reported |= {"recipe": task.files.recipe, "style": _as_typed(task.styles), "mask": task.files.mask}
     if outputs.dry_run:
         machine.check(task.network.backbone)
-    if outputs.dry_run or all(job.exists for job in jobs):
-        items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
-        report_items(console, items, reported, None)
+    if report_planned(console, jobs, reported, outputs.dry_run):
         return
     _work(console, task, jobs, machine, reported)
 
@@ -72,18 +68,9 @@ def _work(console: Console, task: StylizeTask, jobs: list[Job], machine: Machine
         with feature_network(backbone, task.network, task.settings, device) as network:
             reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
             reported["precision"] = "bf16" if network.bf16 else "fp32"
-            for event in _start(task, jobs, network, device, workers, lambda: bool(stop)):
-                watcher.show(event)
-    order = {job.output: index for index, job in enumerate(jobs)}
-    items = sorted(watcher.items, key=lambda item: order[item["output"]])
-    if not stop:
-        report_items(console, items, reported, describe_device(device))
-        return
-    left = len(jobs) - len(items)
-    console.warn(f"stopped with {left} of {len(jobs)} pictures not done; --skip-existing goes on from here")
-    with suppress(typer.Exit):
-        report_items(console, items, reported, describe_device(device), error="interrupted")
-    raise typer.Exit(stop.exit_code)
+            events = _start(task, jobs, network, device, workers, lambda: bool(stop))
+            items = collect_items(events, jobs, watcher.show, _figures)
+    report_batch(console, items, reported, describe_device(device), stop, len(jobs))
 
 
 def _start(
@@ -106,10 +93,9 @@ def _start(
 
 
 class _Watcher:
-    """Turns events into the progress display and the report's items, and says what is out of the ordinary."""
+    """Turns events into the progress display, and says what is out of the ordinary."""
 
     def __init__(self, progress: Progress) -> None:
-        self.items: list[dict[str, Any]] = []
         self._progress = progress
         self._last: dict[Job, StylizeStep] = {}  # of the images at work
         self._ran_away: set[Job] = set()
@@ -119,7 +105,6 @@ class _Watcher:
         """Take one event."""
         if isinstance(event, FileDone):
             self._last.pop(event.job, None)
-            self.items.append(new_item(event.job, event.status, event.error) | _figures(event.result))
             return
         match event.step:
             case StylizeStep():
