@@ -16,8 +16,9 @@ from typing import Any
 import torch
 
 from dltool.data.settings import DataSettings
+from dltool.events import finish
 from dltool.finetune.settings import FinetuneSettings, Head, Strategy
-from dltool.finetune.train import FinetuneResult, finetune
+from dltool.finetune.train import finetune
 from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
@@ -35,8 +36,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
 def accuracy(data: Path, settings: FinetuneSettings, seed: int, cache: Path) -> float:
     """Test accuracy, or validation accuracy where there is no test split."""
     context = RunContext(torch.device("cpu"), cache=cache)
-    *_, result = finetune(DataSettings(str(data), seed=seed), settings, context)
-    assert isinstance(result, FinetuneResult)
+    result = finish(finetune(DataSettings(str(data), seed=seed), settings, context))
+    assert result is not None  # nothing stops it
     return (result.test_metrics or result.metrics)["accuracy"]
 
 

@@ -26,8 +26,9 @@ from torchvision import datasets, transforms
 from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
 from dltool.data.settings import DataSettings
+from dltool.events import finish
 from dltool.finetune.settings import FinetuneSettings, Strategy
-from dltool.finetune.train import FinetuneResult, finetune
+from dltool.finetune.train import finetune
 from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data" / "ants_bees"
@@ -78,8 +79,8 @@ def with_dltool(name: str, data: Path, epochs: int, seed: int, cache: Path) -> R
     """Train with dltool's default strategy for such data."""
     started = time.perf_counter()
     settings = FinetuneSettings(strategy=Strategy.FEATURES, epochs=epochs, seed=seed)
-    *_, result = finetune(DataSettings(str(data)), settings, RunContext(torch.device("cpu"), cache=cache))
-    assert isinstance(result, FinetuneResult)
+    result = finish(finetune(DataSettings(str(data)), settings, RunContext(torch.device("cpu"), cache=cache)))
+    assert result is not None  # nothing stops it
     return Row(name, time.perf_counter() - started, result.metrics["accuracy"])
 
 

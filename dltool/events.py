@@ -1,6 +1,7 @@
 """Long work is a generator: it yields what happens as small frozen dataclasses, and returns its result."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from typing import Any, TypeVar
 
 _Event = TypeVar("_Event")
@@ -30,12 +31,17 @@ def mapped(
     events: Generator[_Event, None, _Result], change: Callable[[_Event], _Told]
 ) -> Generator[_Told, None, _Result]:
     """The same work and result, with what happens told as `change` says."""
-    try:
+    return (yield from expanded(events, lambda event: [change(event)]))
+
+
+def expanded(
+    events: Generator[_Event, None, _Result], change: Callable[[_Event], Iterable[_Told]]
+) -> Generator[_Told, None, _Result]:
+    """The same work and result, with every event told as those that `change` makes of it."""
+    with closing(events):
         while True:
             try:
                 event = next(events)
             except StopIteration as end:
                 return end.value
-            yield change(event)
-    finally:
-        events.close()
+            yield from change(event)

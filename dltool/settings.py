@@ -219,11 +219,14 @@ class Typed(Mapping[str, str]):
     def __len__(self) -> int:
         return len(self._spellings)
 
-    def refuse(self, without_effect: Mapping[str, str]) -> None:
+    def refuse(self, without_effect: Mapping[str, str]) -> list[str]:
         """Refuse what was typed for nothing; a configuration file may hold options for other runs.
 
         Args:
             without_effect: settings that change nothing beside the others, and why, such as `"without --frames"`.
+
+        Returns:
+            Lines about what stands in a configuration file for nothing, for those who want it said.
 
         Raises:
             SettingsError: one of them was typed.
@@ -231,6 +234,7 @@ class Typed(Mapping[str, str]):
         for name, reason in without_effect.items():
             if name in self._on_command_line:
                 raise SettingsError(f"{self._spellings[name]}: has no effect {reason}; leave it out")
+        return [f"{self[name]}: has no effect {reason}" for name, reason in without_effect.items() if name in self]
 
 
 # Reading what is typed.

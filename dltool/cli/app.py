@@ -15,8 +15,8 @@ from dltool.cli.command import Command, OldCommand, for_one_process, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 
-_MACHINE, _OUTPUTS, _PLACE, _TALK = (
-    f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "RunPlace", "Talk")
+_MACHINE, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
+    f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
 )
 _STYLIZE = tuple(
     f"dltool.stylize.settings:{name}"
@@ -30,10 +30,32 @@ COMMANDS: dict[str, Command | OldCommand] = {
         "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",
         (_OUTPUTS, _MACHINE, _TALK, *_STYLIZE),
     ),
-    "finetune": OldCommand("dltool.cli.finetune"),
-    "predict": OldCommand("dltool.cli.predict"),
-    "evaluate": OldCommand("dltool.cli.evaluate"),
-    "export": OldCommand("dltool.cli.export"),
+    "finetune": Command(
+        "dltool.cli.finetune",
+        "Train an image classifier: the data is checked, the strategy chosen and explained, the best model kept.",
+        (
+            *("dltool.finetune.settings:FinetuneSettings", "dltool.finetune.settings:FinetuneTask"),
+            *("dltool.data.settings:LabelledData", _PLACE, _MACHINE),
+        ),
+    ),
+    "predict": Command(
+        "dltool.cli.predict",
+        "Name the classes of images; unreadable ones are listed and never stop the rest.",
+        ("dltool.finetune.settings:PredictSettings", _OUTPUTS, _MACHINE),
+    ),
+    "evaluate": Command(
+        "dltool.cli.evaluate",
+        "Measure accuracy, calibration and confusion on images whose classes are known.",
+        (
+            *("dltool.finetune.settings:EvaluateSettings", "dltool.finetune.settings:EvaluationData"),
+            *(_OVERWRITE, _MACHINE),
+        ),
+    ),
+    "export": Command(
+        "dltool.cli.export",
+        "Write an ONNX file that takes 8-bit RGB pixels; normalisation and class names are inside.",
+        ("dltool.finetune.settings:ExportSettings", _OVERWRITE),
+    ),
     "cluster": OldCommand("dltool.cli.cluster"),
     "featmap": OldCommand("dltool.cli.featmap"),
     "gan train": Command(

@@ -1,257 +1,186 @@
 """`dltool finetune`: class folders in, a classifier out, and the reason why it was trained that way."""
 
-from dataclasses import fields
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from functools import partial
+from typing import Any
 
-import typer
-
-from dltool.cli import old_options as options
-from dltool.cli.console import Console, Progress
-from dltool.cli.data_options import (
-    DataRoot,
-    Download,
-    Limit,
-    NoCache,
-    OnBad,
-    OnBadOption,
-    TestShare,
-    ValShare,
-)
-from dltool.cli.finetune_tasks import preview, report, run_compare, show_dry_run
-from dltool.cli.finetune_watch import Watcher
-from dltool.cli.old_training import RunPlace, run_training, stored_settings
-from dltool.cli.signals import StopRequest
-from dltool.finetune.settings import (
-    SMALL_NETWORKS,
-    Augment,
-    Balance,
-    FinetuneSettings,
-    Head,
-    HeadInit,
-    Optimizer,
-    Strategy,
-)
-
-if TYPE_CHECKING:
-    from dltool.finetune.train import FinetuneResult
-    from dltool.training.context import RunContext
-
-_D = FinetuneSettings()
-_DATA, _HEAD, _TRAINING, _OUTPUT = "Data", "Head", "Training", "Output"
+from dltool.cli.console import Console
+from dltool.cli.options import Machine, RunPlace
+from dltool.cli.training import Watcher, describe_data, follow, run_training, stored_settings
+from dltool.data.features import Extracted
+from dltool.data.load import DataReport
+from dltool.data.settings import LabelledData
+from dltool.device import set_threads
+from dltool.errors import SettingsError
+from dltool.finetune.compare import CompareRow, compare_strategies, comparison_table, without_effect, write_page
+from dltool.finetune.preview import write_preview
+from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_report
+from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
+from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStart, finetune, load_labelled
+from dltool.settings import Typed, as_plain
+from dltool.training.events import EpochEnd, StepEnd
+from dltool.training.run_folder import RunFolder
 
 
-def command(
-    context: typer.Context,
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="Class folders, train/ and val/ or test/ of them, or digits, mnist, fashion-mnist, cifar10.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run's folder.")],
-    strategy: Annotated[
-        Strategy, typer.Option(help="What is trained; auto decides from a linear probe.")
-    ] = _D.strategy,
-    backbone: Annotated[
-        str,
-        typer.Option(
-            help="A torchvision classifier's name, timm:NAME, or the small networks mlp and cnn.",
-            show_default="efficientnet_lite0; cnn for tiny pictures",
-            rich_help_panel="Network",
-        ),
-    ] = _D.backbone,
-    weights: options.Weights = _D.weights,
-    size: Annotated[
-        int,
-        typer.Option(min=0, help="Side of the input in pixels; 0: what suits the weights.", rich_help_panel="Network"),
-    ] = _D.size,
-    multiscale: Annotated[
-        bool | None,
-        typer.Option(
-            "--multiscale/--single-scale",
-            help="Frozen features at two sizes, side by side.",
-            show_default="multiscale for features",
-            rich_help_panel="Network",
-        ),
-    ] = _D.multiscale,
-    unfreeze: Annotated[
-        int, typer.Option(min=1, help="Blocks that partial trains, from the last.", rich_help_panel="Network")
-    ] = _D.unfreeze,
-    head: Annotated[Head, typer.Option(help="One layer, or two with batch norm.", rich_help_panel=_HEAD)] = _D.head,
-    hidden: Annotated[int, typer.Option(min=1, help="Width of the mlp head.", rich_help_panel=_HEAD)] = _D.hidden,
-    dropout: Annotated[float, typer.Option(help="Before the last layer.", rich_help_panel=_HEAD)] = _D.dropout,
-    head_init: Annotated[
-        HeadInit, typer.Option(help="Start at zero, or from ImageNet's rows of the same name.", rich_help_panel=_HEAD)
-    ] = _D.head_init,
-    head_epochs: Annotated[
-        int, typer.Option(min=1, help="Of the head alone, before two-phase and partial go on.", rich_help_panel=_HEAD)
-    ] = _D.head_epochs,
-    head_lr: Annotated[
-        float | None, typer.Option(help="Learning rate of the head.", show_default="by strategy", rich_help_panel=_HEAD)
-    ] = _D.head_lr,
-    head_l2: Annotated[
-        float | None,
-        typer.Option(
-            help="L2 penalty on the head over frozen features.",
-            show_default="by cross-validation",
-            rich_help_panel=_HEAD,
-        ),
-    ] = _D.head_l2,
-    epochs: Annotated[
-        int | None,
-        typer.Option(min=1, help="Epochs of the main phase.", show_default="by strategy", rich_help_panel=_TRAINING),
-    ] = _D.epochs,
-    lr: Annotated[
-        float | None,
-        typer.Option(
-            help="Learning rate of the backbone's last block.",
-            show_default="by strategy; two-phase 1e-5",
-            rich_help_panel=_TRAINING,
-        ),
-    ] = _D.lr,
-    layer_decay: Annotated[
-        float, typer.Option(help="Factor on --lr from each block to the one before.", rich_help_panel=_TRAINING)
-    ] = _D.layer_decay,
-    weight_decay: Annotated[
-        float | None, typer.Option(help="Of the optimizer.", show_default="by strategy", rich_help_panel=_TRAINING)
-    ] = _D.weight_decay,
-    batch_size: Annotated[
-        int | None,
-        typer.Option(min=1, help="Samples per step.", show_default="32; mlp 64, cnn 128", rich_help_panel=_TRAINING),
-    ] = _D.batch_size,
-    accumulate: Annotated[
-        int, typer.Option(min=1, help="Parts that a batch goes through the network in.", rich_help_panel=_TRAINING)
-    ] = _D.accumulate,
-    optimizer: Annotated[
-        Optimizer, typer.Option(help="How weights are moved.", rich_help_panel=_TRAINING)
-    ] = _D.optimizer,
-    warmup: Annotated[
-        float, typer.Option(help="Share of the steps with a rising rate, before the cosine.", rich_help_panel=_TRAINING)
-    ] = _D.warmup,
-    label_smoothing: Annotated[
-        float | None,
-        typer.Option(help="Share of the target given to all classes.", show_default="0", rich_help_panel=_TRAINING),
-    ] = _D.label_smoothing,
-    balance: Annotated[
-        Balance, typer.Option(help="Rare classes: weigh them more, or draw them more often.", rich_help_panel=_TRAINING)
-    ] = _D.balance,
-    augment: Annotated[
-        Augment, typer.Option(help="auto: basic for files, none for tiny pictures.", rich_help_panel=_TRAINING)
-    ] = _D.augment,
-    ema: Annotated[
-        float,
-        typer.Option(
-            help="Decay of an average of the weights that is used instead; 0: none.", rich_help_panel=_TRAINING
-        ),
-    ] = _D.ema,
-    patience: Annotated[
-        int,
-        typer.Option(
-            min=0, help="Stop after this many epochs without a better one; 0: never.", rich_help_panel=_TRAINING
-        ),
-    ] = _D.patience,
-    time: Annotated[
-        str | None,
-        typer.Option(
-            metavar="5m|1h",
-            help="Train at most this long; the schedule ends with it.",
-            show_default=False,
-            rich_help_panel=_TRAINING,
-        ),
-    ] = None,
-    val: ValShare = None,
-    test: TestShare = None,
-    splits: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE.csv",
-            help="Divide as an earlier run's splits.csv did.",
-            show_default=False,
-            rich_help_panel=_DATA,
-        ),
-    ] = None,
-    on_bad: OnBadOption = OnBad.SKIP,
-    limit: Limit = 0,
-    data_root: DataRoot = Path("data"),
-    download: Download = False,
-    compare: Annotated[
-        bool,
-        typer.Option(
-            "--compare", help="Train every way at equal epochs; one table and one page.", rich_help_panel=_OUTPUT
-        ),
-    ] = False,
-    keep_checkpoints: Annotated[
-        bool, typer.Option("--keep-checkpoints", help="Write every epoch's model.", rich_help_panel=_OUTPUT)
-    ] = _D.keep_checkpoints,
-    preview_augment: Annotated[
-        bool,
-        typer.Option(
-            "--preview-augment", help="Only write RUN/augment.png: one picture nine times.", rich_help_panel=_OUTPUT
-        ),
-    ] = False,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in -o, with its settings.", rich_help_panel=_OUTPUT)
-    ] = False,
-    overwrite: options.Overwrite = False,
-    no_cache: NoCache = False,
-    dry_run: options.DryRun = False,
-    device: options.Device = "auto",
-    precision: options.PrecisionOption = options.Precision.AUTO,
-    threads: options.Threads = None,
-    workers: options.Workers = None,
-    seed: options.Seed = 0,
-    config: options.Config = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """Train an image classifier: the data is checked, the strategy chosen and explained, the best model kept."""
-    values = dict(context.params) | {"time": options.parse_seconds(time, "--time"), "precision": precision.value}
-    known = {item.name for item in fields(FinetuneSettings)}
-    settings = FinetuneSettings(**{name: value for name, value in values.items() if name in known})
-    data_values = {
-        "val": val,
-        "test": test,
-        "splits_file": splits,
-        "on_bad": on_bad.value,
-        "limit": limit,
-        "seed": seed,
-    }
-    data_values |= {"root": data_root, "download": download}
-    given = frozenset(name for name in values if options.was_given(context, name))
-    place = RunPlace(data, output, resume, overwrite, device, threads, 2 if workers is None else workers, given)
-    console = Console("finetune", as_json, quiet)
-    if resume:
-        settings, data_values = stored_settings(place, settings, data_values)
-    if dry_run:
-        pretrained = settings.backbone not in ("", *SMALL_NETWORKS)
-        options.check_choices(device, settings.backbone if pretrained else None)
-        show_dry_run(console, place, settings, data_values)
-    elif preview_augment:
-        preview(console, place, settings, data_values)
-    else:
-        _run(console, place, settings, data_values, compare, cache=not no_cache)
-
-
-def _run(
+def run(
     console: Console,
-    place: RunPlace,
+    typed: Typed,
     settings: FinetuneSettings,
-    data_values: dict[str, Any],
-    compare: bool,
-    cache: bool,
+    task: FinetuneTask,
+    data: LabelledData,
+    place: RunPlace,
+    machine: Machine,
 ) -> None:
-    def train(context: "RunContext", shown: Console, progress: Progress, stop: StopRequest) -> "FinetuneResult | None":
-        from dltool.data.settings import DataSettings
-        from dltool.finetune.train import finetune
+    """Train a classifier, or say what would be trained, draw the augmentations, or compare ways of training."""
+    if place.resume:
+        settings, data = stored_settings(place, settings, data, typed)
+    _refuse_unused(console, typed, settings, task, place.resume)
+    if place.dry_run:
+        machine.check(None if settings.backbone in ("", *SMALL_NETWORKS) else settings.backbone)
+        _show_dry_run(console, place, settings, data, machine)
+        return
+    if task.preview_augment:
+        _preview(console, place, settings, data, machine)
+        return
+    start = partial(compare_strategies if task.compare else finetune, data, settings)
+    nothing = "nothing was compared" if task.compare else "nothing was trained yet"
+    done = run_training(console, place, machine, start, _FinetuneWatcher, not task.no_cache, nothing)
+    if done is None:
+        return
+    result, device = done
+    if isinstance(result, FinetuneResult):
+        _report(console, RunFolder(place.output), result, device)
+    else:
+        _report_comparison(console, RunFolder(place.output), settings, result, device)
 
-        data = DataSettings(place.source, **data_values)
-        if compare:
-            return run_compare(shown, progress, stop, data, settings, context)
-        watcher = Watcher(progress, shown.quiet, given=place.given)
-        return watcher.watch(finetune(data, settings, context), stop)
 
-    done = run_training(console, place, train, cache)
-    if done is not None:
-        report(console, place, *done)
+def _refuse_unused(
+    console: Console, typed: Typed, settings: FinetuneSettings, task: FinetuneTask, resume: bool
+) -> None:
+    """Refuse what was typed for nothing, as far as that is known before the strategy is decided."""
+    if task.preview_augment:
+        typed.refuse({"compare": "with --preview-augment"})
+    if task.compare:
+        for line in typed.refuse(without_effect(settings) | {"resume": "with --compare"}):
+            console.say(f"note: {line}")
+        return
+    unused = settings.without_effect()
+    # What else differs from a resumed run is refused with both values; the run itself tells of configuration files.
+    typed.refuse({name: why for name, why in unused.items() if not resume or name in MAY_CHANGE})
+
+
+class _FinetuneWatcher(Watcher):
+    leaves_at = (*Watcher.leaves_at, Extracted)  # features are in the cache, and a phase ends with its checkpoint
+
+    def show(self, event: Any) -> None:
+        match event:
+            case DataReport():
+                lines = describe_data(event)
+            case Decided():
+                lines = [f"strategy: {event.settings.strategy.value}; {event.reason}"]
+            case PhaseStart():
+                lines = [f"  {line}" for line in parameter_table(event.parameters)]
+            case EpochEnd():
+                lines = _describe_epoch(event)
+            case CompareRow():
+                lines = [f"{event.name}: {100 * event.metrics['accuracy']:.1f} %"]
+            case StepEnd():
+                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+                self._progress.update(f"training ({event.phase})", done, total, f"loss {event.loss:.4f}")
+                return
+            case _:
+                super().show(event)
+                return
+        for line in lines:
+            self.say(line)
+
+
+def _describe_epoch(event: EpochEnd) -> list[str]:
+    few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 6) == 0 or event.epoch == event.epochs
+    if event.epoch == 0 or not few:
+        return []
+    return [
+        f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
+        f"val loss {event.measured['val_loss']:.4f}, "
+        f"val accuracy {100 * event.measured['val_accuracy']:.1f} %{' *' if event.best else ''}"
+    ]
+
+
+def _report(console: Console, folder: RunFolder, result: FinetuneResult, device: str) -> None:
+    """Charts and results into the run's folder, the result on stdout."""
+    kind = "test" if result.test_metrics else "val"
+    metrics = result.test_metrics or result.metrics
+    split, class_names = result.dataset.splits[kind], result.dataset.class_names
+    write_report(folder.path, metrics, result.logits[kind], split, class_names, result.history)
+    document = console.document(
+        as_plain(result.settings),
+        device,
+        run=folder.path,
+        model=folder.model,
+        strategy=result.settings.strategy,
+        reason=result.decision.reason,
+        probe=result.decision.probe,
+        classes=class_names,
+        counts={name: len(split) for name, split in result.dataset.splits.items()},
+        parameters={
+            "trainable": sum(block.trainable for block in result.parameters),
+            "total": sum(block.total for block in result.parameters),
+            "blocks": result.parameters,
+        },
+        name_matches=result.name_matches,
+        epochs=result.epochs,
+        best_epoch=result.best_epoch,
+        training_seconds=round(result.seconds, 3),
+        metrics=result.metrics,
+        test_metrics=result.test_metrics,
+    )
+    folder.write_json("results.json", document)
+    for line in class_table(metrics):
+        console.say(line)
+    console.result(f"val accuracy {describe_accuracy(result.metrics)}")
+    if result.test_metrics:
+        console.result(f"test accuracy {describe_accuracy(result.test_metrics)}")
+    console.result(f"model {folder.model}")
+
+
+def _report_comparison(
+    console: Console, folder: RunFolder, settings: FinetuneSettings, rows: list[CompareRow], device: str
+) -> None:
+    """The table, the page and results of a comparison."""
+    notes = write_page(folder.path, rows)
+    document = console.document(as_plain(settings), device, run=folder.path, comparison=rows, notes=notes)
+    folder.write_json("results.json", document)
+    folder.drop_previous()
+    for line in [*comparison_table(rows), *notes]:
+        console.result(line)
+    console.result(f"page {folder.path / 'compare.html'}")
+
+
+def _show_dry_run(
+    console: Console, place: RunPlace, settings: FinetuneSettings, data: LabelledData, machine: Machine
+) -> None:
+    """Look at the data and say what would be trained and written."""
+    if not place.resume:
+        RunFolder(place.output).check(place.overwrite)
+    with console.progress() as progress:
+        watcher = Watcher(progress, console.quiet)
+        looking = load_labelled(data, settings.size, None, machine.reading_threads, place.output)
+        report = follow(looking, watcher.show)
+    for line in describe_data(report):
+        console.result(line)
+    console.result(f"would write {place.output}/ (dry run: nothing is written)")
+    console.document(as_plain(settings), None, run=place.output, data=report.facts)
+
+
+def _preview(
+    console: Console, place: RunPlace, settings: FinetuneSettings, data: LabelledData, machine: Machine
+) -> None:
+    """Draw the augmentations of a training image."""
+    file = place.output / "augment.png"
+    if file.exists() and not place.overwrite:
+        raise SettingsError(f"{file}: output exists; give --overwrite")
+    set_threads(machine.threads)
+    with console.progress() as progress:
+        progress.update("drawing augmentations", 0, 1)
+        write_preview(file, data, settings, machine.reading_threads)
+    console.result(str(file))
+    console.document(as_plain(settings), None, output=file)

@@ -59,6 +59,11 @@ class Machine:
 
     __post_init__ = check_options
 
+    @property
+    def reading_threads(self) -> int:
+        """How many threads read images ahead: as told, else two."""
+        return 2 if self.workers is None else self.workers
+
     def check(self, backbone: str | None = None) -> None:
         """Look in a dry run at what a run would stumble over first.
 
@@ -95,10 +100,16 @@ class Outputs:
 
 
 @dataclass(frozen=True)
-class Overwriting:
-    """Whether files that are there already give way, for commands that write one result of many images."""
+class OverwriteOnly:
+    """Whether files that are there already give way, for commands without a dry run."""
 
     overwrite: Overwrite = False
+
+
+@dataclass(frozen=True)
+class Overwriting(OverwriteOnly):
+    """Whether files that are there already give way, for commands that write one result of many images."""
+
     dry_run: DryRun = False
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import left_out
@@ -11,6 +11,7 @@ from dltool.cli.options import Machine, RunPlace
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
+from dltool.data.load import DataReport
 from dltool.data.settings import DataSettings
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
@@ -26,7 +27,14 @@ _Data = TypeVar("_Data", bound=DataSettings)
 
 
 class Watcher:
-    """Turns the events of a run into progress and lines for people; each command adds its own events."""
+    """Turns the events of a run into progress and lines for people; each command adds its own events.
+
+    Attributes:
+        leaves_at: events at which a run may be left on request, because nothing is lost: while the data is looked
+            at, or once training has stopped by itself.
+    """
+
+    leaves_at: ClassVar[tuple[type, ...]] = (Checked, Stopped)
 
     def __init__(self, progress: Progress, quiet: bool) -> None:
         self._progress = progress
@@ -49,12 +57,12 @@ class Watcher:
 
 
 def follow(
-    events: Generator[Any, None, _Result], show: Callable[[Any], None], stop: StopRequest | None = None
+    events: Generator[Any, None, _Result],
+    show: Callable[[Any], None],
+    stop: StopRequest | None = None,
+    leaves_at: tuple[type, ...] = Watcher.leaves_at,
 ) -> _Result | None:
-    """Show what happens until the end and return the result; None if it was left on request.
-
-    It is left only where that loses nothing: while the data is looked at, or once training has stopped by itself.
-    """
+    """Show what happens until the end and return the result; None if it was left on request, at such an event."""
     with closing(events):
         while True:
             try:
@@ -62,7 +70,7 @@ def follow(
             except StopIteration as end:
                 return end.value
             show(event)
-            if stop and isinstance(event, Checked | Stopped):
+            if stop and isinstance(event, leaves_at):
                 return None
 
 
@@ -86,12 +94,14 @@ def run_training(
     start: Callable[[RunContext], Generator[Any, None, _Result]],
     watcher: Callable[[Progress, bool], Watcher],
     cache: bool = False,
+    nothing: str = "nothing was trained yet",
 ) -> tuple[_Result, str] | None:
     """Choose the device, make the context, train, and leave in order when asked to stop.
 
     Args:
         start: begins the run; its generator returns the result, or None if it was stopped.
         cache: let it keep what other runs can use.
+        nothing: said of a run that was stopped and leaves nothing to go on with.
 
     Returns:
         The result and the device in words, in the first process; None if there is nothing to report.
@@ -109,30 +119,39 @@ def run_training(
                 device=device,
                 run=run,
                 cache=default_cache() if cache else None,
-                workers=2 if machine.workers is None else machine.workers,
+                workers=machine.reading_threads,
                 should_stop=lambda: bool(stop),
                 resume=place.resume,
                 overwrite=place.overwrite,
             )
             seen = watcher(progress, console.quiet) if first else watcher(Progress(), True)
             try:
-                result = follow(start(context), seen.show, stop)
+                result = follow(start(context), seen.show, stop, seen.leaves_at)
             except BaseException:
                 run.discard_unstarted()
                 raise
         if stop and result is None:
-            _leave(console, run, place.resume, cache, stop)
+            nothing += ", what was computed is kept in the cache" if cache else ""
+            _leave(console, run, place.resume, nothing, stop)
     return (result, describe_device(device)) if result is not None and first else None
 
 
-def _leave(console: Console, run: RunFolder, resumed: bool, cache: bool, stop: StopRequest) -> None:
+def _leave(console: Console, run: RunFolder, resumed: bool, nothing: str, stop: StopRequest) -> None:
     if run.checkpoint.is_file() and (resumed or run.is_created):
         console.warn(f"stopped; {run.path.resolve()} holds what is done, --resume goes on from here")
     else:
         run.discard_unstarted()
-        lost = ", what was computed is kept in the cache" if cache else ""
-        console.warn(f"stopped; nothing was trained yet{lost}")
+        console.warn(f"stopped; {nothing}")
     stop.leave()
+
+
+def describe_data(report: DataReport) -> list[str]:
+    """Lines for people: which classes are in the splits, and what the check found."""
+    names = report.dataset.class_names
+    counts = ", ".join(f"{len(split)} {name}" for name, split in report.dataset.splits.items())
+    some = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    head = f"data: {len(names)} classes ({some}), {counts}"
+    return [head, *describe_findings(report.notes, report.unreadable)]
 
 
 def describe_findings(notes: Sequence[str], unreadable: Sequence[str]) -> list[str]:

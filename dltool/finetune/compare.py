@@ -3,7 +3,7 @@
 import base64
 import html
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,12 @@ from torch import Tensor
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.pooled import remove_classifier
 from dltool.backbones.registry import create_backbone
-from dltool.data.features import FeatureExtractor
+from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.load import DataReport
 from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset
-from dltool.errors import DataError
+from dltool.events import expanded
 from dltool.files import write_atomically
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
@@ -32,6 +32,7 @@ from dltool.training.run_folder import RunFolder
 
 _WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
 _EPOCHS = 4
+_RATES = ("lr", "head_lr")
 # From this share of the classes named as one of ImageNet's, its images were probably seen in pretraining.
 _NAMED_SHARE = 0.5
 
@@ -50,40 +51,64 @@ class CompareRow:
     note: str = ""
 
 
-def compare(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event | CompareRow]:
-    """Yield the events of each run and a CompareRow after it; runs are written below the run's folder.
+def without_effect(settings: FinetuneSettings) -> dict[str, str]:
+    """Settings that change nothing in a comparison, and why: every way takes its own, or none knows them.
+
+    Raises:
+        SettingsError: one of the ways cannot be gone with these settings.
+    """
+    per_way = [replace(settings, strategy=way).without_effect() for way in _WAYS]
+    unknown = [name for name in per_way[0] if all(name in found for found in per_way)]
+    own = dict.fromkeys(("strategy", *_RATES), "with --compare, where every way takes its own")
+    return dict.fromkeys(unknown, "with --compare, whose ways don't know it") | own
+
+
+def compare_strategies(
+    data: DataSettings, settings: FinetuneSettings, context: RunContext
+) -> Generator[Event | CompareRow, None, list[CompareRow] | None]:
+    """Yield the events of each run and a CompareRow after it; return the rows, or None if it was stopped.
+
+    The runs are written below the run's folder.
 
     Raises:
         DataError: the data cannot be used.
     """
     settings = replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE, epochs=settings.epochs or _EPOCHS)
-    dataset: Dataset | None = None
     rows: list[CompareRow] = []
+
+    def begin(event: Event) -> Iterator[Event | CompareRow]:
+        yield event
+        if isinstance(event, DataReport):
+            if context.run is not None and distributed.rank() == 0:
+                context.run.create(context.overwrite)
+            row = yield from _zero_shot(event.dataset, settings, context)
+            if row is not None:
+                rows.append(row)
+                yield row
+
+    def go_on(event: Event) -> list[Event]:
+        return [] if isinstance(event, DataReport) else [event]
+
     for way in _WAYS:
         own = context
         if context.run is not None:
             own = replace(context, run=RunFolder(context.run.path / way.value), overwrite=True)
         # The rates that the user gave are for the way that he has in mind; here each way takes its own.
-        chosen = replace(settings, strategy=way, lr=None, head_lr=None)
-        for event in _way(data, chosen, own):
-            if isinstance(event, DataReport) and dataset is None:
-                dataset = event.dataset
-                if context.run is not None and distributed.rank() == 0:
-                    context.run.create(context.overwrite)
-                yield event
-                started = time.perf_counter()
-                yield from _zero_shot(dataset, settings, context, started)
-            elif isinstance(event, FinetuneResult):
-                rows.append(_row(way.value, event))
-                yield rows[-1]
-            elif not isinstance(event, DataReport):
-                yield event
+        chosen = replace(settings, strategy=way, **dict.fromkeys(_RATES))
+        result = yield from expanded(_way(data, chosen, own), begin if way is _WAYS[0] else go_on)
+        if result is None:
+            return None
+        rows.append(_row(way.value, result))
+        yield rows[-1]
+    return rows
 
 
-def _way(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event]:
+def _way(
+    data: DataSettings, settings: FinetuneSettings, context: RunContext
+) -> Generator[Event, None, FinetuneResult | None]:
     """One way's run; a folder in which nothing was trained is taken away again."""
     try:
-        yield from finetune(data, settings, context)
+        return (yield from finetune(data, settings, context))
     except BaseException:
         if context.run is not None:
             context.run.discard_unstarted()
@@ -103,9 +128,14 @@ def _row(name: str, result: FinetuneResult) -> CompareRow:
 
 
 def _zero_shot(
-    dataset: Dataset, settings: FinetuneSettings, context: RunContext, started: float
-) -> Iterator[Event | CompareRow]:
-    """The untouched 1000-class network; right only where its top answer is the class or one of its kinds."""
+    dataset: Dataset, settings: FinetuneSettings, context: RunContext
+) -> Generator[Extracted, None, CompareRow | None]:
+    """The untouched 1000-class network; right only where its top answer is the class or one of its kinds.
+
+    Returns:
+        None where it knows none of the classes.
+    """
+    started = time.perf_counter()
     backbone = create_backbone(settings.backbone, settings.weights, settings.seed)
     total = sum(p.numel() for p in backbone.module.parameters())
     body, _, layer = remove_classifier(backbone)
@@ -113,7 +143,7 @@ def _zero_shot(
     matches = match_classes(dataset.class_names)
     unnamed = [c for c, rows in matches.items() if not rows]
     if layer is None or layer.out_features != 1000 or len(unnamed) == len(dataset.class_names):
-        return
+        return None
     split = dataset.splits[name]
     extractor = FeatureExtractor(body, backbone.preprocessing, context.device, cache=context.cache)
     yield from extractor.fill(split, PixelReader(backbone.preprocessing), context.workers)
@@ -121,7 +151,7 @@ def _zero_shot(
         answers = layer(extractor.store().rows(split.hashes))
     metrics = _zero_shot_metrics(answers, torch.from_numpy(split.labels), dataset.class_names)
     note = f"no ImageNet class is named like {', '.join(unnamed[:4])}" if unnamed else ""
-    yield CompareRow("zero-shot", name, metrics, time.perf_counter() - started, 0, 0, total, note)
+    return CompareRow("zero-shot", name, metrics, time.perf_counter() - started, 0, 0, total, note)
 
 
 def _zero_shot_metrics(answers: Tensor, labels: Tensor, class_names: tuple[str, ...]) -> dict[str, Any]:
@@ -153,7 +183,7 @@ def comparison_table(rows: Sequence[CompareRow]) -> list[str]:
 
 def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> list[str]:
     """What a reader of the table should know."""
-    notes = [f"accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"] if rows else []
+    notes = [f"accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"]
     notes += [f"{row.name}: {row.note}" for row in rows if row.note]
     matches = match_classes(tuple(class_names))
     named = [name for name, found in matches.items() if found]
@@ -166,13 +196,7 @@ def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> 
 
 
 def write_page(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
-    """Write `compare.png` and the page `compare.html`, which holds it; return the notes.
-
-    Raises:
-        DataError: there is nothing to compare.
-    """
-    if not rows:
-        raise DataError("nothing was compared")
+    """Write `compare.png` and the page `compare.html`, which holds it; return the notes."""
     class_names = list(rows[-1].metrics["per_class"])
     notes = comparison_notes(rows, class_names)
     bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]

@@ -1,6 +1,6 @@
 """Measuring models on labelled data: one, or all checkpoints of a run and their average."""
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Container, Generator, Iterator, Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,28 +10,36 @@ import torch
 from torch import Tensor
 
 from dltool.data.check import Checked
-from dltool.data.features import Extracted
 from dltool.data.limit import limit_samples
 from dltool.data.load import DataReport, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
-from dltool.data.splits import SPLITS, Dataset, Split, join_splits
+from dltool.data.splits import SPLITS, Dataset, Split, join_splits, read_splits_csv
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, ModelError, SettingsError
+from dltool.events import mapped
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
 from dltool.finetune.metrics import classification_metrics
-from dltool.finetune.score import Scorer
+from dltool.finetune.score import Scorer, wants_bf16
+from dltool.finetune.settings import EvaluateSettings, SplitName
+from dltool.training.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """A model's figures on a split whose labels are indices into the model's classes."""
+class Loaded:
+    """A model is about to be measured."""
 
     name: str
-    metrics: dict[str, Any]
-    logits: Tensor
-    split: Split
-    class_names: tuple[str, ...]
+    classifier: TrainedClassifier
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`done` of `total` images have gone through the model of that name."""
+
+    name: str
+    done: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -44,80 +52,194 @@ class Chosen:
     new: int
 
 
-def evaluation_data(
-    data: DataSettings,
-    which: str | None,
-    class_names: tuple[str, ...],
-    reader: PixelReader,
-    cache: Path | None,
-    workers: int,
-    homes: Mapping[str, str] | None = None,
-    trained: Container[str] = (),
-) -> Iterator[Checked | DataReport | Chosen]:
-    """Check the data and yield at last what is Chosen, its labels in terms of the model's classes.
+@dataclass(frozen=True)
+class Evaluation:
+    """A model's figures on a split whose labels are indices into the model's classes; `logits` is N × classes."""
+
+    name: str
+    metrics: dict[str, Any]
+    logits: Tensor
+    split: Split
+    class_names: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """What came of measuring: the evaluation of each model, and of the best one on test if it was chosen on val."""
+
+    evaluations: tuple[Evaluation, ...]
+    best: Evaluation
+    tested: Evaluation | None
+
+
+@dataclass(frozen=True)
+class EvaluationContext:
+    """Where a measurement runs: with a `cache` folder features are kept there, `workers` read images ahead."""
+
+    device: torch.device
+    cache: Path | None = None
+    workers: int = 2
+
+
+@dataclass(frozen=True)
+class KnownData:
+    """The data in terms of the run that a model comes from.
+
+    Attributes:
+        settings: the data is read with these.
+        splits: the split of every content that the run knew. If it knew any of the images, they are divided so; what
+            it did not know stays in its own `val` or `test`, and else becomes the split `new`.
+        trained: contents that the model was trained on.
+    """
+
+    settings: DataSettings
+    splits: Mapping[str, str]
+    trained: Set[str] = frozenset()
+
+
+def find_known(model: Path, data: DataSettings, typed: Container[str]) -> KnownData:
+    """Look into a model's run for how its own data was read and divided, to do both alike and never anew.
 
     Args:
-        which: `train`, `val`, `test`, `new` or `all`; None takes test, else val, else new, else all.
-        homes: the split of every content that the run knew. If it knew any of these images, they are divided so;
-            what it did not know stays in its own `val` or `test`, and else becomes the split `new`.
-        trained: contents that the model was trained on.
+        model: a model file, also one of a run's checkpoints, or the run's folder.
+        typed: settings of `data` that shall stay as they are.
 
     Raises:
-        DataError: a class that the model does not know.
-        SettingsError: no such split.
+        SettingsError, DataError: files of the run are damaged.
     """
-    store = ContentStore(cache / "fingerprints" if cache else None)
-    report = yield from load_data(replace(data, limit=0), store, reader.read_file, workers)
-    dataset, new = _as_known(report.dataset, homes or {})
+    run = model if model.is_dir() else model.parent
+    run = run.parent if run.name == "checkpoints" else run
+    own = read_splits_csv(run / "splits.csv") if (run / "splits.csv").is_file() else {}
+    if (run / "config.json").is_file():
+        stored = RunFolder(run).read_config().get("data", {})
+        if stored and _same_place(stored["source"], data.source):
+            alike = {name: stored[name] for name in ("on_bad", "root") if name in stored and name not in typed}
+            data = replace(data, **alike)
+    divided = data.val is not None or data.test is not None
+    splits = {} if divided else own
+    if data.splits_file is not None:
+        splits = read_splits_csv(data.splits_file)
+    trained = frozenset(content for content, name in own.items() if name == "train")
+    return KnownData(replace(data, splits_file=None, complete=divided), splits, trained)
+
+
+def _same_place(stored: str, typed: str) -> bool:
+    return stored == typed or Path(stored).resolve() == Path(typed).resolve()
+
+
+def check_output(folder: Path, overwrite: bool) -> None:
+    """Raise SettingsError if the folder for charts is a file, or holds something and may not be overwritten."""
+    if folder.exists() and not folder.is_dir():
+        raise SettingsError(f"-o {folder}: a file, but a folder is needed")
+    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
+        raise SettingsError(f"-o {folder}: the folder exists and is not empty; give --overwrite")
+
+
+def evaluate_models(
+    settings: EvaluateSettings, known: KnownData, context: EvaluationContext
+) -> Generator[Loaded | Checked | DataReport | Chosen | Scored, None, Evaluated]:
+    """Measure a model, or every checkpoint of a run; yield what happens and return the figures.
+
+    Raises:
+        ModelError: no such model, or no checkpoints. SettingsError: no such split, or no run's folder.
+        DataError: the data cannot be used, or has a class that the model does not know.
+    """
+    if settings.all_checkpoints and not settings.model.is_dir():
+        raise SettingsError(f"--all-checkpoints: {settings.model} is no run's folder")
+    # Checkpoints are compared in order to choose one, and the test split is not for choosing.
+    which = settings.split or (SplitName.VAL if settings.all_checkpoints else None)
+    dataset, chosen, reader = None, None, None
+    evaluations = []
+    for name, classifier in _load_models(settings):
+        yield Loaded(name, classifier)
+        if dataset is None or chosen is None or reader is None:
+            reader = PixelReader(classifier.preprocessing)
+            dataset, new = yield from _load_known(known, classifier.class_names, reader, context)
+            chosen = choose_images(dataset, which, known.trained, new)
+            yield chosen
+        scorer = _new_scorer(classifier, settings, context, reader)
+        evaluations.append((yield from _evaluate(name, scorer, chosen.split, settings.tta)))
+    best = max(evaluations, key=lambda one: (one.metrics["accuracy"], -one.metrics["loss"]))
+    tested = None
+    if settings.all_checkpoints and settings.split is None and dataset is not None and "test" in dataset.splits:
+        chosen = choose_images(dataset, SplitName.TEST, known.trained, 0)
+        yield chosen
+        classifier = next(classifier for name, classifier in _load_models(settings) if name == best.name)
+        scorer = _new_scorer(classifier, settings, context, reader)
+        tested = yield from _evaluate(best.name, scorer, chosen.split, settings.tta)
+    return Evaluated(tuple(evaluations), best, tested)
+
+
+def _load_models(settings: EvaluateSettings) -> Iterator[tuple[str, TrainedClassifier]]:
+    if settings.all_checkpoints:
+        return load_checkpoints(settings.model)
+    return iter([(str(settings.model), load_classifier(settings.model)[0])])
+
+
+def _load_known(
+    known: KnownData, class_names: tuple[str, ...], reader: PixelReader, context: EvaluationContext
+) -> Generator[Checked | DataReport, None, tuple[Dataset, int]]:
+    """The data, checked and divided, labels in terms of the model's classes; and how many images are in no split."""
+    data = known.settings
+    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
+    report = yield from load_data(replace(data, limit=0), store, reader.read_file, context.workers)
+    dataset, new = _divide_as_known(report.dataset, known.splits)
     dataset = limit_samples(dataset, data.limit)
     yield replace(report, dataset=dataset)
     unknown = [name for name in dataset.class_names if name not in class_names]
     if unknown:
-        known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
-        raise DataError(f"{data.source}: class {unknown[0]} is not one of the model's ({known})")
+        some = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
+        raise DataError(f"{data.source}: class {unknown[0]} is not one of the model's ({some})")
     mapping = np.array([class_names.index(name) for name in dataset.class_names])
-    name = which or next((name for name in ("test", "val", "new") if name in dataset.splits), "all")
-    split = _relabelled(_choose(dataset, name), mapping)
-    yield Chosen(name, split, sum(content in trained for content in split.hashes), new)
+    splits = {name: replace(split, labels=mapping[split.labels]) for name, split in dataset.splits.items()}
+    return replace(dataset, splits=splits), new
 
 
-def _as_known(dataset: Dataset, homes: Mapping[str, str]) -> tuple[Dataset, int]:
+def _divide_as_known(dataset: Dataset, known: Mapping[str, str]) -> tuple[Dataset, int]:
     """Divide by content where any of it is known; also return how many images are not."""
     whole = join_splits(list(dataset.splits.values()))
-    if not any(content in homes for content in whole.hashes):
+    if not any(content in known for content in whole.hashes):
         return dataset, 0
     own = [name for name, split in dataset.splits.items() for _ in range(len(split))]
     names = np.array(
         [
-            homes.get(content, "new" if name == "train" else name)
+            known.get(content, "new" if name == "train" else name)
             for content, name in zip(whole.hashes, own, strict=True)
         ]
     )
     splits = {name: whole.take(np.flatnonzero(names == name)) for name in (*SPLITS, "new") if name in names}
-    return replace(dataset, splits=splits), sum(content not in homes for content in whole.hashes)
+    return replace(dataset, splits=splits), sum(content not in known for content in whole.hashes)
 
 
-def _choose(dataset: Dataset, which: str) -> Split:
-    if which == "all":
-        return join_splits(list(dataset.splits.values()))
-    if which not in dataset.splits:
-        raise SettingsError(f"--split {which}: the data has {', '.join(dataset.splits)}")
-    return dataset.splits[which]
+def choose_images(dataset: Dataset, which: SplitName | None, trained: Container[str], new: int) -> Chosen:
+    """The split that is asked for; None takes test, else val, else new, else all.
+
+    Raises:
+        SettingsError: no such split.
+    """
+    name = which or next((name for name in ("test", "val", "new") if name in dataset.splits), SplitName.ALL)
+    if name == SplitName.ALL:
+        split = join_splits(list(dataset.splits.values()))
+    elif name in dataset.splits:
+        split = dataset.splits[name]
+    else:
+        raise SettingsError(f"--split {name}: the data has {', '.join(dataset.splits)}")
+    return Chosen(str(name), split, sum(content in trained for content in split.hashes), new)
 
 
-def _relabelled(split: Split, mapping: np.ndarray) -> Split:
-    return replace(split, labels=mapping[split.labels])
+def _new_scorer(
+    classifier: TrainedClassifier, settings: EvaluateSettings, context: EvaluationContext, reader: PixelReader | None
+) -> Scorer:
+    bf16 = wants_bf16(settings.precision, classifier)
+    return Scorer(classifier, context.device, bf16, context.cache, reader, context.workers)
 
 
-def evaluate_split(scorer: Scorer, split: Split, name: str, tta: bool) -> Iterator[Extracted | Evaluation]:
-    """Yield progress and at the end the Evaluation."""
-    for event in scorer.score_split(split, tta):
-        if isinstance(event, Tensor):
-            names = scorer.classifier.class_names
-            metrics = classification_metrics(event, torch.from_numpy(split.labels), names)
-            yield Evaluation(name, metrics, event, split, names)
-        else:
-            yield event
+def _evaluate(name: str, scorer: Scorer, split: Split, tta: bool) -> Generator[Scored, None, Evaluation]:
+    class_names = scorer.classifier.class_names
+    events = scorer.score_split(split, tta)
+    logits = yield from mapped(events, lambda event: Scored(name, event.done, event.total))
+    metrics = classification_metrics(logits, torch.from_numpy(split.labels), class_names)
+    return Evaluation(name, metrics, logits, split, class_names)
 
 
 def load_checkpoints(run: Path) -> Iterator[tuple[str, TrainedClassifier]]:

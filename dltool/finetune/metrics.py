@@ -1,11 +1,11 @@
 """Figures of merit of a classifier from its logits."""
 
-import math
 from typing import Any
 
 import numpy as np
-import torch
 import torch.nn.functional as F
+from scipy.stats import binomtest
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 from torch import Tensor
 
 _ECE_BINS = 15
@@ -25,12 +25,11 @@ def classification_metrics(logits: Tensor, labels: Tensor, class_names: tuple[st
     """
     count, answers = len(labels), logits.argmax(1)
     hits = int((answers == labels).sum())
-    confusion = confusion_matrix(labels, answers, len(class_names))
-    true, answered, right = confusion.sum(1), confusion.sum(0), np.diag(confusion)
-    precision = np.divide(right, answered, out=np.zeros(len(true)), where=answered > 0)
-    recall = np.divide(right, true, out=np.zeros(len(true)), where=true > 0)
-    total = true + answered
-    f1 = np.divide(2 * right, total, out=np.zeros(len(true)), where=total > 0)
+    classes = range(len(class_names))
+    confusion = confusion_matrix(labels, answers, labels=classes)
+    scores = precision_recall_fscore_support(labels, answers, labels=classes, zero_division=0.0)
+    precision, recall, f1, true = map(np.asarray, scores)
+    total = true + confusion.sum(0)
     metrics: dict[str, Any] = {
         "samples": count,
         "loss": float(F.cross_entropy(logits.double(), labels)),
@@ -58,19 +57,12 @@ def classification_metrics(logits: Tensor, labels: Tensor, class_names: tuple[st
     return metrics
 
 
-def confusion_matrix(labels: Tensor, answers: Tensor, num_classes: int) -> np.ndarray:
-    """Counts by true class (rows) and answer (columns)."""
-    return torch.bincount(labels * num_classes + answers, minlength=num_classes**2).view(num_classes, -1).numpy()
-
-
-def wilson_interval(hits: int, count: int, z: float = 1.959964) -> tuple[float, float]:
+def wilson_interval(hits: int, count: int) -> tuple[float, float]:
     """95 % confidence interval of a share (E. B. Wilson, 1927); honest for small counts and near 0 and 1."""
     if count == 0:
         return 0.0, 1.0
-    share = hits / count
-    middle = (share + z * z / (2 * count)) / (1 + z * z / count)
-    half = z / (1 + z * z / count) * math.sqrt(share * (1 - share) / count + z * z / (4 * count * count))
-    return max(0.0, middle - half), min(1.0, middle + half)
+    interval = binomtest(hits, count).proportion_ci(confidence_level=0.95, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def reliability(logits: Tensor, labels: Tensor, bins: int = _ECE_BINS) -> list[tuple[float, float, int]]:

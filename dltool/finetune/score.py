@@ -1,6 +1,6 @@
 """Logits of images: the one path that validation at the end of training, `evaluate` and `predict` share."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +53,8 @@ class Scorer:
             self._extractor = extractor or FeatureExtractor(module.body, classifier.preprocessing, device, bf16, cache)
             self._head = module.head.to(device)
 
-    def score_split(self, split: Split, tta: bool = False) -> Iterator[Extracted | Tensor]:
-        """Yield progress and at the end the N × classes logits on the CPU.
+    def score_split(self, split: Split, tta: bool = False) -> Generator[Extracted, None, Tensor]:
+        """Yield progress and return N × classes logits on the CPU.
 
         Args:
             tta: average the logits of every image and its mirror image (not for the small networks).
@@ -63,13 +63,12 @@ class Scorer:
             DataError: an image cannot be read.
         """
         if self._small:
-            yield self._score_small(resident_images(split, self.reader, self.classifier.in_channels))
-            return
+            return self._score_small(resident_images(split, self.reader, self.classifier.in_channels))
         views = []
         for flipped in (False, True) if tta else (False,):
             yield from self._extractor.fill(split, self.reader, self._workers, flipped)
             views.append(self._score_features(self._extractor.store(flipped).rows(split.hashes)))
-        yield torch.stack(views).mean(0)
+        return torch.stack(views).mean(0)
 
     def score_pixels(self, images: list[np.ndarray], tta: bool = False) -> Tensor:
         """Return N × classes logits on the CPU of H × W × 3 uint8 images of any sizes."""

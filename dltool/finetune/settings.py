@@ -1,12 +1,26 @@
-"""Everything that decides what a trained classifier is; free of torch, so that the help page is quick."""
+"""Everything that decides what a trained classifier is, and how it is used; free of torch, for quick help pages."""
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
+from dltool.data.settings import LabelledData, NoCache
 from dltool.errors import SettingsError
+from dltool.images.sorting import SortBy
+from dltool.settings import (
+    Option,
+    Precision,
+    PrecisionOption,
+    Seed,
+    TrainingTime,
+    Weights,
+    check_options,
+    settings_of,
+)
 
 SMALL_NETWORKS = ("mlp", "cnn")
+_NETWORK, _HEAD, _TRAINING, _OUTPUT = "Network", "Head", "Training", "Output"
 
 
 class Strategy(StrEnum):
@@ -58,16 +72,6 @@ class Optimizer(StrEnum):
     SGD = "sgd"
 
 
-_KINDS: dict[str, type[StrEnum]] = {
-    "strategy": Strategy,
-    "head": Head,
-    "head_init": HeadInit,
-    "augment": Augment,
-    "balance": Balance,
-    "optimizer": Optimizer,
-}
-
-
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Settings of one training run. A None is filled in by `complete`, once strategy and data are known.
@@ -76,10 +80,10 @@ class FinetuneSettings:
         strategy: see `Strategy`; `auto` decides from a linear probe (`dltool.finetune.strategy`).
         backbone, weights: the network and its weights; `mlp` and `cnn` are the small ones from scratch; empty
             chooses the default backbone, or `cnn` for tiny images.
-        head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
-        unfreeze: for `partial`, how many of the last blocks are trained.
         size: side of the input in pixels; 0 takes that of the weights.
         multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
+        head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
+        unfreeze: for `partial`, how many of the last blocks are trained.
         epochs: of the main phase. head_epochs: of the head's own phase on cached features.
         lr: of the backbone's last block (of everything in `scratch`); 0 where only a head is trained.
         head_lr: of the head. layer_decay: factor on `lr` from each block to the one before it.
@@ -88,65 +92,100 @@ class FinetuneSettings:
         batch_size, accumulate: samples per step, and in how many parts they go through the network.
         optimizer, warmup, label_smoothing, balance, augment, ema: as named; `ema` 0 keeps no average.
         patience: epochs without a better validation accuracy after which a phase ends; 0 never.
-        keep_checkpoints: write every epoch's model.
         time: seconds that training may take; the schedule then ends with the time.
-        precision: fp32 or bf16.
+        keep_checkpoints: write every epoch's model.
+        precision: auto, fp32 or bf16.
         seed: of everything random.
     """
 
-    strategy: Strategy = Strategy.AUTO
-    backbone: str = ""
-    weights: str = "default"
-    head: Head = Head.LINEAR
-    hidden: int = 500
-    dropout: float = 0.0
-    head_init: HeadInit = HeadInit.ZEROS
-    unfreeze: int = 2
-    size: int = 0
-    multiscale: bool | None = None
-    epochs: int | None = None
-    head_epochs: int = 30
-    lr: float | None = None
-    head_lr: float | None = None
-    layer_decay: float = 0.9
-    weight_decay: float | None = None
-    head_l2: float | None = None
-    batch_size: int | None = None
-    accumulate: int = 1
-    optimizer: Optimizer = Optimizer.ADAMW
-    warmup: float = 0.1
-    label_smoothing: float | None = None
-    balance: Balance = Balance.NONE
-    augment: Augment = Augment.AUTO
-    ema: float = 0.0
-    patience: int = 0
-    keep_checkpoints: bool = False
-    time: float | None = None
-    precision: str = "auto"
-    seed: int = 0
+    strategy: Annotated[Strategy, Option("What is trained; auto decides from a linear probe.")] = Strategy.AUTO
+    backbone: Annotated[
+        str,
+        Option(
+            "A torchvision classifier's name, timm:NAME, or the small networks mlp and cnn.",
+            shown="efficientnet_lite0; cnn for tiny images",
+            panel=_NETWORK,
+        ),
+    ] = ""
+    weights: Weights = "default"
+    size: Annotated[int, Option("Side of the input in pixels; 0: what suits the weights.", min=0, panel=_NETWORK)] = 0
+    multiscale: Annotated[
+        bool | None,
+        Option(
+            "Frozen features at two sizes, side by side.",
+            flags=("--multiscale/--single-scale",),
+            shown="multiscale for features",
+            panel=_NETWORK,
+        ),
+    ] = None
+    unfreeze: Annotated[int, Option("Blocks that partial trains, from the last.", min=1, panel=_NETWORK)] = 2
+    head: Annotated[Head, Option("One layer, or two with batch norm.", panel=_HEAD)] = Head.LINEAR
+    hidden: Annotated[int, Option("Width of the mlp head.", min=1, panel=_HEAD)] = 500
+    dropout: Annotated[float, Option("Before the last layer.", min=0, below=1, panel=_HEAD)] = 0.0
+    head_init: Annotated[HeadInit, Option("Start at zero, or from ImageNet's rows of the same name.", panel=_HEAD)] = (
+        HeadInit.ZEROS
+    )
+    head_epochs: Annotated[
+        int, Option("Of the head alone, before two-phase and partial go on.", min=1, panel=_HEAD)
+    ] = 30
+    head_lr: Annotated[float | None, Option("Learning rate of the head.", min=0, shown="by strategy", panel=_HEAD)] = (
+        None
+    )
+    head_l2: Annotated[
+        float | None,
+        Option("L2 penalty on the head over frozen features.", min=0, shown="by cross-validation", panel=_HEAD),
+    ] = None
+    epochs: Annotated[int | None, Option("Epochs of the main phase.", min=1, shown="by strategy", panel=_TRAINING)] = (
+        None
+    )
+    lr: Annotated[
+        float | None,
+        Option(
+            "Learning rate of the backbone's last block.",
+            min=0,
+            shown="by strategy; two-phase 1e-5",
+            panel=_TRAINING,
+        ),
+    ] = None
+    layer_decay: Annotated[
+        float, Option("Factor on --lr from each block to the one before.", above=0, max=1, panel=_TRAINING)
+    ] = 0.9
+    weight_decay: Annotated[float | None, Option("Of the optimizer.", min=0, shown="by strategy", panel=_TRAINING)] = (
+        None
+    )
+    batch_size: Annotated[
+        int | None, Option("Samples per step.", min=1, shown="32; mlp 64, cnn 128", panel=_TRAINING)
+    ] = None
+    accumulate: Annotated[int, Option("Parts that a batch goes through the network in.", min=1, panel=_TRAINING)] = 1
+    optimizer: Annotated[Optimizer, Option("How weights are moved.", panel=_TRAINING)] = Optimizer.ADAMW
+    warmup: Annotated[
+        float,
+        Option("Share of the steps with a rising rate, before the cosine.", min=0, below=1, panel=_TRAINING),
+    ] = 0.1
+    label_smoothing: Annotated[
+        float | None,
+        Option("Share of the target given to all classes.", min=0, below=1, shown="0", panel=_TRAINING),
+    ] = None
+    balance: Annotated[Balance, Option("Rare classes: weigh them more, or draw them more often.", panel=_TRAINING)] = (
+        Balance.NONE
+    )
+    augment: Annotated[Augment, Option("auto: basic for files, none for tiny images.", panel=_TRAINING)] = Augment.AUTO
+    ema: Annotated[
+        float,
+        Option("Decay of an average of the weights that is used instead; 0: none.", min=0, below=1, panel=_TRAINING),
+    ] = 0.0
+    patience: Annotated[
+        int, Option("Stop after this many epochs without a better one; 0: never.", min=0, panel=_TRAINING)
+    ] = 0
+    time: TrainingTime = None
+    keep_checkpoints: Annotated[bool, Option("Write every epoch's model.", panel=_OUTPUT)] = False
+    precision: PrecisionOption = Precision.AUTO
+    seed: Seed = 0
 
     def __post_init__(self) -> None:
-        for name, kind in _KINDS.items():
-            object.__setattr__(self, name, kind(getattr(self, name)))
-        for name in ("epochs", "head_epochs", "batch_size", "accumulate", "hidden", "unfreeze"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise SettingsError(f"{option(name)} {value}: at least 1 is needed")
-        for name in ("lr", "head_lr", "weight_decay", "head_l2"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < float("inf"):
-                raise SettingsError(f"{option(name)} {value}: a finite number of at least 0 is needed")
-        for name in ("dropout", "ema", "label_smoothing", "warmup"):
-            value = getattr(self, name)
-            if value is not None and not 0 <= value < 1:
-                raise SettingsError(f"{option(name)} {value}: a number from 0 to below 1 is needed")
-        if not 0 < self.layer_decay <= 1:
-            raise SettingsError(f"--layer-decay {self.layer_decay}: above 0 and at most 1 is needed")
+        check_options(self)
         if self.size and self.size < 16:
             raise SettingsError(f"--size {self.size}: at least 16 is needed")
-        self._check_combinations()
-
-    def _check_combinations(self) -> None:
         small = self.backbone in SMALL_NETWORKS
         if small and self.strategy not in (Strategy.AUTO, Strategy.SCRATCH):
             raise SettingsError(f"--strategy {self.strategy}: --backbone {self.backbone} knows scratch only")
@@ -158,6 +197,27 @@ class FinetuneSettings:
             raise SettingsError("--head-init names: needs --head linear")
         if self.weights == "none" and self.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):
             raise SettingsError(f"--weights none: nothing is learnt there for --strategy {self.strategy}; use scratch")
+
+    def without_effect(self) -> dict[str, str]:
+        """Settings that change nothing beside the others, and why; an undecided strategy may add to them later."""
+        if self.backbone in SMALL_NETWORKS:
+            names = (*_WITHOUT_EFFECT[Strategy.SCRATCH], *_WITHOUT_EFFECT_ON_SMALL)
+            return dict.fromkeys(names, f"with --backbone {self.backbone}")
+        found = dict.fromkeys(_WITHOUT_EFFECT[self.strategy], f"with --strategy {self.strategy}")
+        if self.strategy is Strategy.FEATURES and self.augment is Augment.TRIVIAL:
+            found["augment"] = "with --strategy features, whose features are of images as they are and mirrored"
+        if self.head is not Head.MLP:
+            found["hidden"] = "without --head mlp"
+        return found
+
+
+@dataclass(frozen=True)
+class FinetuneTask:
+    """What is done beside, or instead of, training one classifier."""
+
+    compare: Annotated[bool, Option("Train every way at equal epochs; one table and one page.", panel=_OUTPUT)] = False
+    preview_augment: Annotated[bool, Option("Only write RUN/augment.png: one image nine times.", panel=_OUTPUT)] = False
+    no_cache: NoCache = False
 
 
 # What a strategy takes for the settings that are None.
@@ -190,26 +250,136 @@ def complete(settings: FinetuneSettings, in_memory: bool) -> FinetuneSettings:
 
 
 _OF_A_HEAD_PHASE = ("head_epochs", "head_l2")
-_IGNORED: dict[Strategy, tuple[str, ...]] = {
+_WITHOUT_EFFECT: dict[Strategy, tuple[str, ...]] = {
+    Strategy.AUTO: (),
     Strategy.FEATURES: ("lr", "layer_decay", "unfreeze", "head_epochs", "time"),
     Strategy.PARTIAL: (),
     Strategy.FULL: ("unfreeze", *_OF_A_HEAD_PHASE),
     Strategy.TWO_PHASE: ("unfreeze",),
     Strategy.SCRATCH: ("unfreeze", "layer_decay", "weights", "head_init", *_OF_A_HEAD_PHASE),
 }
-_IGNORED_BY_SMALL = ("multiscale", "hidden", "dropout", "head_lr")
+_WITHOUT_EFFECT_ON_SMALL = ("multiscale", "hidden", "dropout", "head_lr")
 
 
-def ignored(settings: FinetuneSettings) -> tuple[str, ...]:
-    """Names of the settings that change nothing with a strategy that is decided."""
-    names = _IGNORED[settings.strategy]
-    if settings.backbone in SMALL_NETWORKS:
-        return names + _IGNORED_BY_SMALL
-    if settings.strategy is Strategy.FEATURES and settings.augment is Augment.TRIVIAL:
-        names += ("augment",)  # cached features know images as they are and mirrored
-    return names if settings.head is Head.MLP else (*names, "hidden")
+def describe_unused(decided: FinetuneSettings) -> list[str]:
+    """A line for each setting that is not what `complete` would take, and yet changes nothing."""
+    options = settings_of(FinetuneSettings)
+    taken = complete(FinetuneSettings(strategy=decided.strategy, backbone=decided.backbone), in_memory=True)
+    return [
+        f"{options[name].spelling}: has no effect {reason}"
+        for name, reason in decided.without_effect().items()
+        if getattr(decided, name) != getattr(taken, name)
+    ]
 
 
-def option(name: str) -> str:
-    """The command line's spelling of a setting."""
-    return "--" + name.replace("_", "-")
+_Model = Annotated[Path, Option("A model file, or a run's folder.", metavar="MODEL", argument=True)]
+_Mirrored = Annotated[bool, Option("Average over each image and its mirror image.", flags=("--tta",))]
+# Why `tta` changes nothing for one of the small networks, whose images are digits more often than not.
+NO_MIRRORING = "with a small network (mlp, cnn), which is never shown mirror images"
+
+
+class SplitName(StrEnum):
+    """Which images of the data are scored."""
+
+    TRAIN = "train"
+    VAL = "val"
+    TEST = "test"
+    NEW = "new"
+    ALL = "all"
+
+
+@dataclass(frozen=True)
+class PredictSettings:
+    """Which images are answered by which model, and what is written about it.
+
+    Attributes:
+        top: classes that are named for each image.
+        csv_file: a table of the answers. sort: a folder that gets a folder of images for each class.
+        sort_by: how they get there. threshold: images whose best class is less probable go to `unsure` instead.
+        tta: average the logits of an image and its mirror image.
+    """
+
+    model: _Model
+    images: Annotated[tuple[Path, ...], Option("Images, or folders of them.", argument=True)]
+    top: Annotated[int, Option("Classes to name for each image.", min=1)] = 1
+    csv_file: Annotated[Path | None, Option("Write a table: a row per image.", flags=("--csv",), metavar="FILE")] = None
+    sort: Annotated[Path | None, Option("Sort the images into FOLDER/<class>/.", metavar="FOLDER")] = None
+    sort_by: Annotated[SortBy, Option("Copies, or symbolic links.")] = SortBy.COPY
+    threshold: Annotated[float, Option("Below this confidence an image is sorted into 'unsure'.", min=0, max=1)] = 0.0
+    tta: _Mirrored = False
+    precision: PrecisionOption = Precision.AUTO
+
+    __post_init__ = check_options
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why."""
+        found = {} if self.sort else dict.fromkeys(("sort_by", "threshold", "skip_existing"), "without --sort")
+        return found if self.sort or self.csv_file else found | {"overwrite": "without --csv or --sort"}
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """Which model is measured, or which models, and on what part of the data.
+
+    Attributes:
+        output: a folder for charts and the sheet of mistakes.
+        split: None takes test, else val, else what is new to the run, else all; with `all_checkpoints` val.
+        all_checkpoints: score every epoch's model and their average.
+        tta: average the logits of an image and its mirror image.
+    """
+
+    model: _Model
+    output: Annotated[
+        Path | None,
+        Option("Write charts and the sheet of mistakes.", flags=("--output", "-o"), metavar="FOLDER"),
+    ] = None
+    split: Annotated[
+        SplitName | None,
+        Option("Which part.", shown="test, else val, else new, else all; with --all-checkpoints val"),
+    ] = None
+    all_checkpoints: Annotated[bool, Option("Score every epoch's model and their average.")] = False
+    tta: _Mirrored = False
+    no_cache: NoCache = False
+    precision: PrecisionOption = Precision.AUTO
+
+    __post_init__ = check_options
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why."""
+        return {} if self.output else {"overwrite": "without -o"}
+
+
+@dataclass(frozen=True)
+class EvaluationData(LabelledData):
+    """Which labelled data a model is measured on; without a division of its own it is divided as the run knew it."""
+
+    source: Annotated[str, Option("Labelled images, as `dltool finetune` takes them.", metavar="DATA", argument=True)]
+    splits_file: Annotated[
+        Path | None,
+        Option(
+            "Divide as this splits.csv did.",
+            flags=("--splits",),
+            metavar="FILE.csv",
+            shown="the run's own",
+            panel="Data",
+        ),
+    ] = None
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why."""
+        return (
+            {} if self.val or self.test or self.limit else {"seed": "without --val or --test, whose division it draws"}
+        )
+
+
+@dataclass(frozen=True)
+class ExportSettings:
+    """Which model is exported, and to where."""
+
+    model: _Model
+    output: Annotated[Path, Option("The file to write.", flags=("--output", "-o"), metavar="FILE.onnx")]
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.output.suffix != ".onnx":
+            raise SettingsError(f"-o {self.output}: a file that ends in .onnx is needed")

@@ -1,9 +1,10 @@
 """One training run from data to a model file, as a generator of what happens."""
 
 import hashlib
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,7 +29,7 @@ from dltool.finetune.phase import Phase, new_loop
 from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.saving import ModelSaver
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, complete
+from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, complete, describe_unused
 from dltool.finetune.setup import (
     BlockParameters,
     Body,
@@ -54,7 +55,8 @@ from dltool.training.session import Session
 _PROBED = 3000
 # Rate of a head on standardised features; steady results over seeds and data sets (benchmarks/finetune_accuracy.py).
 HEAD_ALONE_LR = 3e-4
-_MAY_CHANGE = ("time",)
+# Settings that may differ from those of the run that is resumed.
+MAY_CHANGE = ("time",)
 
 
 @dataclass(frozen=True)
@@ -101,11 +103,14 @@ class FinetuneResult:
     name_matches: dict[str, list[str]]
 
 
-Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped | FinetuneResult
+Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped
+_Run = Generator[Event, None, FinetuneResult | None]
 
 
-def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Iterator[Event]:
-    """Check the data, decide on a strategy, train, measure; the last event is FinetuneResult or Stopped.
+def finetune(
+    data: DataSettings, settings: FinetuneSettings, context: RunContext
+) -> Generator[Event, None, FinetuneResult | None]:
+    """Check the data, decide on a strategy, train, measure; return what came of it, or None if the run was stopped.
 
     Raises:
         DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
@@ -116,11 +121,12 @@ def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext
     if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
         # Before the data is looked at, so that a mistyped name does not cost the user a minute.
         backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
-    report = yield from _load(data, settings, context)
+    exclude = context.run and context.run.path
+    report = yield from load_labelled(data, settings.size, context.cache, context.workers, exclude)
     yield report
     dataset = report.dataset
     if context.run is not None:
-        context.open_run("finetune", data, _digest(dataset), as_plain(settings), _MAY_CHANGE)
+        context.open_run("finetune", data, _digest(dataset), as_plain(settings), MAY_CHANGE)
         if writes:
             write_splits_csv(context.run.path / "splits.csv", dataset)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
@@ -131,16 +137,25 @@ def finetune(data: DataSettings, settings: FinetuneSettings, context: RunContext
     bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache)
     if settings.backbone in SMALL_NETWORKS:
-        yield from _run_small(bench, session, state, context)
-    else:
-        yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, context)
+        return (yield from _run_small(bench, session, state, context))
+    return (yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, context))
 
 
-def _load(data: DataSettings, settings: FinetuneSettings, context: RunContext) -> Generator[Checked, None, DataReport]:
-    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
-    reader = PixelReader(Preprocessing(resize=settings.size or 256), max_bytes=0)
-    exclude = context.run and context.run.path
-    return (yield from load_data(data, store, reader.read_file, context.workers, exclude))
+def load_labelled(
+    data: DataSettings, size: int, cache: Path | None, workers: int, exclude: Path | None
+) -> Generator[Checked, None, DataReport]:
+    """Check the data as a run on images of `size` (0: of the weights' own) does; yield progress, return the report.
+
+    Args:
+        exclude: the run's folder, whose images are not data.
+
+    Raises:
+        DataError: no such data, or it cannot be trained on.
+        SettingsError: the data is the run's folder itself.
+    """
+    store = ContentStore(cache / "fingerprints" if cache else None)
+    reader = PixelReader(Preprocessing(resize=size or 256), max_bytes=0)
+    return (yield from load_data(data, store, reader.read_file, workers, exclude))
 
 
 def _digest(dataset: Dataset) -> str:
@@ -163,25 +178,24 @@ def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSet
     return replace(settings, backbone=DEFAULT_BACKBONE)
 
 
-def _run_small(
-    bench: Workbench, session: Session, state: dict[str, Any] | None, context: RunContext
-) -> Iterator[Event]:
+def _run_small(bench: Workbench, session: Session, state: dict[str, Any] | None, context: RunContext) -> _Run:
     bench.settings = complete(bench.settings, bench.dataset.in_memory)
     train = bench.dataset.splits["train"]
     reason = f"{len(train)} tiny pictures: a small network ({bench.settings.backbone}) learns them from scratch"
     decided = Decided(bench.settings, reason, None)
     yield decided
+    yield from map(Notice, describe_unused(bench.settings))
     classifier, reader = small_classifier(bench)
     phase = small_phase(bench, classifier, reader)
     if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
-        return
+        return None
     scorer = Scorer(classifier, bench.device, reader=reader)
-    yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase)
+    return (yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase))
 
 
 def _run_backbone(
     bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, context: RunContext
-) -> Iterator[Event]:
+) -> _Run:
     if backbone.unexpected or backbone.missing:
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
@@ -201,15 +215,17 @@ def _run_backbone(
     for build in _phase_builders(settings.strategy):
         phase = build(bench, body, classifier, decided.probe)
         if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
-            return
+            return None
     assert phase is not None
     extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
     exact = wants_bf16(settings.precision, classifier)
     scorer = Scorer(classifier, bench.device, exact, context.cache, body.reader, context.workers, extractor=extractor)
-    yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase)
+    return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase))
 
 
-def _decide(bench: Workbench, backbone: Backbone) -> Iterator[Event]:
+def _decide(
+    bench: Workbench, backbone: Backbone
+) -> Generator[Extracted | Decided | Notice, None, tuple[Decided, Body | None]]:
     """Settle the strategy and complete the settings; return Decided, and the body that was probed if there is one."""
     body, probe = None, None
     if bench.settings.strategy is Strategy.AUTO:
@@ -221,6 +237,7 @@ def _decide(bench: Workbench, backbone: Backbone) -> Iterator[Event]:
     bench.settings = complete(replace(bench.settings, strategy=decision.strategy), bench.dataset.in_memory)
     decided = Decided(bench.settings, decision.reason, probe)
     yield decided
+    yield from map(Notice, describe_unused(bench.settings))
     return decided, body
 
 
@@ -234,7 +251,7 @@ def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
             return [partial(_body_phase, number=0)]
 
 
-def _probe(bench: Workbench, body: Body) -> Iterator[Event]:
+def _probe(bench: Workbench, body: Body) -> Generator[Extracted, None, Probe]:
     """Extract the features of (at most 3000) training images and cross-validate a linear layer on them."""
     split = bench.dataset.splits["train"]
     if len(split) > _PROBED:
@@ -299,22 +316,18 @@ def _finish(
     context: RunContext,
     matches: dict[str, list[str]],
     phase: Phase,
-) -> Iterator[Event]:
+) -> Generator[Extracted, None, FinetuneResult]:
     """Measure the best model on val and test, and write it."""
     metrics: dict[str, dict[str, Any]] = {}
     logits: dict[str, Tensor] = {}
     for name in [name for name in ("val", "test") if name in bench.dataset.splits]:
-        for event in scorer.score_split(bench.dataset.splits[name]):
-            if isinstance(event, Tensor):
-                logits[name] = event
-            else:
-                yield event
+        logits[name] = yield from scorer.score_split(bench.dataset.splits[name])
         metrics[name] = classification_metrics(logits[name], bench.labels(name), classifier.class_names)
     if context.run is not None and distributed.rank() == 0:
         save_model(context.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
     rows = [row for row in session.history if row["phase"] == phase.name]
     best = [row["epoch"] for row in rows if row["best"]]
-    yield FinetuneResult(
+    return FinetuneResult(
         classifier=classifier,
         settings=bench.settings,
         decision=decided,

@@ -309,12 +309,38 @@ def test_a_batch_norm_head_needs_batches(data: Path, tmp_path: Path) -> None:
     refused(run_inside("finetune", data, "-o", tmp_path / "run", *FAST, *options), 2, "--batch-size 1", "--head mlp")
 
 
-def test_options_without_effect_are_named(data: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "unused", "reason"),
+    [
+        (("--strategy", "features"), ("--lr", 0.5), "with --strategy features"),
+        (("--strategy", "features"), ("--time", "5m"), "with --strategy features"),
+        (("--strategy", "features"), ("--augment", "trivial"), "with --strategy features"),
+        (("--strategy", "full"), ("--head-l2", 0), "with --strategy full"),
+        (("--backbone", "mlp"), ("--dropout", 0.1), "with --backbone mlp"),
+        ((), ("--hidden", 5), "without --head mlp"),
+        (("--compare",), ("--strategy", "full"), "with --compare"),
+        (("--compare",), ("--lr", 0.1), "with --compare"),
+        (("--compare",), ("--unfreeze", 1), "with --compare"),
+        (("--preview-augment",), ("--compare",), "with --preview-augment"),
+    ],
+)
+def test_options_without_effect_are_refused(data: Path, tmp_path: Path, options, unused, reason: str) -> None:
+    for more in ((), ("--dry-run",)):
+        result = run_inside("finetune", data, "-o", tmp_path / "run", "--device", "cpu", *options, *unused, *more)
+        refused(result, 2, f"{unused[0]}: has no effect {reason}")
+    assert not (tmp_path / "run").exists()
+
+
+def test_options_without_effect_are_said_where_only_the_run_knows(data: Path, tmp_path: Path) -> None:
     split = tmp_path / "split"
     for name in ("train", "val"):
         shutil.copytree(data, split / name)
-    options = ("--strategy", "features", "--epochs", 1, "--lr", 0.5, "--time", "5m", "--augment", "trivial")
-    result = run_inside("finetune", split, "-o", tmp_path / "run", *FAST, *options, "--val", 0.3)
-    assert result.exit_code == 0, result.output
-    assert "note: --lr, --time, --augment changes nothing with this strategy" in result.stderr
-    assert "the val that is there is not used" in result.stderr
+    (tmp_path / "config.toml").write_text("[finetune]\nlayer-decay = 0.5\nstrategy = 'features'\n")
+    for chosen in ((), ("--config", tmp_path / "config.toml")):
+        options = (*FAST, "--epochs", 1, "--val", 0.3, "--overwrite", *(chosen or ("--layer-decay", 0.5)))
+        result = run_inside("finetune", split, "-o", tmp_path / "run", *options)
+        assert result.exit_code == 0, result.output
+        assert "strategy: features" in result.stderr
+        assert "--layer-decay: has no effect with --strategy features" in result.stderr
+        assert "--lr: has no effect" not in result.stderr
+        assert "the val that is there is not used" in result.stderr

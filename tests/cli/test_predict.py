@@ -10,9 +10,10 @@ import torch
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
-from dltool.finetune.images import Sorter
 from dltool.finetune.network import build_classifier
+from dltool.finetune.predict import Sorter
 from dltool.images.folder import OnExisting
+from dltool.images.sorting import SortBy
 from dltool.training.model_file import ModelFile, save_model
 from tests.cli.run import run_inside
 
@@ -65,9 +66,9 @@ def test_outputs_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_class_called_unsure_does_not_meet_the_doubtful(tmp_path: Path) -> None:
-    Sorter(tmp_path, False, 0.0, OnExisting.ERROR).check(["sure", "unsure"], [])
+    Sorter(tmp_path, SortBy.COPY, 0.0, OnExisting.ERROR).check(["sure", "unsure"], [])
     with pytest.raises(SettingsError, match="'unsure' itself"):
-        Sorter(tmp_path, False, 0.5, OnExisting.ERROR).check(["sure", "unsure"], [])
+        Sorter(tmp_path, SortBy.COPY, 0.5, OnExisting.ERROR).check(["sure", "unsure"], [])
 
 
 def test_every_row_of_the_table_is_as_long_as_its_head(tmp_path: Path) -> None:

@@ -41,21 +41,23 @@ def quick(**settings: Any) -> FinetuneSettings:
 
 
 def events_of(data: Path | str, settings: FinetuneSettings, folder: Path | None = None, **context: Any) -> list[Any]:
-    """Everything that a run yields; with `folder` it is written there."""
+    """Everything that a run yields, and its result; with `folder` it is written there."""
     return list(run(data, settings, folder, **context))
 
 
 def run(
     data: Path | str, settings: FinetuneSettings, folder: Path | None = None, limit: int = 0, **context: Any
 ) -> Iterator[Any]:
-    """The run as a generator."""
+    """The run as a generator, whose last event is the result, unless it was stopped."""
     target = None
     if folder is not None:
         target = RunFolder(folder)
         if not context.get("resume"):
             target.create(overwrite=False)
     places = RunContext(CPU, target, workers=0, **context)
-    yield from finetune(DataSettings(str(data), limit=limit), settings, places)
+    result = yield from finetune(DataSettings(str(data), limit=limit), settings, places)
+    if result is not None:
+        yield result
 
 
 def stop_after(epochs: int) -> Callable[[list[Any]], bool]:
