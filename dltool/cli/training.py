@@ -24,6 +24,7 @@ from dltool.training.run_folder import RunFolder
 _Settings = TypeVar("_Settings")
 _Result = TypeVar("_Result")
 _Data = TypeVar("_Data", bound=DataSettings)
+_CLASSES_NAMED = 8
 
 
 class Watcher:
@@ -149,7 +150,7 @@ def describe_data(report: DataReport) -> list[str]:
     """Lines for people: which classes are in the splits, and what the check found."""
     names = report.dataset.class_names
     counts = ", ".join(f"{len(split)} {name}" for name, split in report.dataset.splits.items())
-    some = ", ".join(names[:_MOST_NAMED]) + (", …" if len(names) > _MOST_NAMED else "")
+    some = ", ".join(names[:_CLASSES_NAMED]) + (", …" if len(names) > _CLASSES_NAMED else "")
     head = f"data: {len(names)} classes ({some}), {counts}"
     return [head, *describe_findings(report.notes, report.unreadable)]
 
