@@ -9,6 +9,11 @@ from typing import BinaryIO
 
 from dltool.errors import DltoolError
 
+try:
+    import fcntl
+except ImportError:
+    fcntl = None
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write `content` to `path` as `open_atomically` does.
@@ -47,6 +52,43 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
         if isinstance(error, OSError):
             raise DltoolError(f"{path}: cannot be written ({error.strerror or error})") from error
         raise
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Keep other processes that lock the same path waiting, so that it can be read, changed and written in one go.
+
+    The lock is a hidden file beside `path`, gone at the end; the system releases it when a process is killed. Where
+    there are no such locks (Windows) nothing is locked.
+
+    Raises:
+        DltoolError: the lock's file cannot be written.
+    """
+    if fcntl is None:
+        yield
+        return
+    lock = path.with_name(f".{path.name}.lock")
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        file = _lock_file(lock)
+    except OSError as error:
+        raise DltoolError(f"{lock}: cannot be locked ({error.strerror or error})") from error
+    with file:
+        try:
+            yield
+        finally:
+            lock.unlink(missing_ok=True)
+
+
+def _lock_file(lock: Path) -> BinaryIO:
+    while True:
+        file = lock.open("ab")
+        fcntl.flock(file, fcntl.LOCK_EX)
+        # Whoever had it before has removed it: then others lock a new file of that name.
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(lock.stat(), os.fstat(file.fileno())):
+                return file
+        file.close()
 
 
 def _remove_leftovers(folder: Path, stem: str) -> None:

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -54,3 +55,23 @@ def test_a_file_in_the_way_of_a_folder_is_named(tmp_path: Path):
     (tmp_path / "taken").write_bytes(b"")
     with pytest.raises(DltoolError, match="taken"):
         write_atomically(tmp_path / "taken" / "a.bin", b"new")
+
+
+_COUNT = """
+import sys
+from pathlib import Path
+from dltool.files import locked, write_atomically
+path = Path(sys.argv[1])
+for _ in range(40):
+    with locked(path):
+        write_atomically(path, str(int(path.read_text() if path.exists() else 0) + 1).encode())
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="locks by flock")
+def test_processes_that_lock_a_file_lose_nothing_of_each_other(tmp_path: Path):
+    path = tmp_path / "sub" / "count"
+    counters = [subprocess.Popen([sys.executable, "-c", _COUNT, str(path)]) for _ in range(3)]
+    assert [counter.wait(60) for counter in counters] == [0, 0, 0]
+    assert path.read_text() == "120"
+    assert [each.name for each in path.parent.iterdir()] == ["count"]

@@ -19,6 +19,7 @@ from dltool.featmap.settings import (
     parse_channels,
     parse_methods,
 )
+from dltool.images.folder import process_rank
 
 _MAPS, _WHY, _LOOKS_FOR, _NETWORK = "Maps", "Why", "What it looks for", "Network"
 _DREAM_STEPS = 12
@@ -173,6 +174,8 @@ def command(
         "--method": bool(methods),
     }
     task = _one_task([name for name, given in chosen.items() if given])
+    if task in ("--list-layers", "--filters", "--maximize") and process_rank() != (0, 1):
+        raise SettingsError(f"{task}: looks at the network alone, which is nothing to share; start one process only")
     _check_place(common, task)
     layers = tuple(layer or ())
     colors = {} if colormap is None else {"colormap": colormap}

@@ -1,13 +1,13 @@
 """The jobs of `dltool featmap`: load the network, run one core function, report."""
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import new_item, report_items
+from dltool.cli.items import collect_items, report_batch, report_planned
 from dltool.cli.old_options import check_choices
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.errors import SettingsError
@@ -16,6 +16,7 @@ from dltool.featmap.settings import Channels, DreamSettings, MapSettings, Scale,
 from dltool.images.folder import Job, OnExisting, plan_outputs
 
 if TYPE_CHECKING:
+    from dltool.featmap.files import DrawnFile
     from dltool.featmap.layers import LayerInfo
     from dltool.featmap.network import Network
     from dltool.images.batch import FileDone, FileStep
@@ -93,8 +94,8 @@ def draw_maps(common: Common, settings: MapSettings) -> None:
         color_table(settings.colormap)
         layers = _resolve_maps(network, list_layers(network), settings.layers)
         settings = replace(settings, layers=tuple(layers))
-        events = map_files(jobs, network, layers, settings, common.workers)
-        items, entries = _collect(events, progress, stop)
+        events = map_files(jobs, network, layers, settings, common.workers, lambda: bool(stop))
+        items, entries = _collect(events, jobs, progress)
     _report(common, settings, jobs, items, entries, network, stop)
 
 
@@ -113,8 +114,8 @@ def draw_explanations(common: Common, settings: WhySettings) -> None:
         if settings.layer:
             own = resolve_layers(network.module, [settings.layer], "--layer")[settings.layer]
             settings = replace(settings, layer=own)
-        events = explain_files(jobs, network, list_layers(network), settings, common.workers)
-        items, entries = _collect(events, progress, stop)
+        events = explain_files(jobs, network, list_layers(network), settings, common.workers, lambda: bool(stop))
+        items, entries = _collect(events, jobs, progress)
     _report(common, settings, jobs, items, entries, network, stop)
 
 
@@ -130,7 +131,8 @@ def draw_dreams(common: Common, layer: str, settings: DreamSettings) -> None:
         from dltool.featmap import dream_files
 
         own = resolve_layers(network.module, [layer], "--dream")[layer]
-        items, entries = _collect(dream_files(jobs, network, own, settings, common.workers), progress, stop)
+        events = dream_files(jobs, network, own, settings, common.workers, lambda: bool(stop))
+        items, entries = _collect(events, jobs, progress)
     _report(common, settings, jobs, items, entries, network, stop)
 
 
@@ -238,12 +240,8 @@ def _plan(common: Common, suffix: str) -> list[Job]:
 
 
 def _nothing_to_do(common: Common, jobs: list[Job], settings: Any) -> bool:
-    if not (common.dry_run or all(job.exists for job in jobs)):
-        return False
     _check_choices(common)
-    items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
-    report_items(common.console, items, common.settings(settings), None)
-    return True
+    return report_planned(common.console, jobs, common.settings(settings), common.dry_run)
 
 
 def _check_choices(common: Common) -> None:
@@ -269,28 +267,28 @@ def _plan_page(common: Common, name: str) -> Path | None:
 
 
 def _collect(
-    events: Iterable["FileStep | FileDone"], progress: Progress, stop: StopRequest
+    events: Generator["FileStep | FileDone", None, None], jobs: list[Job], progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Show the events' progress; return the document's items and the manifest's entries."""
-    items: list[dict[str, Any]] = []
     entries: list[dict[str, Any]] = []
-    with closing(events) as open_events:  # type: ignore[type-var]
-        for event in open_events:
-            if stop:
-                break
-            if hasattr(event, "step"):
-                progress.update(event.step.task, event.step.done, event.step.total)
-                continue
-            item = new_item(event.job, event.status, event.error)
-            if event.result is not None:
-                item["outputs"] = event.result.entries
-                entries += event.result.entries
-            if event.result is not None and event.result.top:
-                top = event.result.top
-                item["top"] = [{"class": name, "probability": share} for name, share in top]
-                item["note"] = ", ".join(f"{name} {100 * share:.1f} %" for name, share in top)
-            items.append(item)
-    return items, entries
+
+    def show(event: "FileStep | FileDone") -> None:
+        if hasattr(event, "step"):
+            progress.update(event.step.task, event.step.done, event.step.total)
+        elif event.result is not None:
+            entries.extend(event.result.entries)
+
+    return collect_items(events, jobs, show, _figures), entries
+
+
+def _figures(drawn: "DrawnFile | None") -> dict[str, Any]:
+    if drawn is None:
+        return {}
+    if not drawn.top:
+        return {"outputs": drawn.entries}
+    top = [{"class": name, "probability": share} for name, share in drawn.top]
+    note = ", ".join(f"{name} {100 * share:.1f} %" for name, share in drawn.top)
+    return {"outputs": drawn.entries, "top": top, "note": note}
 
 
 def _report(
@@ -305,15 +303,11 @@ def _report(
     from dltool.device import describe_device
 
     _write_manifest(common, network, entries)
-    if stop:
-        common.console.warn(
-            f"stopped with {len(jobs) - len(items)} of {len(jobs)} pictures not done; --skip-existing goes on from here"
-        )
-        stop.leave()
     for entry in entries:
         if entry.get("score") and entry.get("method"):
             common.console.result(_score_line(entry))
-    report_items(common.console, items, common.settings(settings), describe_device(network.device))
+    device = describe_device(network.device)
+    report_batch(common.console, items, common.settings(settings), device, stop, len(jobs))
 
 
 def _report_pages(

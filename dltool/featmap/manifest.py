@@ -7,13 +7,14 @@ from typing import Any
 
 from dltool import __version__
 from dltool.errors import DataError
-from dltool.files import write_atomically
+from dltool.files import locked, write_atomically
 
 MANIFEST_VERSION = 1
 
 
 def write_manifest(path: Path, network: dict[str, Any], entries: Sequence[dict[str, Any]]) -> None:
-    """Write the entries, and keep those of an earlier run whose outputs these do not replace and that still exist.
+    """Write the entries, and keep those of an earlier run, or of another process that shares the work, whose outputs
+    these do not replace and that still exist.
 
     Args:
         network: what was looked into: name, weights, size.
@@ -24,14 +25,15 @@ def write_manifest(path: Path, network: dict[str, Any], entries: Sequence[dict[s
         DltoolError: the file cannot be written.
     """
     replaced = {str(entry["output"]) for entry in entries}
-    kept = [
-        entry
-        for entry in read_entries(path)
-        if str(entry.get("output")) not in replaced and Path(str(entry.get("output"))).exists()
-    ]
     new = [{**entry, **network, "output": str(entry["output"]), "input": _text(entry["input"])} for entry in entries]
-    document = {"version": MANIFEST_VERSION, "dltool": __version__, "pictures": [*kept, *new]}
-    write_atomically(path, json.dumps(document, indent=2).encode() + b"\n")
+    with locked(path):
+        kept = [
+            entry
+            for entry in read_entries(path)
+            if str(entry.get("output")) not in replaced and Path(str(entry.get("output"))).exists()
+        ]
+        document = {"version": MANIFEST_VERSION, "dltool": __version__, "pictures": [*kept, *new]}
+        write_atomically(path, json.dumps(document, indent=2).encode() + b"\n")
 
 
 def read_entries(path: Path) -> list[dict[str, Any]]:

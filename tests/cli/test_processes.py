@@ -1,10 +1,13 @@
 """Commands that torchrun started in several processes: each shares its work out, or refuses in one line."""
 
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dltool.cli.app import COMMANDS, SHARING
+from dltool.images.write import write_image
 from tests.cli.run import files_in, run_inside
 
 ALONE = {
@@ -29,8 +32,7 @@ def test_a_command_for_one_process_refuses_to_be_one_of_several(
     command: str, rank: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    monkeypatch.setenv("RANK", str(rank))
+    _in_process(rank, monkeypatch)
     refused = run_inside(*command.split(), *ALONE[command])
     assert refused.exit_code == 2
     line = f"dltool: error: {command}: works in one process, and torchrun started 2; start it without torchrun\n"
@@ -42,3 +44,24 @@ def test_a_lonely_process_of_torchrun_is_no_obstacle(monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("WORLD_SIZE", "1")
     monkeypatch.setenv("RANK", "0")
     assert run_inside("info").exit_code == 0
+
+
+def _in_process(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", str(rank))
+
+
+def test_processes_share_the_pages_of_featmap_and_have_one_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for number in range(3):
+        write_image(tmp_path / "in" / f"{number}.png", np.full((40, 40, 3), 60 * number, np.uint8))
+    words = ["featmap", tmp_path / "in", "-o", tmp_path / "out", "--size", 64, "--layer", "conv_stem"]
+    for rank, expected in ((1, {"1"}), (0, {"0", "1", "2"})):
+        _in_process(rank, monkeypatch)
+        result = run_inside(*words)
+        assert result.exit_code == 0, result.stderr
+        manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+        assert {Path(entry["input"]).stem for entry in manifest["pictures"]} == expected
+    assert sorted(files_in(tmp_path / "out")) == [*(f"{n}.maps.png" for n in range(3)), "manifest.json"]
+    refused = run_inside("featmap", "--filters", "-o", tmp_path / "other")
+    assert (refused.exit_code, "--filters: looks at the network alone" in refused.stderr) == (2, True)
+    assert not (tmp_path / "other").exists()
