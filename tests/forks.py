@@ -24,16 +24,22 @@ ROOT = Path(__file__).parents[1]
 
 def run_program(module: str, *words: object) -> str:
     """Run `python -m module words` on one thread to its good end, and return what it printed."""
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, words)],
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        timeout=240,
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
+        start_new_session=True,
     )
-    assert done.returncode == 0, done.stderr[-2000:]
-    return done.stdout
+    try:
+        printed, errors = process.communicate(timeout=240)
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)  # its children too, which may wait for each other forever
+        raise
+    assert process.returncode == 0, errors[-2000:]
+    return printed
 
 
 def history_of(run: Path) -> list[dict[str, Any]]:
