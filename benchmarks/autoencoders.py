@@ -19,7 +19,7 @@ import torch
 from dltool.autoencoder.batches import whole_images
 from dltool.autoencoder.data import ImageData
 from dltool.autoencoder.heldout import HeldOut
-from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.train import train_autoencoder
 from dltool.autoencoder.trainer import LOSSES

@@ -64,3 +64,24 @@ def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
     restore_module(module, file.tensors, path)
     module.eval().requires_grad_(False)
     return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics)
+
+
+def take_over(module: nn.Module, path: Path) -> None:
+    """Give a network the weights of a trained one, wherever name and shape agree.
+
+    Residual blocks of a U-Net that the other lacks become identities, so that a larger one begins where the smaller
+    one ended.
+
+    Raises:
+        ModelError: no autoencoder, or none of its tensors fits.
+    """
+    known = load_autoencoder(path).module.state_dict()
+    tensors = module.state_dict()
+    fitting = {name for name in tensors if name in known and known[name].shape == tensors[name].shape}
+    if not fitting:
+        raise ModelError(f"--from {path}: none of its tensors fits this network")
+    for name, tensor in tensors.items():
+        if name in fitting:
+            tensor.copy_(known[name])
+        elif name.endswith("conv2.weight"):
+            tensor.zero_()

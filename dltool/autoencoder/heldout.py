@@ -10,7 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.data import Images, to_channels
-from dltool.autoencoder.noise import Mixture, Noise
+from dltool.autoencoder.noise import Noise
+from dltool.autoencoder.noise_laws import Mixture
 from dltool.images.quality import psnr, ssim
 from dltool.training.seeds import derive_seed
 

@@ -14,7 +14,8 @@ from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.batches import fit_pixels
 from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
-from dltool.autoencoder.noise import Mixture, Noise
+from dltool.autoencoder.noise import Noise
+from dltool.autoencoder.noise_laws import Mixture
 from dltool.data.builtin import load_builtin
 from dltool.errors import SettingsError
 from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch

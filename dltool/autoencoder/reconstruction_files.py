@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.networks import Autoencoder
-from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.reconstruct import Reconstruction, interpolate, named_images, prepare, reconstruct_files
 from dltool.autoencoder.settings import ReconstructSettings
 from dltool.autoencoder.sheets import enlarge, reconstruction_sheet

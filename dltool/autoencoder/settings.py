@@ -10,6 +10,7 @@ from dltool.errors import SettingsError
 from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
 
 _NETWORK, _TRAINING = "Network", "Training"
+_UNET_CHANNELS = (32, 64, 96, 128)
 
 
 class Arch(StrEnum):
@@ -70,6 +71,7 @@ class AeSettings:
 
     Attributes:
         arch: see `Arch`.
+        start: a model whose weights are taken over where name and shape agree.
         latent_dim: width of the code of `stacked` and `conv`.
         channels, blocks: of `unet`: channels per level from fine to coarse, residual blocks on each way through one.
         noise: what the network sees instead of the clean image, as `parse_noise` reads it.
@@ -99,13 +101,31 @@ class AeSettings:
         ),
     ] = None
     blocks: Annotated[
-        int | None, Option("Residual blocks on a way through a level of unet.", min=1, shown="1", panel=_NETWORK)
+        tuple[int, ...] | None,
+        Option(
+            "Residual blocks on a way through a level of unet: one number, or one for each level.",
+            min=1,
+            metavar="N[,N,…]",
+            shown="1",
+            panel=_NETWORK,
+            read=read_channels,
+        ),
+    ] = None
+    start: Annotated[
+        Path | None,
+        Option(
+            "Start from this model's weights; residual blocks that it lacks change nothing at first.",
+            flags=("--from",),
+            metavar="FILE|RUN",
+            shown="",
+            panel=_TRAINING,
+        ),
     ] = None
     noise: Annotated[
         str,
         Option(
             "What the network sees instead of the clean image: none, gaussian:0.5, gaussian:0-55/255, poisson, "
-            "speckle, salt-pepper:0.1, mask:0.25.",
+            "speckle, salt-pepper:0.1, mask:0.25, camera-jpeg:0-50/255, …; several with commas between.",
             metavar="LAW[:STRENGTH]",
         ),
     ] = "none"
@@ -154,6 +174,8 @@ class AeSettings:
         check_options(self)
         if self.channels == ():
             raise SettingsError("--channels: numbers of at least 1 are needed, such as 32,64,96,128")
+        if len(self.blocks or ()) > 1 and len(self.blocks or ()) != len(self.channels or _UNET_CHANNELS):
+            raise SettingsError(f"--blocks {self.blocks}: one number, or one for each of --channels")
         if self.arch is Arch.UNET and self.loss is Loss.BCE:
             raise SettingsError("--loss bce: the output of --arch unet is not bounded to [0, 1]; use mse or l1")
         if self.arch is Arch.UNET and self.noise == "none":
@@ -256,7 +278,7 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
     Arch.CONV: _TINY,
     Arch.UNET: {
         **{"loss": Loss.L1, "epochs": 100, "batch_size": 16, "lr": 2e-3, "optimizer": Optimizer.MUON, "ema": 5000.0},
-        **{"channels": (32, 64, 96, 128), "blocks": 1},
+        **{"channels": _UNET_CHANNELS, "blocks": (1,)},
     },
 }
 

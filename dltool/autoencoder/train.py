@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
-from dltool.autoencoder.batches import CropSource, Source, WholeSource, common_size, whole_images
+from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, take_over
+from dltool.autoencoder.batches import CropSource, ResidentCrops, Source, WholeSource, common_size, whole_images
 from dltool.autoencoder.data import ImageData, Loaded, load_images
 from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
-from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
 from dltool.autoencoder.trainer import LOSSES, new_loop
 from dltool.data.check import Checked
@@ -147,6 +147,8 @@ class _Task:
             self.model = create_autoencoder(settings.arch.value, **self.arguments)
         if isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource):
             self.model.set_output_mean(_channel_means(self.source.images))
+        if settings.start is not None:
+            take_over(self.model, settings.start)
         # Convolutions are a quarter faster so, on the CPU as well.
         self.model.to(context.device, memory_format=torch.channels_last)
 
@@ -155,16 +157,17 @@ class _Task:
         if self.whole:
             images = whole_images(train, self.channels, self.size).to(context.device)
             return WholeSource(images, settings.augment, settings.seed)
-        return CropSource(
-            *(train, self.channels, settings.patch_size, settings.crops_per_image),
-            *(settings.augment, settings.seed, context.workers),
-        )
+        what = (train, self.channels, settings.patch_size, settings.crops_per_image, settings.augment, settings.seed)
+        if context.device.type == "cpu" or not train.in_memory:
+            return CropSource(*what, context.workers)
+        return ResidentCrops(*what, context.device)
 
     def _arguments(self) -> dict[str, Any]:
         settings = self.settings
         if settings.arch is Arch.UNET:
-            assert settings.channels is not None
-            return {"in_channels": self.channels, "channels": list(settings.channels), "blocks": settings.blocks}
+            assert settings.channels is not None and settings.blocks is not None
+            blocks = settings.blocks[0] if len(settings.blocks) == 1 else list(settings.blocks)
+            return {"in_channels": self.channels, "channels": list(settings.channels), "blocks": blocks}
         height, width = self.size
         return {"in_channels": self.channels, "height": height, "width": width, "latent_dim": settings.latent_dim}
 

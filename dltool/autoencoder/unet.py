@@ -29,19 +29,26 @@ class DenoisingUNet(nn.Module):
     level's blocks and join before those on the way up, so that fine features pass through all of their level's.
     """
 
-    def __init__(self, in_channels: int = 3, channels: Sequence[int] = (32, 64, 96, 128), blocks: int = 1) -> None:
-        """`channels` of the levels from fine to coarse, `blocks` residual blocks on each way through a level."""
+    def __init__(
+        self, in_channels: int = 3, channels: Sequence[int] = (32, 64, 96, 128), blocks: int | Sequence[int] = 1
+    ) -> None:
+        """`channels` of the levels from fine to coarse, and `blocks` residual blocks on each way through a level.
+
+        One number of blocks is for every level.
+        """
         super().__init__()
+        counts = [blocks] * len(channels) if isinstance(blocks, int) else list(blocks)
+        *outer, inner = zip(channels, counts, strict=True)
         self.in_channels = in_channels
         self.stride = 2 ** (len(channels) - 1)
         self.head = nn.Conv2d(in_channels, channels[0], 3, padding=1, bias=False)
-        self.encoder = nn.ModuleList(_blocks(width, blocks) for width in channels[:-1])
+        self.encoder = nn.ModuleList(_blocks(*level) for level in outer)
         self.down = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2, bias=False) for fine, coarse in pairwise(channels))
-        self.body = _blocks(channels[-1], blocks)
+        self.body = _blocks(*inner)
         self.up = nn.ModuleList(
             nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in reversed(list(pairwise(channels)))
         )
-        self.decoder = nn.ModuleList(_blocks(width, blocks) for width in reversed(channels[:-1]))
+        self.decoder = nn.ModuleList(_blocks(*level) for level in reversed(outer))
         self.tail = nn.Conv2d(channels[0], in_channels, 3, padding=1, bias=False)
         self._initialize()
 

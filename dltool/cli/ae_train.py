@@ -4,7 +4,7 @@ from functools import partial
 from typing import Any
 
 from dltool.autoencoder.data import Loaded, load_images
-from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import AeResult, Prepared, learns_crops, train_autoencoder
 from dltool.cli.console import Console, Progress

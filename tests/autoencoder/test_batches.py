@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dltool.autoencoder.batches import CropSource, WholeSource, reflect_to
+from dltool.autoencoder.batches import CropSource, ResidentCrops, WholeSource, reflect_to
 from dltool.autoencoder.data import ImageData, Images, load_images
 from dltool.autoencoder.settings import Augment
 from dltool.events import finish
@@ -56,6 +56,12 @@ def test_a_crop_depends_on_seed_epoch_and_sample_and_on_nothing_else(images: Ima
 def test_files_read_again_give_the_same_crops(images: Images) -> None:
     again = Images(images.names, images.sizes, images.hashes, images.grey, {})
     assert torch.equal(epoch_of(source(again, workers=2)), epoch_of(source(images)))
+
+
+@pytest.mark.parametrize("augment", [Augment.DIHEDRAL, Augment.FLIP, Augment.NONE])
+def test_crops_cut_on_the_device_are_the_same(images: Images, augment: Augment) -> None:
+    resident = ResidentCrops(images, 3, 16, 50, augment, 0, torch.device("cpu"))
+    assert torch.equal(epoch_of(resident, 2), epoch_of(source(images, augment), 2))
 
 
 @pytest.mark.parametrize(("augment", "kinds"), [(Augment.DIHEDRAL, 8), (Augment.FLIP, 2), (Augment.NONE, 1)])

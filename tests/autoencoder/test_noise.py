@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dltool.autoencoder.noise import Gaussian, Mixture, Noise, parse_noise
+from dltool.autoencoder.noise import Gaussian, Noise
+from dltool.autoencoder.noise_laws import Mixture, parse_noise
 from dltool.errors import SettingsError
 
 GREY = torch.full((64, 3, 48, 48), 0.4)

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.decomposition import PCA
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
 from dltool.autoencoder.heldout import HeldOut
-from dltool.autoencoder.noise import parse_noise
+from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.settings import AeSettings
 from dltool.autoencoder.trainer import LOSSES
 from dltool.errors import DltoolError, ModelError, SettingsError
@@ -54,6 +55,18 @@ def test_a_denoiser_of_photos_learns(photos: Path) -> None:
     assert row["noisy_psnr"] == pytest.approx(14.15, abs=0.3)  # 20 log10(255 / 50)
     assert row["psnr"] > row["noisy_psnr"] + 6
     assert result.autoencoder.size is None and result.autoencoder.channels == 3
+
+
+def test_a_larger_network_begins_where_the_smaller_one_ended(photos: Path, tmp_path: Path) -> None:
+    small = AeSettings(**TINY_UNET, noise="gaussian:0.1", epochs=2)
+    before = result_of(photos, small, tmp_path / "small").metrics
+    again = replace(small, blocks=(1, 2), start=tmp_path / "small", epochs=1, lr=0.0, ema=0.0)
+    result = result_of(photos, again, tmp_path / "large")
+    assert result.autoencoder.arguments["blocks"] == [1, 2]
+    assert result.metrics["loss"] == pytest.approx(before["loss"], rel=1e-4)
+    assert load_autoencoder(tmp_path / "large").arguments["blocks"] == [1, 2]
+    with pytest.raises(ModelError, match="none of its tensors fits"):
+        result_of(photos, replace(small, channels=(5, 7), start=tmp_path / "small"))
 
 
 def test_same_seed_same_bytes_other_seed_other_weights(photos: Path, tmp_path: Path) -> None:
@@ -151,6 +164,7 @@ def test_a_model_file_gives_the_same_network_back(tmp_path: Path) -> None:
     [
         ({"arch": "unet"}, "without --noise"),
         ({"arch": "unet", "noise": "mask", "loss": "bce"}, "--loss bce"),
+        ({"arch": "unet", "noise": "mask", "blocks": (1, 2)}, "one for each of --channels"),
         ({"epochs": 0}, "--epochs 0"),
         ({"lr": float("nan")}, "--lr"),
         ({"channels": (0, 4)}, "--channels"),
