@@ -7,13 +7,17 @@ from torch import Tensor
 
 from dltool.stylize.colors import color_statistics, luminance, match_luminance, move_colors, with_luminance
 from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.margin import Margin
 from dltool.stylize.objective import Hold, Objective, Region
 from dltool.stylize.settings import PreserveColor, StylizeSettings
 from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
 
 
 class Canvas:
-    """The photo, the styles and the mask as the settings want them seen, at any scale."""
+    """The photo, the styles and the mask as the settings want them seen, at any scale, with a margin around.
+
+    Sizes that are asked for are those without the margin, images that are given and taken have it.
+    """
 
     def __init__(
         self,
@@ -23,6 +27,9 @@ class Canvas:
         mask: Tensor | None,
     ) -> None:
         styles = [style] if isinstance(style, StyleTargets) else list(style)
+        self.margin = Margin.around(content.shape[:1:-1], settings.margin)
+        content = self.margin.add(content)
+        mask = None if mask is None else self.margin.add(mask)
         assert len(styles) == 1 or (mask is not None and mask.shape[1] == len(styles)), "a mask has a layer per style"
         self._original = content
         self._settings = settings
@@ -38,7 +45,7 @@ class Canvas:
         self._styles = styles
 
     def start(self, init: Tensor | None) -> Tensor:
-        """The image that the optimization starts from, of the photo's size."""
+        """The image that the optimization starts from, at full size."""
         content = self._content
         match self._settings.init:
             case "colors":
@@ -52,16 +59,18 @@ class Canvas:
                 return resize_tensor(self._styles[0].image, content.shape[:1:-1])
             case _:
                 assert init is not None, "settings.init names a file, so its picture must be given"
-                return resize_tensor(init, content.shape[:1:-1])
+                return self.margin.add(resize_tensor(init, self.margin.size))
 
     def content(self, size: tuple[int, int]) -> Tensor:
         """What the network shall see of the photo, at `size`."""
-        return resize_tensor(self._content, size)
+        return resize_tensor(self._content, self.margin.outer_size(size))
 
-    def grams(self, network: FeatureNetwork, content: Tensor, tile_side: int | None) -> list[dict[str, Tensor]]:
-        """What each style asks of an image of the size of `content`, which `content()` gave."""
+    def grams(
+        self, network: FeatureNetwork, size: tuple[int, int], content: Tensor, tile_side: int | None
+    ) -> list[dict[str, Tensor]]:
+        """What each style asks of an image of `size`, of which `content()` gave `content`."""
         settings = self._settings
-        side = max(1, round(max(content.shape[2:]) * settings.style_scale))
+        side = max(1, round(max(size) * settings.style_scale))
         grams = [targets.at(side, content.device, settings.gram, tile_side) for targets in self._styles]
         if settings.strength == 1:
             return grams
@@ -72,10 +81,11 @@ class Canvas:
         """Where each style goes in an image of `size`."""
         if self._mask is None:
             return [None] * len(self._styles)
-        return list(torch.nn.functional.interpolate(self._mask, size[::-1], mode="area").split(1, dim=1))
+        outer = self.margin.outer_size(size)
+        return list(torch.nn.functional.interpolate(self._mask, outer[::-1], mode="area").split(1, dim=1))
 
-    def finish(self, image: Tensor) -> Tensor:
-        """The result from an optimized image: in range, with the photo's colours or parts where these are kept."""
+    def finish(self, image: Tensor, size: tuple[int, int]) -> Tensor:
+        """The result from an optimized image: without the margin, with the photo's colours or parts where kept."""
         image = image.clamp_(0, 1)
         original = resize_tensor(self._original, image.shape[:1:-1])
         if self._settings.preserve_color is PreserveColor.LUMINANCE:
@@ -83,7 +93,7 @@ class Canvas:
         if self._mask is not None and len(self._styles) == 1:
             mask = resize_tensor(self._mask, image.shape[:1:-1])
             image = torch.lerp(original, image, mask.clamp(0, 1)).clamp_(0, 1)
-        return image
+        return self.margin.cut(image, size)
 
     def _colored(self, content: Tensor) -> Tensor:
         """The photo in the style's colours, in each region in those of its own style."""
@@ -114,11 +124,15 @@ def joint_objective(
 ) -> Objective:
     """The losses of images of `size`, one for each canvas; all canvases have the same mask."""
     contents = [canvas.content(size).to(device) for canvas in canvases]
-    asked = [canvas.grams(network, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)]
+    asked = [
+        canvas.grams(network, size, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)
+    ]
     masks = [None if mask is None else mask.to(device) for mask in canvases[0].masks(size)]
     regions = [Region(_stacked(each), mask) for each, mask in zip(zip(*asked, strict=True), masks, strict=True)]
     if hold is not None:
-        hold = Hold(resize_tensor(hold.image, size).to(device), resize_tensor(hold.weight, size).to(device))
+        margin = canvases[0].margin
+        image, weight = (resize_tensor(margin.add(each), margin.outer_size(size)) for each in (hold.image, hold.weight))
+        hold = Hold(image.to(device), weight.to(device))
     contents = contents[0] if len(contents) == 1 else torch.cat(contents)
     return Objective(network, contents, regions, settings, tile_side, hold)
 

@@ -85,6 +85,12 @@ def luminance(image: Tensor) -> Tensor:
     return (image * weights).sum(1, keepdim=True).expand_as(image).contiguous()
 
 
+def chroma(image: Tensor) -> Tensor:
+    """Return what is left of N × 3 × H × W images without their luma, the same number for the three channels."""
+    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return image - (image * weights).sum(1, keepdim=True)
+
+
 def match_luminance(grey: Tensor, target: ColorStatistics) -> Tensor:
     """Give a grey image the mean and the deviation of the luminance of a grey image with statistics `target`."""
     deviation = target.covariance[0, 0].sqrt().item() / max(grey.std(correction=0).item(), 1e-3)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.device import is_out_of_memory
+from dltool.stylize.colors import chroma
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.losses import energies, gram_sum, squared_distances, squares
 from dltool.stylize.settings import LossForm, StylizeSettings
@@ -235,15 +236,22 @@ class Objective:
         if settings.range_weight:
             beyond = squared_distances(inner, inner.clamp(0, 1))
             total = total + settings.range_weight * beyond / (3 * height * width)
-        if settings.tv_weight:
-            down = squares(tile.inner_pixels(piece, below=1).diff(dim=-2)) / max(1, 3 * (height - 1) * width)
-            across = squares(tile.inner_pixels(piece, right=1).diff(dim=-1)) / max(1, 3 * height * (width - 1))
-            total = total + settings.tv_weight * (down + across)
+        for weight, smoothed in ((settings.tv_weight, lambda: piece), (settings.chroma_weight, lambda: chroma(piece))):
+            if weight:
+                total = total + weight * _variation(tile, smoothed())
         if self._hold is not None:
             reference = tile.inner_pixels(tile.cut(self._hold.image))
             weight = tile.inner_pixels(tile.cut(self._hold.weight))
             total = total + (weight * (inner - reference).square()).flatten(1).sum(1) / (3 * height * width)
         return total
+
+
+def _variation(tile: Tile, piece: Tensor) -> Tensor:
+    """Total variation of one tile, its squared differences divided by how many the whole image has."""
+    height, width = tile.rows.length, tile.columns.length
+    down = squares(tile.inner_pixels(piece, below=1).diff(dim=-2)) / max(1, 3 * (height - 1) * width)
+    across = squares(tile.inner_pixels(piece, right=1).diff(dim=-1)) / max(1, 3 * height * (width - 1))
+    return down + across
 
 
 def _told(losses: Sequence[Tensor]) -> list[Losses]:

@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -136,16 +136,18 @@ def stylize_together(
     deadlines = _deadlines(started, count, settings, sizes, shares)
     starts = [canvas.start(init) for canvas in canvases]
     detailed = settings.init not in ("noise", "style")
-    images = [resize_tensor(start, sizes[0]) for start in starts]
+    margin = canvases[0].margin
+    images = [resize_tensor(start, margin.outer_size(sizes[0])) for start in starts]
     done = 0
     for number, (size, share, deadline) in enumerate(zip(sizes, shares, deadlines, strict=True)):
         for index, start in enumerate(starts):
-            larger = _enlarge(images[index], start, size) if detailed else resize_tensor(images[index], size)
+            outer = margin.outer_size(size)
+            larger = _enlarge(images[index], start, outer) if detailed else resize_tensor(images[index], outer)
             images[index] = larger.to(device)
             del larger
         if number == len(sizes) - 1:
             starts, start = [], None  # a large image's memory has a better use now
-        plan = plan_memory(network, size, settings, device, count)
+        plan = plan_memory(network, margin.outer_size(size), settings, device, count)
         objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold)
         descents = Descents(objective, images, settings, plan.history_bytes)
         del images
@@ -155,7 +157,7 @@ def stylize_together(
             for index, (canvas, descent) in enumerate(zip(canvases, descents.each, strict=True)):
                 shown = None
                 if save_every and done % save_every == 0:
-                    shown = canvas.finish(descent.best_image.cpu().clone())
+                    shown = canvas.finish(descent.best_image.cpu().clone(), size)
                 figures = (*losses[index], descent.restarts, objective.tile_side, objective.seams)
                 yield index, StylizeStep(done, sum(shares), size, *figures, shown)
             if time.perf_counter() > deadline:
@@ -164,7 +166,7 @@ def stylize_together(
         images = [image.to("cpu") for image, _ in ends]
         losses = [own for _, own in ends]
         del descents, descent, objective, ends
-    results = [canvas.finish(image) for canvas, image in zip(canvases, images, strict=True)]
+    results = [canvas.finish(image, size) for canvas, image in zip(canvases, images, strict=True)]
     seconds = (time.perf_counter() - started) / count
     return [
         StylizeResult(image, done, seconds, own.content, own.style) for image, own in zip(results, losses, strict=True)
@@ -173,7 +175,7 @@ def stylize_together(
 
 def first_image(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
     """The image that `stylize` would start from, of the photo's size."""
-    return Canvas(content, style, settings, None).start(None)
+    return Canvas(content, style, replace(settings, margin=0), None).start(None)
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:

@@ -164,6 +164,10 @@ class StylizeSettings:
         average: each scale ends with the exponential average of its images with this decay; 0 takes the best one.
         content_weight, style_weight: of the two losses (with `loss` relative each is near 1 for an unrelated image).
         tv_weight: of the mean squared difference of neighbouring pixels; smooths.
+        chroma_weight: the same of what is left of the pixels without their luma: nothing in the features holds fine
+            colour noise, and the eye sees it.
+        margin: pixels by which the photo is continued by reflection while it is optimized, and which are cut off at the
+            end: a network's zero padding hardly sees the outermost rows.
         range_weight: of the mean squared distance of the pixels to [0, 1].
         content_layers, style_layers: layer names; empty for the backbone's own choice. A name may carry its weight
             as `relu1_1:0.5`, which is then moved to the next two.
@@ -201,6 +205,9 @@ class StylizeSettings:
             panel=_DESCENT,
         ),
     ] = "colors"
+    margin: Annotated[
+        int, Option("Pixels around the photo that are worked on and cut off: a clean border.", min=0, panel=_DESCENT)
+    ] = 16
     scales: Annotated[
         int,
         Option(
@@ -222,6 +229,9 @@ class StylizeSettings:
     content_weight: Annotated[float, Option("Of keeping what is in the photo.", min=0, panel=_LOSS)] = 0.2
     style_weight: Annotated[float, Option("Of looking painted like the style.", min=0, panel=_LOSS)] = 1.0
     tv_weight: Annotated[float, Option("Of smoothness between neighbouring pixels.", min=0, panel=_LOSS)] = 0.0
+    chroma_weight: Annotated[
+        float, Option("Of smoothness of the colours alone: no coloured grain.", min=0, panel=_LOSS)
+    ] = 3.0
     range_weight: Annotated[float, Option("Of staying between black and white.", min=0, panel=_LOSS)] = 10.0
     content_layers: Annotated[
         tuple[str, ...],
