@@ -32,7 +32,7 @@ def plan_memory(
     Raises:
         DeviceError: `settings.max_memory` does not hold the image and the smallest tile.
     """
-    width, height = size
+    width, height = (side + 2 * settings.margin for side in size)
     image = 12 * width * height
     total = (settings.max_memory or _usual_bytes(device)) // count
     free = total - round(_VECTORS * image)
@@ -48,7 +48,7 @@ def plan_memory(
     if side < smallest and settings.max_memory:
         needed = (total - free) + history + smallest**2 * per_pixel
         raise DeviceError(
-            f"--max-memory: a picture of {width} x {height} px needs about {needed / 2**30:.1f}GB with this network"
+            f"--max-memory: a picture of {size[0]} x {size[1]} px needs about {needed / 2**30:.1f}GB with this network"
         )
     return MemoryPlan(max(side, smallest), most_history)
 

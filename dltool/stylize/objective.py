@@ -236,7 +236,8 @@ class Objective:
         if settings.range_weight:
             beyond = squared_distances(inner, inner.clamp(0, 1))
             total = total + settings.range_weight * beyond / (3 * height * width)
-        for weight, smoothed in ((settings.tv_weight, lambda: piece), (settings.chroma_weight, lambda: chroma(piece))):
+        chroma_weight = settings.chroma_weight * settings.strength  # at strength 0 the photo itself comes back
+        for weight, smoothed in ((settings.tv_weight, lambda: piece), (chroma_weight, lambda: chroma(piece))):
             if weight:
                 total = total + weight * _variation(tile, smoothed())
         if self._hold is not None:

@@ -147,7 +147,7 @@ def stylize_together(
             del larger
         if number == len(sizes) - 1:
             starts, start = [], None  # a large image's memory has a better use now
-        plan = plan_memory(network, margin.outer_size(size), settings, device, count)
+        plan = plan_memory(network, size, settings, device, count)
         objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold)
         descents = Descents(objective, images, settings, plan.history_bytes)
         del images
