@@ -33,7 +33,7 @@ def run(
     """Train a classifier, or say what would be trained, draw the augmentations, or compare ways of training."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
-    _refuse_unused(console, typed, settings, task, place.resume)
+    _refuse_unused(console, typed, settings, task, data, place.resume)
     if place.dry_run:
         machine.check(None if settings.backbone in ("", *SMALL_NETWORKS) else settings.backbone)
         _show_dry_run(console, place, settings, data, machine)
@@ -54,9 +54,11 @@ def run(
 
 
 def _refuse_unused(
-    console: Console, typed: Typed, settings: FinetuneSettings, task: FinetuneTask, resume: bool
+    console: Console, typed: Typed, settings: FinetuneSettings, task: FinetuneTask, data: LabelledData, resume: bool
 ) -> None:
     """Refuse what was typed for nothing, as far as that is known before the strategy is decided."""
+    for line in typed.refuse(data.without_effect()):
+        console.say(f"note: {line}")
     if task.preview_augment:
         typed.refuse({"compare": "with --preview-augment"})
     if task.compare:

@@ -79,8 +79,9 @@ def stored_settings(place: RunPlace, settings: _Settings, data: _Data, typed: Ty
     """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
 
     Raises:
-        SettingsError: there is no run to resume.
+        SettingsError: there is no run to resume, or it was to give way as well.
     """
+    typed.refuse({"overwrite": "with --resume, which goes on with what is there"})
     config = RunFolder(place.output).read_config()
     chosen = {name: getattr(settings, name) for name in vars(settings) if name in typed}
     stored = {n: v for n, v in config["data"].items() if n in vars(data) and n not in typed and n != "source"}

@@ -114,3 +114,8 @@ class LabelledData(DataSettings):
             panel=_PANEL,
         ),
     ] = None
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why; see `dltool.settings.Typed.refuse`."""
+        found = super().without_effect()
+        return found if self.splits_file is None else found | dict.fromkeys(("val", "test"), "with --splits")

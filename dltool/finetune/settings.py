@@ -5,7 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
-from dltool.data.settings import LabelledData, NoCache
+from dltool.data.settings import DataSettings, LabelledData, NoCache
 from dltool.errors import SettingsError
 from dltool.images.sorting import SortBy
 from dltool.settings import (
@@ -367,9 +367,9 @@ class EvaluationData(LabelledData):
 
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing beside the others, and why."""
-        return (
-            {} if self.val or self.test or self.limit else {"seed": "without --val or --test, whose division it draws"}
-        )
+        # Not LabelledData's: what --splits does not know is divided by --val and --test.
+        found = DataSettings.without_effect(self)
+        return found if self.val or self.test else found | {"seed": "without --val or --test, which it divides by"}
 
 
 @dataclass(frozen=True)

@@ -90,6 +90,18 @@ def test_splits_of_data_with_a_val_of_its_own(data: Path, tmp_path: Path) -> Non
         assert text in result.stderr
 
 
+def test_options_without_effect_are_refused(data: Path, tmp_path: Path) -> None:
+    train(data, tmp_path / "run")
+    for options, text in (
+        (("--overwrite",), "--overwrite: has no effect without -o"),
+        (("--seed", 1), "--seed: has no effect without --val or --test"),
+        (("--tta",), "--tta: has no effect with a small network"),
+    ):
+        result = run_inside("evaluate", tmp_path / "run", data, *options)
+        assert result.exit_code == 2
+        assert text in result.stderr
+
+
 def test_one_class_and_a_test_folder_alone_are_enough_to_measure(data: Path, tmp_path: Path) -> None:
     train(data, tmp_path / "run")
     shutil.copytree(data / "dark", tmp_path / "one" / "dark")

@@ -203,6 +203,8 @@ def test_bad_data_gets_one_line_and_code_3(data: Path, tmp_path: Path) -> None:
 def test_bad_settings_get_one_line_and_code_2(run: Path, data: Path, tmp_path: Path) -> None:
     refused(run_inside("finetune", data, "-o", run), 2, "exists", "--resume", "--overwrite")
     refused(run_inside("finetune", data, "-o", run, "--resume", "--lr", 0.5), 2, "--lr 0.5 differs from the run's None")
+    refused(run_inside("finetune", data, "-o", run, "--resume", "--overwrite"), 2, "--overwrite: has no effect")
+    refused(run_inside("finetune", data, "-o", run, "--resume", "--time", "5m"), 2, "--time: has no effect")
     refused(run_inside("finetune", data, "-o", tmp_path / "no", "--resume"), 2, "no run in")
     refused(run_inside("finetune", data, "-o", tmp_path / "r", "--backbone", "mlp", "--strategy", "full"), 2, "scratch")
     refused(run_inside("finetune", data, "-o", tmp_path / "r", "--backbone", "resnet5O", *FAST), 2, "did you mean")
@@ -322,6 +324,8 @@ def test_a_batch_norm_head_needs_batches(data: Path, tmp_path: Path) -> None:
         (("--compare",), ("--lr", 0.1), "with --compare"),
         (("--compare",), ("--unfreeze", 1), "with --compare"),
         (("--preview-augment",), ("--compare",), "with --preview-augment"),
+        (("--splits", "splits.csv"), ("--val", 0.1), "with --splits"),
+        ((), ("--data-root", "sets"), "on a folder"),
     ],
 )
 def test_options_without_effect_are_refused(data: Path, tmp_path: Path, options, unused, reason: str) -> None:

@@ -65,6 +65,27 @@ def test_outputs_of_the_wrong_kind_are_refused(tmp_path: Path) -> None:
         assert option in result.stderr
 
 
+def test_options_without_effect_are_refused(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small_model())
+    words = ("predict", tmp_path / "m.safetensors", IMAGE)
+    for options, text in (
+        (("--threshold", 0.5), "--threshold: has no effect without --sort"),
+        (("--sort-by", "link"), "--sort-by: has no effect without --sort"),
+        (("--csv", tmp_path / "t.csv", "--skip-existing"), "--skip-existing: has no effect without --sort"),
+        (("--overwrite",), "--overwrite: has no effect without --csv or --sort"),
+        (("--tta",), "--tta: has no effect with a small network"),
+    ):
+        for more in ((), ("--dry-run",)):
+            result = run_inside(*words, *options, *more)
+            assert result.exit_code == 2
+            assert text in result.stderr
+    (tmp_path / "config.toml").write_text("[predict]\nthreshold = 0.5\ntta = true\n")
+    result = run_inside(*words, "--config", tmp_path / "config.toml")
+    assert result.exit_code == 0
+    assert "note: --threshold: has no effect without --sort" in result.stderr
+    assert "note: --tta: has no effect" in result.stderr
+
+
 def test_a_class_called_unsure_does_not_meet_the_doubtful(tmp_path: Path) -> None:
     Sorter(tmp_path, SortBy.COPY, 0.0, OnExisting.ERROR).check(["sure", "unsure"], [])
     with pytest.raises(SettingsError, match="'unsure' itself"):
