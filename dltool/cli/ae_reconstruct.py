@@ -16,12 +16,11 @@ from dltool.autoencoder.reconstruction_files import (
 )
 from dltool.autoencoder.settings import ReconstructSettings
 from dltool.cli.console import Console
-from dltool.cli.items import collect_items, new_item, report_batch, report_items
+from dltool.cli.items import collect_items, report_batch, report_planned
 from dltool.cli.options import Machine, Overwriting, Talk
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone
-from dltool.images.folder import Job
 from dltool.settings import Typed
 
 
@@ -58,10 +57,10 @@ def run(
         items = collect_items(work, plan.jobs, show, partial(_figures, plan.sheet))
     means = mean_figures([end.result for end in ends if end.result is not None])
     _say_means(console, items, means)
-    outputs = {"sheet": None if means is None else plan.sheet, "csv": plan.csv}
-    outputs |= {"latents": plan.latents, "interpolation": plan.gif}
+    written = {"sheet": None if means is None else plan.sheet, "csv": plan.csv}
+    written |= {"latents": plan.latents, "interpolation": plan.gif}
     what = (console, items, reported, describe_device(device), stop, len(plan.images), "")
-    report_batch(*what, line=_line, list_items=not plan.named, mean=means, outputs=outputs)
+    report_batch(*what, line=_line, list_items=not plan.named, mean=means, outputs=written)
 
 
 def _show_dry_run(
@@ -69,8 +68,9 @@ def _show_dry_run(
 ) -> None:
     if plan.named:
         console.result(f"{len(plan.images)} pictures of {settings.images[0]} (planned)")
-    items = [new_item(Job(path, plan.sheet), "planned") for path in plan.images]
-    report_items(console, items, reported, None, line=_line, list_items=not plan.named)
+    line = "{input} (planned)".format_map
+    how = {"line": line, "list_items": not plan.named}
+    report_planned(console, plan.jobs, reported, True, lambda _: {"output": plan.sheet}, **how)
     console.result(f"would write {', '.join(str(path) for path in plan.targets)}")
 
 
@@ -89,6 +89,4 @@ def _figures(sheet: Path, result: Reconstruction | None) -> dict[str, Any]:
 
 
 def _line(item: dict[str, Any]) -> str:
-    if item["status"] != "done":
-        return f"{item['input']} ({item['status']})"
     return f"{item['input']}: mse {item['mse']:.5f}, {item['psnr']:.2f} dB, SSIM {item['ssim']:.4f}"

@@ -30,13 +30,18 @@ def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[st
 
 
 def report_planned(
-    console: Console, jobs: Sequence[Job], settings: dict[str, Any], dry_run: bool, **fields: Any
+    console: Console,
+    jobs: Sequence[Job],
+    settings: dict[str, Any],
+    dry_run: bool,
+    figures: Callable[[Any], dict[str, Any]] = lambda result: {},
+    **report: Any,
 ) -> bool:
     """Report a dry run, or that all outputs are there already; False if there is work to do."""
     if not dry_run and not all(job.exists for job in jobs):
         return False
-    items = [new_item(job, "skipped" if job.exists else "planned") for job in jobs]
-    report_items(console, items, settings, None, **fields)
+    items = [new_item(job, "skipped" if job.exists else "planned") | figures(None) for job in jobs]
+    report_items(console, items, settings, None, **report)
     return True
 
 
@@ -75,8 +80,8 @@ def report_items(
 ) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
 
-    `line` says an item in words; without `list_items` those that failed alone are told, and the document has them
-    all; `fields` go into it beside `items` and `counts`.
+    `line` says a file that did not fail in words; without `list_items` those that failed alone are told, and the
+    document has them all; `fields` go into it beside `items` and `counts`.
 
     Raises:
         typer.Exit: with the code, unless it is 0.
@@ -85,7 +90,7 @@ def report_items(
     codes = {item.pop("exit_code") for item in items}
     for item in items:
         if list_items:
-            console.result((line or _line)(item))
+            console.result(_line(item, line))
         if item["status"] == "failed":
             console.warn(f"failed: {item['error']}")
     rank, processes = process_rank()
@@ -135,8 +140,10 @@ def left_out(unreadable: Sequence[str]) -> list[str]:
     return lines
 
 
-def _line(item: dict[str, Any]) -> str:
-    text = f"{item['input']} -> {item['output']}"
+def _line(item: dict[str, Any], line: Callable[[dict[str, Any]], str] | None) -> str:
+    text = str(item["input"]) if item["output"] is None else f"{item['input']} -> {item['output']}"
+    if line is not None and item["status"] != "failed":
+        return line(item)
     if item["status"] != "done":
         return f"{text} ({item['status']})"
     details = [f"{item['size'][0]}x{item['size'][1]}"] if "size" in item else []

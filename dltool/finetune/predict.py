@@ -2,9 +2,12 @@
 
 import csv
 import io
-from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -13,46 +16,47 @@ from dltool.errors import DltoolError, SettingsError
 from dltool.files import write_atomically
 from dltool.finetune.score import Scorer
 from dltool.finetune.settings import PredictSettings
-from dltool.images.folder import OnExisting, list_images
+from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
+from dltool.images.folder import Job, OnExisting, list_images, own_share, process_rank
 from dltool.images.sorting import SortBy, place_file
-from dltool.images.stream import read_ahead
 
 UNSURE = "unsure"
 _BATCH = 16
 
 
-@dataclass(frozen=True)
-class Predicted:
-    """What became of one image.
-
-    Attributes:
-        output: where it was sorted to.
-        status: `done`, `skipped` where that stood already, or `failed`.
-        answers: the classes asked for with their probabilities, the most probable first.
-    """
-
-    input: Path
-    output: Path | None = None
-    status: str = "done"
-    error: DltoolError | None = None
-    answers: tuple[tuple[str, float], ...] = ()
+Answers = tuple[tuple[str, float], ...]
+"""The classes asked for with their probabilities, the most probable first."""
 
 
 def plan_predictions(settings: PredictSettings, on_existing: OnExisting) -> list[tuple[Path, Path]]:
-    """Every image that is to be predicted, with its path in the folder that was named.
+    """Every image that this process is to predict, with its path in the folder that was named.
 
     Raises:
-        SettingsError: an output is in the way.
+        SettingsError: an output is in the way, or cannot be shared by processes.
         DataError: an input is missing, or a folder holds no image.
     """
     table, folder = settings.csv_file, settings.sort
+    if table is not None and process_rank() != (0, 1):
+        raise SettingsError(f"--csv {table}: one process writes a table; leave it out, or start without torchrun")
     if table is not None and table.is_dir():
         raise SettingsError(f"--csv {table}: a folder, but a file is needed")
     if table is not None and table.exists() and on_existing is not OnExisting.OVERWRITE:
         raise SettingsError(f"--csv {table}: output exists; give --overwrite")
     if folder is not None and folder.exists() and not folder.is_dir():
         raise SettingsError(f"--sort {folder}: a file, but a folder is needed")
-    return list_images(settings.images, exclude=folder)
+    images = list_images(settings.images, exclude=folder)
+    if folder is not None and process_rank() != (0, 1):
+        _refuse_equal_names(images)
+    return list(own_share(images))
+
+
+def _refuse_equal_names(images: Sequence[tuple[Path, Path]]) -> None:
+    """Images of one name in one class get numbers, which only one process can give."""
+    first: dict[Path, Path] = {}
+    for path, relative in images:
+        other = first.setdefault(relative, path)
+        if other != path:
+            raise SettingsError(f"--sort: {other} and {path} have one name; sort them without torchrun")
 
 
 def predict_files(
@@ -61,49 +65,46 @@ def predict_files(
     images: Sequence[tuple[Path, Path]],
     on_existing: OnExisting,
     workers: int,
-) -> Generator[Predicted, None, list[Predicted]]:
-    """Yield what became of every image of `plan_predictions`, in order, and return all of it.
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[FileDone, None, list[FileDone]]:
+    """Yield the end of every image of `plan_predictions`, in order, and return all of them.
+
+    The result of an end are the Answers; its job's output is where the image was sorted to, and its status `skipped`
+    where that stood already.
 
     Raises:
         SettingsError: before anything is done, as `Sorter.check` does.
     """
-    sorter = new_sorter(settings, scorer.classifier.class_names, images, on_existing)
-    done = []
-    answers = _answer_files(scorer, [path for path, _ in images], workers, settings.tta)
-    for (path, relative), answer in zip(images, answers, strict=True):
-        if isinstance(answer, DltoolError):
-            predicted = Predicted(path, status="failed", error=answer)
-        else:
-            ranked = _rank(answer, scorer.classifier.class_names, settings.top)
-            predicted = Predicted(path, answers=ranked)
-            if sorter is not None:
-                predicted = sorter.sort(predicted, relative)
-        done.append(predicted)
-        yield predicted
-    return done
+    names = scorer.classifier.class_names
+    sorter = new_sorter(settings, names, images, on_existing)
+
+    def answer(files: Sequence[OpenedFile[np.ndarray]]) -> Generator[Any, None, list[Finish]]:
+        answers = scorer.score_pixels([file.content for file in files], settings.tta).softmax(1)
+        yield from ()  # there is nothing to tell on the way
+        return [partial(_rank, probabilities, names, settings.top) for probabilities in answers]
+
+    found = run_batch(
+        [Job(path) for path, _ in images],
+        lambda job: scorer.reader.read_file(job.input),
+        answer,
+        workers,
+        "try --device cpu",
+        lambda file: ((file.number - 1) // _BATCH, _BATCH),
+        ahead=_BATCH * workers,
+        should_stop=should_stop,
+    )
+    relatives = dict(images)
+    ends: list[FileDone] = []
+    with closing(found):
+        for end in found:
+            if sorter is not None and end.status == "done":
+                end = sorter.sort(end, relatives[end.job.input])
+            ends.append(end)
+            yield end
+    return ends
 
 
-def _answer_files(scorer: Scorer, paths: Sequence[Path], workers: int, tta: bool) -> Iterator[Tensor | DltoolError]:
-    """Yield a probability for every class, or why there is none, for every path in order."""
-    batches = [list(paths[start : start + _BATCH]) for start in range(0, len(paths), _BATCH)]
-
-    def read(batch: list[Path]) -> list[np.ndarray | DltoolError]:
-        pixels: list[np.ndarray | DltoolError] = []
-        for path in batch:
-            try:
-                pixels.append(scorer.reader.read_file(path))
-            except DltoolError as error:
-                pixels.append(error)
-        return pixels
-
-    for _, images in read_ahead(batches, read, workers):
-        assert not isinstance(images, DltoolError)
-        good = [image for image in images if not isinstance(image, DltoolError)]
-        answers = iter(scorer.score_pixels(good, tta).softmax(1)) if good else iter(())
-        yield from (image if isinstance(image, DltoolError) else next(answers) for image in images)
-
-
-def _rank(probabilities: Tensor, class_names: Sequence[str], top: int) -> tuple[tuple[str, float], ...]:
+def _rank(probabilities: Tensor, class_names: Sequence[str], top: int) -> Answers:
     best = probabilities.topk(min(top, len(class_names)))
     return tuple((class_names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
 
@@ -135,20 +136,21 @@ class Sorter:
                 if (folder / relative).exists():
                     raise SettingsError(f"{folder / relative}: output exists; give --overwrite or --skip-existing")
 
-    def sort(self, predicted: Predicted, relative: Path) -> Predicted:
-        """Copy or link an image under its class, or to the doubtful ones; return it with its place or an error."""
-        name, probability = predicted.answers[0]
-        target = self._find_place(name if probability >= self._threshold else UNSURE, relative)
+    def sort(self, end: FileDone, relative: Path) -> FileDone:
+        """Copy or link an image under its class, or to the doubtful ones; return its end with its place or an error."""
+        name, probability = end.result[0]
+        source, target = end.job.input, self._find_place(name if probability >= self._threshold else UNSURE, relative)
+        placed = replace(end.job, output=target)
         try:
             if target.exists() or target.is_symlink():
                 if self._on_existing is OnExisting.SKIP:
-                    return replace(predicted, output=target, status="skipped")
-                if target.resolve() == predicted.input.resolve() and not target.is_symlink():
+                    return replace(end, job=placed, status="skipped")
+                if target.resolve() == source.resolve() and not target.is_symlink():
                     raise SettingsError(f"{target}: the output would overwrite an input")
-            place_file(predicted.input, target, self._way)
+            place_file(source, target, self._way)
         except DltoolError as error:
-            return replace(predicted, status="failed", error=error)
-        return replace(predicted, output=target)
+            return replace(end, status="failed", error=error)
+        return replace(end, job=placed)
 
     def _find_place(self, name: str, relative: Path) -> Path:
         """A place that no other image of this run has: `a.jpg`, or `a-2.jpg` where two of that name meet."""
@@ -176,19 +178,19 @@ def new_sorter(
     return sorter
 
 
-def write_table(path: Path, rows: Sequence[Predicted]) -> None:
+def write_table(path: Path, ends: Sequence[FileDone]) -> None:
     """Write a CSV file with a row per image: input, status, error, then class and probability by rank.
 
     Raises:
         DltoolError: it cannot be written.
     """
-    ranks = max((len(row.answers) for row in rows), default=0)
+    ranks = max((len(end.result or ()) for end in ends), default=0)
     buffer = io.StringIO(newline="")
     writer = csv.writer(buffer, lineterminator="\n")
     names = [f"{kind}{rank}" for rank in range(1, ranks + 1) for kind in ("class", "probability")]
     writer.writerow(["input", "status", "error", *names])
-    for row in rows:
-        values = [value for name, probability in row.answers for value in (name, f"{probability:.6f}")]
+    for end in ends:
+        values = [value for name, probability in end.result or () for value in (name, f"{probability:.6f}")]
         values += [""] * (2 * ranks - len(values))
-        writer.writerow([row.input, row.status, "" if row.error is None else str(row.error), *values])
+        writer.writerow([end.job.input, end.status, "" if end.error is None else str(end.error), *values])
     write_atomically(path, buffer.getvalue().encode())

@@ -8,7 +8,9 @@ import pytest
 
 from dltool.cli.app import COMMANDS, SHARING
 from dltool.images.write import write_image
+from dltool.training.model_file import save_model
 from tests.cli.run import files_in, run_inside
+from tests.cli.test_predict import small_model
 
 ALONE = {
     "evaluate": ["model.safetensors", "data", "-o", "out"],
@@ -49,6 +51,28 @@ def test_a_lonely_process_of_torchrun_is_no_obstacle(monkeypatch: pytest.MonkeyP
 def _in_process(rank: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("RANK", str(rank))
+
+
+def test_processes_share_what_is_predicted_and_sorted_and_none_writes_the_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    save_model(tmp_path / "m.safetensors", small_model())
+    for name in ("a/0", "a/1", "b/2", "b/1"):
+        write_image(tmp_path / "in" / f"{name}.png", np.full((40, 40, 3), 60 * int(name[-1]), np.uint8))
+    words = ["predict", tmp_path / "m.safetensors", tmp_path / "in", "--sort", tmp_path / "out", "--json"]
+    seen = []
+    for rank in (1, 0):
+        _in_process(rank, monkeypatch)
+        result = run_inside(*words)
+        assert result.exit_code == 0, result.stderr
+        seen += [Path(item["input"]).relative_to(tmp_path / "in") for item in json.loads(result.stdout)["items"]]
+        assert len(files_in(tmp_path / "out")) == len(seen)
+    assert sorted(map(str, seen)) == ["a/0.png", "a/1.png", "b/1.png", "b/2.png"]
+    table = run_inside(*words, "--csv", tmp_path / "t.csv", "--overwrite")
+    assert (table.exit_code, "t.csv: one process writes a table" in table.stderr) == (2, True)
+    assert not (tmp_path / "t.csv").exists()
+    named_alike = run_inside(*words[:2], tmp_path / "in" / "a", tmp_path / "in" / "b", *words[3:])
+    assert (named_alike.exit_code, "1.png have one name" in named_alike.stderr) == (2, True)
 
 
 def test_processes_share_the_pages_of_featmap_and_have_one_manifest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
