@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from dltool.data.load import DataReport
+    pass
 
 _PANEL = "Data"
 
@@ -56,16 +56,3 @@ NoCache = Annotated[
     bool,
     typer.Option("--no-cache", help="Keep no features on disk (DLTOOL_CACHE says where).", rich_help_panel=_PANEL),
 ]
-
-
-def describe_data(report: "DataReport", most: int = 8) -> list[str]:
-    """Lines for people: what is in the splits, and what the check found."""
-    dataset = report.dataset
-    counts = ", ".join(f"{len(split)} {name}" for name, split in dataset.splits.items())
-    names = ", ".join(dataset.class_names[:most]) + (", …" if len(dataset.class_names) > most else "")
-    lines = [f"data: {len(dataset.class_names)} classes ({names}), {counts}"]
-    lines += [f"  note: {note}" for note in report.notes]
-    lines += [f"  left out: {text}" for text in report.unreadable[:most]]
-    if len(report.unreadable) > most:
-        lines.append(f"  left out: {len(report.unreadable) - most} more files that cannot be read")
-    return lines

@@ -16,6 +16,7 @@ from dltool.finetune.preview import write_preview
 from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_report
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
 from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStart, finetune, load_labelled
+from dltool.images.folder import process_rank
 from dltool.settings import Typed, as_plain
 from dltool.training.events import EpochEnd, StepEnd
 from dltool.training.run_folder import RunFolder
@@ -177,6 +178,8 @@ def _preview(
     console: Console, place: RunPlace, settings: FinetuneSettings, data: LabelledData, machine: Machine
 ) -> None:
     """Draw the augmentations of a training image."""
+    if process_rank() != (0, 1):
+        raise SettingsError("--preview-augment: draws one sheet; start one process only")
     file = place.output / "augment.png"
     if file.exists() and not place.overwrite:
         raise SettingsError(f"{file}: output exists; give --overwrite")

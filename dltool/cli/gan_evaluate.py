@@ -10,6 +10,7 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.cli import old_options as options
 from dltool.cli.console import Console
 from dltool.cli.data_options import DataRoot, Download, Limit, OnBad, OnBadOption
+from dltool.cli.items import left_out
 from dltool.cli.signals import stop_requests
 from dltool.errors import SettingsError
 
@@ -119,7 +120,6 @@ def command(
     _report(console, evaluation, (source, data), sheet, settings, describe_device(chosen))
 
 
-_MOST_NAMED = 8
 _TASKS = {"Checked": "checking the data", "Drawn": "drawing samples", "Extracted": "computing features"}
 
 
@@ -170,10 +170,8 @@ def _report(
     if comparison.refusal:
         missing = "no Fréchet distance" if comparison.kid else "neither Fréchet distance nor KID"
         console.warn(f"{missing}: {comparison.refusal}; --extractor BACKBONE:LAYER takes fewer, and KID 10")
-    for text in evaluation.left_out[:_MOST_NAMED]:
-        console.warn(f"left out: {text}")
-    if len(evaluation.left_out) > _MOST_NAMED:
-        console.warn(f"left out: {len(evaluation.left_out) - _MOST_NAMED} more files that cannot be read")
+    for line in left_out(evaluation.left_out):
+        console.warn(line)
     described = {"name": extractor.name, "dim": extractor.dim, "input_size": extractor.side}
     described |= {"resizing": extractor.resizing, "weights": settings["weights"]}
     console.document(

@@ -89,3 +89,10 @@ def test_processes_share_the_pages_of_featmap_and_have_one_manifest(tmp_path: Pa
     refused = run_inside("featmap", "--filters", "-o", tmp_path / "other")
     assert (refused.exit_code, "--filters: looks at the network alone" in refused.stderr) == (2, True)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_sheet_of_augmentations_is_for_one_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _in_process(1, monkeypatch)
+    refused = run_inside("finetune", tmp_path, "-o", tmp_path / "out", "--preview-augment")
+    assert (refused.exit_code, "--preview-augment: draws one sheet" in refused.stderr) == (2, True)
+    assert files_in(tmp_path) == {}
