@@ -18,15 +18,17 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from dltool.cluster.grouping import ClusterContext, Grouped, group
-from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.source import Source, open_source
+from dltool.cluster import ClusterData, ClusterSettings, group, open_source
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.source import ClusterSource
 from dltool.cluster.summary import agreement
 from dltool.data.splits import join_splits
-from dltool.data.store import ContentStore, default_cache
-from dltool.images.read import read_image
+from dltool.data.store import default_cache
+from dltool.events import finish
+from dltool.training.context import RunContext
 
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared")) / "data"
+CONTEXT = RunContext(torch.device("cpu"), cache=default_cache())
 WAYS = {
     "features as they are": {"normalize": False, "smooth": 0},
     "angles around the mean": {"smooth": 0},
@@ -61,19 +63,19 @@ def main() -> None:
         arguments.json.write_text(json.dumps(table, indent=2))
 
 
-def opened(path: Path) -> Source:
+def opened(path: Path) -> ClusterSource:
     """The images of a folder."""
-    cache = default_cache()
-    events = open_source(str(path), ContentStore(cache / "fingerprints"), lambda file: read_image(file).pixels, 2)
-    return [event for event in events if isinstance(event, Source)][-1]
+    source = finish(open_source(ClusterData(str(path)), CONTEXT))
+    assert source is not None
+    return source
 
 
-def take(source: Source, indices: np.ndarray) -> Source:
+def take(source: ClusterSource, indices: np.ndarray) -> ClusterSource:
     """Some of the images."""
     return replace(source, split=source.split.take(indices), labels=source.labels[indices])
 
 
-def mixed(sources: list[Source], count: int, seed: int) -> Source:
+def mixed(sources: list[ClusterSource], count: int, seed: int) -> ClusterSource:
     """At most so many images of each source, labelled by it."""
     random = np.random.default_rng(seed)
     parts = [take(source, np.sort(random.permutation(len(source))[:count])) for source in sources]
@@ -82,13 +84,14 @@ def mixed(sources: list[Source], count: int, seed: int) -> Source:
     return replace(parts[0], split=join_splits([part.split for part in parts]), labels=labels, class_names=names)
 
 
-def run(source: Source, settings: ClusterSettings) -> Grouped:
+def run(source: ClusterSource, settings: ClusterSettings) -> Grouped:
     """The groups of a source."""
-    context = ClusterContext(torch.device("cpu"), cache=default_cache(), workers=2)
-    return [event for event in group(source, settings, context) if isinstance(event, Grouped)][-1]
+    grouped = finish(group(source, settings, CONTEXT))
+    assert grouped is not None
+    return grouped
 
 
-def purity(source: Source, k: int, seed: int, options: dict) -> float:
+def purity(source: ClusterSource, k: int, seed: int, options: dict) -> float:
     """Purity of k groups."""
     return agreement(source, run(source, ClusterSettings(k=k, seed=seed, **options)).clustering).purity
 

@@ -12,29 +12,31 @@ import json
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import torch
 
-from dltool.cluster.assignment import assign, load_groups
-from dltool.cluster.clustering import Clustering, Step
-from dltool.cluster.grouping import ClusterContext, Grouped, group
-from dltool.cluster.groups_file import write_model
+from dltool.cluster import ClusterMethod, ClusterSettings, assign, group, load_groups
+from dltool.cluster.clustering import GroupingStep
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.groups_file import save_groups
 from dltool.cluster.scores import compare_with_classes
-from dltool.cluster.settings import ClusterSettings, Method
-from dltool.cluster.source import Kind, Source
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.data.builtin import load_builtin
 from dltool.device import select_device
+from dltool.events import finish
+from dltool.training.context import RunContext
+from dltool.training.run_folder import RunFolder
 
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
-    "pixels": ("k-means on pixels", {"method": Method.KMEANS, "features": "pixels"}),
-    "ae": ("autoencoder + k-means", {"method": Method.KMEANS, "features": "ae"}),
-    "deep": ("deep k-means", {"method": Method.DEEP_KMEANS}),
-    "gradients": ("k-means on gradients", {"method": Method.KMEANS, "features": "gradients"}),
-    "manifold": ("manifold (gradients, neighbour graph)", {"method": Method.MANIFOLD}),
+    "pixels": ("k-means on pixels", {"method": ClusterMethod.KMEANS, "features": "pixels"}),
+    "ae": ("autoencoder + k-means", {"method": ClusterMethod.KMEANS, "features": "ae"}),
+    "deep": ("deep k-means", {"method": ClusterMethod.DEEP_KMEANS}),
+    "gradients": ("k-means on gradients", {"method": ClusterMethod.KMEANS, "features": "gradients"}),
+    "manifold": ("manifold (gradients, neighbour graph)", {"method": ClusterMethod.MANIFOLD}),
 }
 
 
@@ -70,7 +72,7 @@ def measure(root: Path, name: str, method: str, seed: int, epochs: int | None, d
     """Group the training images, assign the test images by the model file, score these."""
     dataset = load_builtin(name, root, download=False)
     sources = {
-        split: Source(name, Kind.ARRAYS, images, labels=images.labels, class_names=dataset.class_names)
+        split: ClusterSource(name, SourceKind.ARRAYS, images, labels=images.labels, class_names=dataset.class_names)
         for split, images in dataset.splits.items()
     }
     classes = len(dataset.class_names)
@@ -78,26 +80,30 @@ def measure(root: Path, name: str, method: str, seed: int, epochs: int | None, d
     chosen = select_device(device)
     started, worked = time.monotonic(), time.process_time()
     with tempfile.TemporaryDirectory() as folder:
-        grouped = last(group(sources["train"], settings, ClusterContext(chosen, folder=Path(folder))), Grouped)
+        context = RunContext(chosen, run=RunFolder(Path(folder)), workers=0)
+        grouped = watched(group(sources["train"], settings, context))
         seconds, cpu = time.monotonic() - started, time.process_time() - worked
         file = Path(folder) / "model.safetensors"
-        write_model(file, grouped, {}, {})
-        new = last(assign(load_groups(file), file, sources["test"], chosen, None, 0), Clustering)
-    found = compare_with_classes(new.labels, sources["test"].labels, classes, classes)
+        save_groups(file, grouped, {}, {})
+        new = watched(assign(load_groups(file), sources["test"], context))
+    found = compare_with_classes(new.clustering.labels, sources["test"].labels, classes, classes)
     figures = {name: getattr(found, name) for name in ("accuracy", "nmi", "ari")}
     return {**figures, "seconds": seconds, "cpu_seconds": cpu, "own": grouped.clustering.figures}
 
 
-def last(events: Iterator[Any], kind: type) -> Any:
-    """The event of this kind; progress goes to stderr now and then."""
+def watched(events: Generator[Any, None, Grouped | None]) -> Grouped:
+    """The result; progress goes to stderr now and then."""
     said = time.monotonic()
-    for event in events:
-        if isinstance(event, kind):
-            return event
-        if isinstance(event, Step) and time.monotonic() - said > 20:
+
+    def show(event: Any) -> None:
+        nonlocal said
+        if isinstance(event, GroupingStep) and time.monotonic() - said > 20:
             said = time.monotonic()
             print(f"  {event.task} {event.done}/{event.total} {event.figure}", file=sys.stderr, flush=True)
-    raise RuntimeError("stopped")
+
+    grouped = finish(events, show)
+    assert grouped is not None
+    return grouped
 
 
 def table(figures: dict[str, dict[str, Any]]) -> list[str]:

@@ -45,3 +45,17 @@ def expanded(
             except StopIteration as end:
                 return end.value
             yield from change(event)
+
+
+def until_stopped(
+    events: Generator[_Event, None, _Result], should_stop: Callable[[], bool]
+) -> Generator[_Event, None, _Result | None]:
+    """Pass on what a generator yields and return its result; leave it, with None, once `should_stop` says so."""
+    with closing(events):
+        while not should_stop():
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            yield event
+    return None

@@ -56,7 +56,14 @@ COMMANDS: dict[str, Command | OldCommand] = {
         "Write an ONNX file that takes 8-bit RGB pixels; normalisation and class names are inside.",
         ("dltool.finetune.settings:ExportSettings", _OVERWRITE),
     ),
-    "cluster": OldCommand("dltool.cli.cluster"),
+    "cluster": Command(
+        "dltool.cli.cluster",
+        "Group images by likeness, or points by nearness: sheets, a map, a table, and folders if wanted.",
+        (
+            *(f"dltool.cluster.settings:{name}" for name in ("ClusterSettings", "ClusterPlace", "ClusterData")),
+            *(_OUTPUTS, _MACHINE),
+        ),
+    ),
     "featmap": OldCommand("dltool.cli.featmap"),
     "gan train": Command(
         "dltool.cli.gan_train",

@@ -1,186 +1,191 @@
-"""`dltool cluster`: sort images nobody labelled, or the rows of a table."""
+"""`dltool cluster`: sort images that nobody labelled, or the rows of a table."""
 
-from dataclasses import fields
-from pathlib import Path
-from typing import Annotated
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
-import typer
-
-from dltool.cli import old_options as options
-from dltool.cli.cluster_tasks import Where, refuse_ignored, run_cluster
 from dltool.cli.console import Console
-from dltool.cli.data_options import DataRoot, Download, Limit, NoCache
-from dltool.cluster.settings import ClusterSettings, Init, Method, SortBy, parse_k
+from dltool.cli.options import Machine, Outputs
+from dltool.cli.signals import StopRequest, stop_requests
+from dltool.cli.training import Watcher, describe_findings
+from dltool.cluster.assignment import assign
+from dltool.cluster.clustering import GroupingStep
+from dltool.cluster.features import resolve_features
+from dltool.cluster.grouping import Grouped, group
+from dltool.cluster.groups_file import SavedGroups, load_groups
+from dltool.cluster.k_choice import Choice
+from dltool.cluster.output_folder import OutputFolder, Placement
+from dltool.cluster.result_files import write_result
+from dltool.cluster.settings import DECIDED_BY_A_MODEL, ClusterData, ClusterPlace, ClusterSettings, count_of
+from dltool.cluster.source import ClusterSource, open_source
+from dltool.data.splits import FileSplit
+from dltool.data.store import default_cache
+from dltool.device import describe_device, select_device, set_threads
 from dltool.errors import SettingsError
+from dltool.events import finish, until_stopped
+from dltool.images.folder import OnExisting
+from dltool.settings import Typed
+from dltool.training.context import RunContext
 
-_D = ClusterSettings()
-_FEATURES, _KMEANS, _DEEP, _OUTPUT = "Features", "k-means", "Deep methods", "Output"
 
-
-def command(
-    context: typer.Context,
-    data: Annotated[
-        str,
-        typer.Argument(
-            help="A folder of pictures, a .csv or .npy table, digits, mnist, fashion-mnist, cifar10, "
-            "or the toy points circles, moons, blobs.",
-            show_default=False,
-        ),
-    ],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="Where the results go.")],
-    k: Annotated[str, typer.Option("-k", metavar="N|auto", help="Number of clusters.")] = "auto",
-    method: Annotated[Method, typer.Option(help="How groups are found.")] = _D.method,
-    features: Annotated[
-        str,
-        typer.Option(
-            metavar="auto|BACKBONE|pixels|gradients|ae|ae:MODEL",
-            help="What is compared; auto: the bundled backbone for photos, else the values themselves; gradients: "
-            "edges, for small pictures; ae: codes of an autoencoder, which is trained first.",
-            rich_help_panel=_FEATURES,
-        ),
-    ] = _D.features,
-    weights: options.Weights = _D.weights,
-    size: Annotated[
-        int, typer.Option(min=0, help="Side of the pictures; 0: what suits the features.", rich_help_panel=_FEATURES)
-    ] = _D.size,
-    pca: Annotated[
-        int, typer.Option(min=0, help="Keep so many principal components; 0: all.", rich_help_panel=_FEATURES)
-    ] = _D.pca,
-    normalize: Annotated[
-        bool | None,
-        typer.Option(
-            "--normalize/--no-normalize",
-            help="Compare angles around the mean.",
-            show_default="for a backbone's features",
-            rich_help_panel=_FEATURES,
-        ),
-    ] = _D.normalize,
-    smooth: Annotated[
-        int | None,
-        typer.Option(
-            min=0,
-            help="Average features over so many steps to nearest neighbours.",
-            show_default="8 for a backbone's features",
-            rich_help_panel=_FEATURES,
-        ),
-    ] = _D.smooth,
-    k_min: Annotated[int, typer.Option(help="Least k that auto tries.", rich_help_panel=_KMEANS)] = _D.k_min,
-    k_max: Annotated[int, typer.Option(help="Largest k that auto tries.", rich_help_panel=_KMEANS)] = _D.k_max,
-    init: Annotated[Init, typer.Option(help="Where k-means starts.", rich_help_panel=_KMEANS)] = _D.init,
-    n_init: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Starts, the best of which is kept.", show_default="10, or 3", rich_help_panel=_KMEANS
-        ),
-    ] = _D.n_init,
-    max_iter: Annotated[
-        int, typer.Option(min=1, help="Most iterations of a start.", rich_help_panel=_KMEANS)
-    ] = _D.max_iter,
-    tol: Annotated[
-        float, typer.Option(min=0, help="Move of the centres that ends it.", rich_help_panel=_KMEANS)
-    ] = _D.tol,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Rows of a step of minibatch.", rich_help_panel=_KMEANS)
-    ] = _D.batch_size,
-    epochs: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Of a network that is trained.", show_default="what the data needs", rich_help_panel=_DEEP
-        ),
-    ] = _D.epochs,
-    latent_dim: Annotated[
-        int, typer.Option(min=1, help="Width of an autoencoder's codes.", rich_help_panel=_DEEP)
-    ] = _D.latent_dim,
-    clustering_weight: Annotated[
-        float,
-        typer.Option(
-            "--clustering-weight",
-            "--lambda",
-            min=0,
-            help="Full weight of deep k-means' clustering loss.",
-            rich_help_panel=_DEEP,
-        ),
-    ] = _D.clustering_weight,
-    ramp_start: Annotated[
-        int | None,
-        typer.Option(
-            "--ramp-start",
-            "--t1",
-            min=1,
-            help="Epoch after which that weight rises.",
-            show_default="a quarter of the epochs",
-            rich_help_panel=_DEEP,
-        ),
-    ] = _D.ramp_start,
-    ramp_end: Annotated[
-        int | None,
-        typer.Option(
-            "--ramp-end",
-            "--t2",
-            min=1,
-            help="Epoch at which it is full.",
-            show_default="the last",
-            rich_help_panel=_DEEP,
-        ),
-    ] = _D.ramp_end,
-    model: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Assign DATA to the groups of an earlier result.",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    sort: Annotated[
-        SortBy | None,
-        typer.Option(
-            help="Sort pictures into OUT/sorted/cluster-N/; originals stay.",
-            show_default=False,
-            rich_help_panel=_OUTPUT,
-        ),
-    ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a deep method that was stopped.", rich_help_panel=_OUTPUT)
-    ] = False,
-    limit: Limit = 0,
-    data_root: DataRoot = Path("data"),
-    download: Download = False,
-    no_cache: NoCache = False,
-    overwrite: options.Overwrite = False,
-    skip_existing: options.SkipExisting = False,
-    dry_run: options.DryRun = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    workers: options.Workers = None,
-    seed: options.Seed = 0,
-    config: options.Config = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
+def run(
+    console: Console,
+    typed: Typed,
+    settings: ClusterSettings,
+    place: ClusterPlace,
+    data: ClusterData,
+    outputs: Outputs,
+    machine: Machine,
 ) -> None:
-    """Group images by likeness, or points by nearness: sheets, a map, a table, and folders if wanted."""
-    values = dict(context.params) | {"k": parse_k(k)}
-    known = {item.name for item in fields(ClusterSettings)}
-    settings = ClusterSettings(**{name: value for name, value in values.items() if name in known})
-    typed = options.typed_options(context)
-    if model is not None:
-        _refuse_with_model(typed)
+    """Find groups, or assign to those of a model; write, and report. Or say what would be done."""
+    typed.refuse(data.without_effect())
+    groups = None
+    if place.model is not None:
+        typed.refuse(dict.fromkeys(DECIDED_BY_A_MODEL, "with --model, whose groups are given"))
+        groups = load_groups(place.model)
+        settings = replace(groups.settings, seed=settings.seed)
     else:
-        refuse_ignored(typed, settings)
-    if resume and not settings.trains:
-        raise SettingsError(f"--resume: --method {method.value} with --features {features} trains nothing")
-    where = Where(
-        *(data, output, model, sort, options.on_existing(overwrite, skip_existing), dry_run, resume),
-        *(device, threads, 2 if workers is None else workers, not no_cache, typed),
-        reading={"root": data_root, "download": download, "limit": limit, "seed": seed},
-    )
-    run_cluster(Console("cluster", as_json, quiet), where, settings)
+        typed.refuse(settings.without_effect())
+    out = OutputFolder(place.output)
+    if outputs.skip_existing and out.holds_result:
+        console.say(f"{out.path}: holds a result already, skipped")
+        console.document(settings, None, output=out.path, status="skipped")
+        return
+    resume = place.resume and settings.trains and groups is None
+    out.check(outputs.on_existing, resume)
+    set_threads(machine.threads)
+    device = select_device(machine.device)
+    with stop_requests() as stop, console.progress() as progress:
+        watcher = _ClusterWatcher(progress, console.quiet)
+        context = RunContext(
+            device=device,
+            run=out.run,
+            cache=None if data.no_cache else default_cache(),
+            workers=2 if machine.workers is None else machine.workers,
+            should_stop=lambda: bool(stop),
+            resume=resume,
+        )
+        source = finish(open_source(data, context, exclude=out.path), watcher.show)
+        if source is not None:
+            watcher.describe(source)
+            _check_source(typed, settings, place, data, source)
+            if outputs.dry_run and place.sort is None:
+                _plan(console, settings, place, data, source)
+                return
+        grouped = None if source is None else _group(source, settings, groups, context, watcher)
+        if grouped is None:
+            _leave(console, out, settings.trains and groups is None, stop)
+            return
+        # What an older result left is no obstacle where it gives way.
+        gives_way = outputs.on_existing is OnExisting.OVERWRITE or resume
+        placements = [] if place.sort is None else out.plan_sorting(grouped, place.sort, gives_way)
+        if outputs.dry_run:
+            _plan_sorting(console, settings, out, grouped, placements)
+            return
+        if gives_way:
+            out.remove_older()
+        writing = write_result(out, grouped, settings, placements)
+        summary = finish(until_stopped(writing, context.should_stop), watcher.show)
+        if summary is None:
+            console.warn(f"stopped while the results were written; {out.path} is incomplete")
+            stop.leave()
+            return
+    for line in _describe_result(summary):
+        console.result(line)
+    console.say(f"{out.path}: sheets, map, assignments.csv, clusters.json" + (", sorted/" if placements else ""))
+    named = {"output": out.path, "assignments": out.assignments, "model": place.model or out.model}
+    console.document(settings, describe_device(device), **named, sorted=len(placements), **summary)
 
 
-def _refuse_with_model(typed: dict[str, str]) -> None:
-    """Raise SettingsError for options that a model has decided already."""
-    decided = ("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume")
-    deep = ("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end")
-    for name in (*decided, "init", "n_init", "max_iter", "tol", "batch_size", *deep):
-        if name in typed:
-            raise SettingsError(f"{typed[name]}: with --model the groups are given; leave it out")
+class _ClusterWatcher(Watcher):
+    def show(self, event: Any) -> None:
+        match event:
+            case GroupingStep():
+                self._progress.update(event.task, event.done, event.total, event.figure)
+            case Choice():
+                self.say(f"{count_of(event.k, 'clusters')}: {event.reason}")
+            case _:
+                super().show(event)
+
+    def describe(self, source: ClusterSource) -> None:
+        """Say what was found."""
+        classes = f" (scored against {len(source.class_names)} classes)" if source.labels is not None else ""
+        self.say(f"data: {count_of(len(source), source.kind.value)}{classes}")
+        for line in describe_findings(source.notes, source.unreadable):
+            self.say(line)
+
+
+def _check_source(
+    typed: Typed, settings: ClusterSettings, place: ClusterPlace, data: ClusterData, source: ClusterSource
+) -> None:
+    """Refuse what makes no sense for this kind of data."""
+    if place.sort is not None and not isinstance(source.split, FileSplit):
+        raise SettingsError(f"--sort: needs files of pictures, and {data.source} has none")
+    if place.model is None:
+        typed.refuse(settings.without_effect(resolve_features(settings, source.kind)))
+
+
+def _group(
+    source: ClusterSource,
+    settings: ClusterSettings,
+    groups: SavedGroups | None,
+    context: RunContext,
+    watcher: _ClusterWatcher,
+) -> Grouped | None:
+    events = group(source, settings, context) if groups is None else assign(groups, source, context)
+    return finish(events, watcher.show)
+
+
+def _leave(console: Console, out: OutputFolder, trains: bool, stop: StopRequest) -> None:
+    if trains and out.run.checkpoint.is_file():
+        console.warn(f"stopped; {out.path} holds what is done, --resume goes on from here")
+    else:
+        console.warn("stopped; nothing was written, features that were computed are kept in the cache")
+    stop.leave()
+
+
+def _plan(
+    console: Console, settings: ClusterSettings, place: ClusterPlace, data: ClusterData, source: ClusterSource
+) -> None:
+    """Say what would be read and written."""
+    verb = "group" if place.model is None else "assign"
+    what = count_of(len(source), source.kind.value)
+    console.result(f"would {verb} {what} of {data.source} and write to {place.output}")
+    console.document(settings, None, output=place.output, status="planned", count=len(source))
+
+
+def _plan_sorting(
+    console: Console, settings: ClusterSettings, out: OutputFolder, grouped: Grouped, placements: Sequence[Placement]
+) -> None:
+    """Say where each image would go; only the features have been computed, and kept in the cache."""
+    for placement in placements:
+        console.result(f"{placement.source} -> {placement.target}")
+    items = [{"input": p.source, "output": p.target, "status": "planned", "error": None} for p in placements]
+    shown = replace(settings, k=len(grouped.clustering.centers))
+    console.document(shown, None, output=out.path, status="planned", count=len(placements), items=items)
+
+
+def _describe_result(summary: dict[str, Any]) -> list[str]:
+    """Lines for people about a result, as `clusters.json` holds it."""
+    lines = []
+    for row in summary["clusters"]:
+        text = f"cluster {row['cluster']}: {count_of(row['size'], summary['kind'])}"
+        if row["size"] and row.get("counts"):
+            counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
+            text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
+        elif row["size"] and summary["kind"] == "pictures":
+            text += f", most typical {row['most_typical']}"
+        lines.append(text)
+    metrics = summary["metrics"]
+    if metrics.get("accuracy") is not None:
+        lines.append(
+            f"against the classes: accuracy {100 * metrics['accuracy']:.1f} %, purity {100 * metrics['purity']:.1f} %, "
+            f"NMI {metrics['nmi']:.3f}, ARI {metrics['ari']:.3f}"
+        )
+    if metrics.get("silhouette") is not None:
+        lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
+    copies = summary["copies"]
+    if copies:
+        more = count_of(sum(len(group) - 1 for group in copies), "pictures")
+        lines.append(f"copies: {more} more than once in a cluster, such as {copies[0][0]}")
+    return lines

@@ -1,101 +1,96 @@
 """New items into the groups of a model file."""
 
-from collections.abc import Generator, Iterator
-from pathlib import Path
+from collections.abc import Callable, Generator
 
+import numpy as np
 import torch
 
-from dltool.cluster.clustering import Clustering, Notice, Step
-from dltool.cluster.distances import Rows, find_nearest
+from dltool.cluster.autoencoder_codes import encode_new, restore_network
+from dltool.cluster.clustering import Clustering
+from dltool.cluster.distances import Rows
 from dltool.cluster.features import embed, restore_embedder
-from dltool.cluster.groups_file import COMMAND
-from dltool.cluster.kmeans import finish
-from dltool.cluster.registry import find_assigner
-from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.source import Kind, Source
+from dltool.cluster.grouping import Grouped
+from dltool.cluster.groups_file import SavedGroups
+from dltool.cluster.kmeans import nearest_centers
+from dltool.cluster.manifold import STORED, measure_groups, vote
+from dltool.cluster.settings import ClusterMethod
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.cluster.transform import Transform
 from dltool.data.features import Extracted
-from dltool.errors import DataError, ModelError, SettingsError
-from dltool.training.model_file import ModelFile, load_model
+from dltool.errors import DataError, ModelError
+from dltool.events import until_stopped
+from dltool.training.context import RunContext
 
-
-def load_groups(path: Path) -> ModelFile:
-    """Read a model of `dltool cluster`; a result's folder stands for the model in it.
-
-    Raises:
-        ModelError: no such file, or not such a model.
-    """
-    if path.is_dir():
-        path = path / "model.safetensors"
-    model = load_model(path, COMMAND)
-    centers = model.tensors.get("centers")
-    if find_assigner(model.architecture) is None or centers is None or centers.ndim != 2:
-        raise ModelError(f"{path}: not a grouping that this version knows ({model.architecture})")
-    return model
-
-
-def model_settings(model: ModelFile, path: Path) -> ClusterSettings:
-    """The settings that a model's groups were made with.
-
-    Raises:
-        ModelError: they are damaged.
-    """
-    try:
-        return ClusterSettings(**model.settings)
-    except (TypeError, ValueError, SettingsError) as error:
-        raise ModelError(f"{path}: its settings are damaged") from error
+_Assigning = Generator[Extracted, None, Clustering]
 
 
 def assign(
-    model: ModelFile, path: Path, source: Source, device: torch.device, cache: Path | None, workers: int
-) -> Iterator[Extracted | Step | Notice | Clustering]:
-    """Yield progress and at the end a Clustering of the new items, clusters numbered as in the model.
+    groups: SavedGroups, source: ClusterSource, context: RunContext
+) -> Generator[Extracted, None, Grouped | None]:
+    """Return the new items in the model's groups, clusters numbered as there; None if that was stopped.
 
     Raises:
         DataError: items of another kind than the model's.
         ModelError: the model is damaged.
     """
-    assigner = find_assigner(model.architecture)
-    assert assigner is not None
-    yield from assigner(model, path, source, device, cache, workers)
+    found = yield from until_stopped(_ASSIGNERS[groups.file.architecture](groups, source, context), context.should_stop)
+    return None if found is None else Grouped(source, found)
 
 
-def assign_features(
-    model: ModelFile, path: Path, source: Source, device: torch.device, cache: Path | None, workers: int
-) -> Iterator[Extracted | Clustering]:
-    """The assigner of models that compare features with centres."""
-    rows = yield from embed_new(model, path, source, device, cache, workers)
-    yield nearest_centers(rows, model.tensors["centers"].float().to(device))
+def assign_by_features(groups: SavedGroups, source: ClusterSource, context: RunContext) -> _Assigning:
+    """Put each item to the nearest centre in the features that were compared."""
+    rows = yield from _embed_new(groups, source, context)
+    return nearest_centers(rows, groups.centers.to(context.device))
 
 
-def embed_new(
-    model: ModelFile, path: Path, source: Source, device: torch.device, cache: Path | None, workers: int
-) -> Generator[Extracted, None, Rows]:
-    """Yield progress and return the rows of new items, made as the model's own were.
+def assign_by_neighbors(groups: SavedGroups, source: ClusterSource, context: RunContext) -> _Assigning:
+    """Put each item to the group that the nearest stored rows vote for: models of `manifold`."""
+    tensors = groups.file.tensors
+    missing = set(STORED) - set(tensors)
+    if missing:
+        raise ModelError(f"{groups.path}: damaged: {min(missing)} is missing")
+    rows = yield from _embed_new(groups, source, context)
+    rows = np.ascontiguousarray(rows[:], np.float32)
+    labels = vote(rows, tensors)
+    distances, margins, inertia = measure_groups(rows, torch.from_numpy(labels), groups.centers)
+    return Clustering(labels, groups.centers, distances, margins, rows, inertia, 0)
+
+
+def assign_by_codes(groups: SavedGroups, source: ClusterSource, context: RunContext) -> _Assigning:
+    """Put each image to the centre nearest to its code: models of `deep-kmeans`."""
+    model = groups.file
+    if source.split is None:
+        raise DataError(f"{source.name}: {source.kind.value}, but {groups.path} groups pictures")
+    network = restore_network(model.arguments.get("network"), model.tensors, groups.path)
+    if model.preprocessing is None:
+        raise ModelError(f"{groups.path}: its description is damaged")
+    rows = encode_new(network, source, model.preprocessing, context)
+    yield Extracted(len(rows), len(rows))
+    return nearest_centers(rows, groups.centers.to(context.device))
+
+
+_ASSIGNERS: dict[str, Callable[[SavedGroups, ClusterSource, RunContext], _Assigning]] = {
+    ClusterMethod.KMEANS: assign_by_features,
+    ClusterMethod.MANIFOLD: assign_by_neighbors,
+    ClusterMethod.DEEP_KMEANS: assign_by_codes,
+}
+
+
+def _embed_new(groups: SavedGroups, source: ClusterSource, context: RunContext) -> Generator[Extracted, None, Rows]:
+    """Return the rows of new items, made as the model's own were.
 
     Raises:
         DataError: items of another kind or width than the model's.
         ModelError: the model is damaged.
     """
-    embedder = restore_embedder(model.arguments, model.preprocessing, model.tensors, path)
+    model, path = groups.file, groups.path
+    embedder = restore_embedder(model, path)
     numbers = embedder.preprocessing is None
-    if numbers != (source.kind in (Kind.TABLE, Kind.POINTS)):
+    if numbers != (source.kind in (SourceKind.TABLE, SourceKind.POINTS)):
         raise DataError(f"{source.name}: {source.kind.value}, but {path} groups {'rows' if numbers else 'pictures'}")
-    rows: Rows | None = None
-    for event in embed(embedder, source, device, cache, workers):
-        if isinstance(event, Extracted):
-            yield event
-        else:
-            rows = event
-    assert rows is not None
+    rows = yield from embed(embedder, source, context)
     transform = Transform.from_tensors(model.tensors, bool(model.arguments.get("normalize")))
-    width = transform.mean.shape[0] if transform.mean is not None else model.tensors["centers"].shape[1]
+    width = transform.mean.shape[0] if transform.mean is not None else groups.centers.shape[1]
     if rows.shape[1] != width:
         raise DataError(f"{source.name}: rows of {rows.shape[1]} numbers, but {path} groups those of {width}")
     return rows if transform.is_identity else transform(rows)
-
-
-def nearest_centers(rows: Rows, centers: torch.Tensor) -> Clustering:
-    """The Clustering of rows by centres that stand fast."""
-    nearest = find_nearest(rows, centers, centers.mean(0), second=True)
-    return finish(rows, rows, centers, nearest, 0)

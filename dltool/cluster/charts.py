@@ -15,7 +15,7 @@ from dltool.cluster.grouping import Grouped
 from dltool.cluster.k_choice import Choice
 from dltool.cluster.scores import Agreement, sample_indices, take
 from dltool.cluster.settings import count_of
-from dltool.cluster.source import Source
+from dltool.cluster.source import ClusterSource
 from dltool.cluster.summary import agreement
 from dltool.images.sheet import BACKGROUND, INK, stack_pages, title_page
 from dltool.images.write import write_image
@@ -87,7 +87,7 @@ def plot_map(path: Path, grouped: Grouped, chosen: np.ndarray, places: np.ndarra
             drawn[1].set(title="the same by class")
 
 
-def class_colors(clustering: Clustering, source: Source, colors: list[RGB]) -> list[RGB]:
+def class_colors(clustering: Clustering, source: ClusterSource, colors: list[RGB]) -> list[RGB]:
     """Each class in the colour of the cluster that is matched to it; those without one in shades of grey."""
     found = agreement(source, clustering)
     assert found is not None
@@ -123,7 +123,9 @@ def color(number: int, count: int) -> RGB:
     return matplotlib.colormaps["hsv"](number / count)[:3]
 
 
-def write_image_map(path: Path, source: Source, clustering: Clustering, chosen: np.ndarray, places: np.ndarray) -> None:
+def write_image_map(
+    path: Path, source: ClusterSource, clustering: Clustering, chosen: np.ndarray, places: np.ndarray
+) -> None:
     """Write the map with thumbnails in frames of their clusters' colours: at most 300, each in a cell of its own.
 
     Images go to the cells of a grid such that the sum of squared ways from their places on the map is least.

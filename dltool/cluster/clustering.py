@@ -1,8 +1,7 @@
-"""What every method of grouping takes and gives."""
+"""What every method of grouping takes, says while it works, and returns."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,12 +9,14 @@ import torch
 from torch import Tensor
 
 from dltool.cluster.settings import ClusterSettings
+from dltool.training.context import RunContext
+from dltool.training.events import Notice
 
 PER_CLUSTER = "cluster."
 
 
 @dataclass(frozen=True)
-class Step:
+class GroupingStep:
     """Progress of long work: `done` of `total` parts of `task`; `figure` is the number that matters."""
 
     task: str
@@ -25,34 +26,29 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Notice:
-    """A line that the user should read."""
-
-    text: str
-
-
-@dataclass(frozen=True)
-class Task:
+class GroupingTask:
     """What is to be grouped.
 
     Attributes:
         rows: N × D float32 features, an array or a memory map; for deep methods the pixels in [0, 1], flattened.
         k: number of clusters, at most N.
+        context: a method that trains keeps its checkpoint in the context's run and saves it when asked to stop;
+            the others are left between two steps by whoever runs them.
         images: N × H × W or N × H × W × 3 uint8 images of one size, for deep methods; None for the others.
         labels: N int64 true classes where they are known. For scoring alone: no method may look at them otherwise.
-        folder: the output's folder, where a method that trains keeps its `last.ckpt`.
-        should_stop: asked between steps; a method that trains saves its checkpoint and returns without a Clustering.
     """
 
     rows: np.ndarray
     k: int
     settings: ClusterSettings
-    device: torch.device
+    context: RunContext
     images: np.ndarray | None = None
     labels: np.ndarray | None = None
-    folder: Path | None = None
-    resume: bool = False
-    should_stop: Callable[[], bool] = lambda: False
+
+    @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.context.device
 
 
 @dataclass(frozen=True)
@@ -68,9 +64,9 @@ class Clustering:
         inertia: sum of squared distances.
         iterations: of the loop that found them.
         figures: more numbers for the report, such as a baseline's accuracy beside the method's own.
-        center_pictures: k images, H × W × 3 uint8, where a decoder can show a centre.
-        architecture, arguments, tensors: what the model file holds beyond centres, so that `methods.find_assigner`
-            can assign new images. Tensors with a row per cluster are called `cluster.…`: clusters are numbered anew,
+        center_images: k images, H × W × 3 uint8, where a decoder can show a centre.
+        architecture, arguments, tensors: what the model file holds beyond centres, so that `assignment.assign` can
+            assign new images. Tensors with a row per cluster are called `cluster.…`: clusters are numbered anew,
             by their size, before they are written.
     """
 
@@ -88,5 +84,5 @@ class Clustering:
     tensors: dict[str, Tensor] = field(default_factory=dict)
 
 
-# A generator that yields Steps and Notices and, unless it was stopped, one Clustering at the end.
-GroupingMethod = Callable[[Task], Iterator["Step | Notice | Clustering"]]
+# A generator that yields steps and notices and returns a Clustering; None only where training was stopped.
+GroupingMethod = Callable[[GroupingTask], Generator[GroupingStep | Notice, None, Clustering | None]]

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from dltool.cluster.autoencoder_training import decode_centers
+from dltool.cluster.autoencoder_codes import decode_centers
 from dltool.cluster.clustering import Clustering
 from dltool.cluster.features import PIXELS, Embedder
 from dltool.cluster.grouping import Grouped
 from dltool.cluster.settings import AUTOENCODER, count_of
-from dltool.cluster.source import Source
+from dltool.cluster.source import ClusterSource
 from dltool.cluster.summary import from_center
 from dltool.cluster.transform import Transform
 from dltool.data.splits import FileSplit
@@ -24,7 +24,7 @@ _TILE = 144
 _SMALL_TILE = 56
 
 
-def write_sheets(folder: Path, source: Source, clustering: Clustering, most: int) -> Iterator[Path]:
+def write_sheets(folder: Path, source: ClusterSource, clustering: Clustering, most: int) -> Iterator[Path]:
     """Write `cluster-N.jpg` for each of the `most` largest clusters that holds something, and yield each path.
 
     Of a cluster of more than 60 images the sheet shows 60, evenly spread from the nearest to the furthest, and says
@@ -54,14 +54,14 @@ def sheet_name(number: int) -> str:
     return f"cluster-{number}.jpg"
 
 
-def read_tile(source: Source, index: int, side: int) -> np.ndarray:
+def read_tile(source: ClusterSource, index: int, side: int) -> np.ndarray:
     """One image, H × W × 3 uint8, files reduced to no less than `side`."""
     if isinstance(source.split, FileSplit):
         return read_image(source.split.paths[index], shortest_side=side).pixels
     return source.split.read(index)
 
 
-def _label(source: Source, index: int) -> str:
+def _label(source: ClusterSource, index: int) -> str:
     return Path(source.item(index)).name if isinstance(source.split, FileSplit) else ""
 
 

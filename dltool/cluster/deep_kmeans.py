@@ -1,9 +1,8 @@
 """Deep k-means: an autoencoder and the centres of its codes, trained together."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,24 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.networks import ConvAutoencoder
-from dltool.cluster.autoencoder_training import LR, ViewSource, decode_centers, new_autoencoder
-from dltool.cluster.clustering import Clustering, Notice, Step, Task
-from dltool.cluster.deep_training import Checkpoints, Images, Lesson, encode_all, enough_epochs, learn
+from dltool.cluster.autoencoder_codes import LR, ViewSource, decode_centers, network_arguments, new_autoencoder
+from dltool.cluster.clustering import Clustering, GroupingStep, GroupingTask
+from dltool.cluster.deep_training import Checkpoints, Lesson, enough_epochs, learn
 from dltool.cluster.gradients import gradient_features
 from dltool.cluster.graph_partition import Graph, modularity
 from dltool.cluster.initial_centers import random_centers
-from dltool.cluster.kmeans import starting_centers
+from dltool.cluster.kmeans import nearest_centers, starting_centers
 from dltool.cluster.manifold import neighbor_graph
 from dltool.cluster.scores import compare_with_classes
-from dltool.cluster.settings import ClusterSettings, Init
-from dltool.errors import DataError, ModelError
+from dltool.cluster.settings import ClusterMethod, ClusterSettings, Init
+from dltool.cluster.small_images import DeviceImages, encode_all
+from dltool.training.events import Notice
 from dltool.training.seeds import numpy_generator
 
-if TYPE_CHECKING:
-    from dltool.cluster.source import Source
-    from dltool.training.model_file import ModelFile
-
-ARCHITECTURE = "deep-kmeans"
 _JUDGED = 10_000
 # Small sets get as many steps as 60,000 images in 60 epochs.
 _STEPS = 14_100
@@ -83,12 +78,15 @@ def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
     return Schedule(epochs, start, max(end, start + 1))
 
 
-def group_by_deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
-    """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose; see `Task`."""
+def group_by_deep_kmeans(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering | None]:
+    """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose.
+
+    None if it was stopped; see `GroupingTask` and `Clustering`.
+    """
     assert task.images is not None
     settings = task.settings
-    images = Images(task.images, task.device)
-    checkpoints = Checkpoints(task.folder, settings, task.images, task.resume)
+    images = DeviceImages(task.images, task.device)
+    checkpoints = Checkpoints(task.context, settings, task.images)
     schedule = new_schedule(settings, len(images))
     model = DeepKMeans(new_autoencoder(images, settings.latent_dim, settings.seed), task.k)
     views = ViewSource(images, settings.seed)
@@ -113,16 +111,17 @@ def group_by_deep_kmeans(task: Task) -> Iterator[Step | Notice | Clustering]:
 
     lesson = Lesson("training deep k-means", model, len(images), schedule.epochs, LR, loss, before_epoch)
     finished = yield from learn(
-        lesson, settings.seed, checkpoints, task.should_stop, lambda: dict(baseline), baseline.update
+        lesson, settings.seed, checkpoints, task.context.should_stop, lambda: dict(baseline), baseline.update
     )
-    if finished:
-        yield from _keep_better(task, images, model, baseline)
+    return (yield from _keep_better(task, images, model, baseline)) if finished else None
 
 
 _CENTERS = "centers"
 
 
-def _keep_better(task: Task, images: Images, model: DeepKMeans, baseline: dict[str, Any]) -> Iterator[Any]:
+def _keep_better(
+    task: GroupingTask, images: DeviceImages, model: DeepKMeans, baseline: dict[str, Any]
+) -> Generator[GroupingStep | Notice, None, Clustering]:
     """Compare the two groupings by their modularity on one graph that neither was made from: of `gradient_features`.
 
     Pixels judge worse: on MNIST they took a grouping of 79 % accuracy for better than one of 88 %.
@@ -130,8 +129,7 @@ def _keep_better(task: Task, images: Images, model: DeepKMeans, baseline: dict[s
     """
     joint = _grouping(task, model.autoencoder, images, model.centers.detach().cpu())
     if not baseline or len(images) < 2:  # the ramp never began, or there is nothing to compare
-        yield joint
-        return
+        return joint
     before = new_autoencoder(images, task.settings.latent_dim, task.settings.seed)
     before.load_state_dict({name: tensor for name, tensor in baseline.items() if name != _CENTERS})
     plain = _grouping(task, before.eval(), images, baseline[_CENTERS])
@@ -153,39 +151,36 @@ def _keep_better(task: Task, images: Images, model: DeepKMeans, baseline: dict[s
         f"modularity on the neighbour graph of gradients: deep k-means {scores['deep_kmeans']['modularity']:.4f}, "
         f"autoencoder + k-means {scores['baseline']['modularity']:.4f}; {kept} is kept"
     )
-    yield replace(joint if better else plain, figures={**scores, "kept": "deep_kmeans" if better else "baseline"})
+    return replace(joint if better else plain, figures={**scores, "kept": "deep_kmeans" if better else "baseline"})
 
 
-def _judging_graph(images: Images, task: Task) -> Iterator[Any]:
-    """Numbers of at most 10,000 images and the neighbour graph of their edges; a generator that returns them."""
+def _judging_graph(images: DeviceImages, task: GroupingTask) -> Generator[GroupingStep, None, tuple[np.ndarray, Graph]]:
+    """Return numbers of at most 10,000 images and the neighbour graph of their edges."""
     chosen = np.arange(len(images))
     if len(images) > _JUDGED:
         chosen = np.sort(numpy_generator(task.settings.seed, "judged").choice(len(images), _JUDGED, replace=False))
     parts = torch.from_numpy(chosen).split(1024)
     rows = torch.cat([gradient_features(images[part]).cpu() for part in parts]).numpy()
-    graph: Graph = yield from neighbor_graph(rows, task.device)
+    graph = yield from neighbor_graph(rows, task.device)
     return chosen, graph
 
 
-def _codes(network: ConvAutoencoder, images: Images) -> np.ndarray:
+def _codes(network: ConvAutoencoder, images: DeviceImages) -> np.ndarray:
     network.eval()
     return encode_all(network.encode, images).numpy()
 
 
-def _kmeans_centers(task: Task, codes: np.ndarray) -> Tensor:
+def _kmeans_centers(task: GroupingTask, codes: np.ndarray) -> Tensor:
     settings = replace(task.settings, init=Init.KMEANS_PLUS_PLUS, n_init=task.settings.n_init or 3)
     return starting_centers(replace(task, settings=settings), codes)
 
 
-def _grouping(task: Task, network: ConvAutoencoder, images: Images, centers: Tensor) -> Clustering:
-    from dltool.cluster.assignment import nearest_centers
-    from dltool.cluster.autoencoder_features import network_arguments
-
+def _grouping(task: GroupingTask, network: ConvAutoencoder, images: DeviceImages, centers: Tensor) -> Clustering:
     found = nearest_centers(_codes(network, images), centers)
     return replace(
         found,
         center_images=decode_centers(network, centers),
-        architecture=ARCHITECTURE,
+        architecture=ClusterMethod.DEEP_KMEANS.value,
         arguments={"network": network_arguments(network)},
         tensors={f"network.{name}": tensor.detach().cpu() for name, tensor in network.state_dict().items()},
     )
@@ -193,19 +188,3 @@ def _grouping(task: Task, network: ConvAutoencoder, images: Images, centers: Ten
 
 def _copy(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone() for name, tensor in tensors.items()}
-
-
-def assign_deep(
-    model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
-) -> Iterator[Any]:
-    """The assigner of this method's models: the nearest centre to a new image's code."""
-    from dltool.cluster.assignment import nearest_centers
-    from dltool.cluster.autoencoder_features import encode_new, restore_network
-
-    if source.split is None:
-        raise DataError(f"{source.name}: {source.kind.value}, but {path} groups pictures")
-    network = restore_network(model.arguments.get("network"), model.tensors, path)
-    if model.preprocessing is None:
-        raise ModelError(f"{path}: its description is damaged")
-    rows = encode_new(network.to(device), source, model.preprocessing, device, workers)
-    yield nearest_centers(rows, model.tensors["centers"].float().to(device))

@@ -1,20 +1,21 @@
 """Epochs over small images in memory, with a checkpoint after each; what all deep methods train by."""
 
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dltool.cluster.clustering import Notice, Step
+from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.settings import ClusterSettings
 from dltool.data.splits import content_hash
 from dltool.settings import as_plain
-from dltool.training.run_folder import RunFolder, refuse_changes
+from dltool.training.context import RunContext
+from dltool.training.events import Notice
+from dltool.training.run_folder import refuse_changes
 from dltool.training.schedule import one_cycle
 from dltool.training.seeds import epoch_order, seed_step
 from dltool.training.session import check_finite
@@ -52,17 +53,17 @@ def enough_epochs(count: int, steps: int) -> int:
 class Checkpoints:
     """`last.ckpt` of a run of `dltool cluster`: where training stands, and of which settings and images."""
 
-    def __init__(self, folder: Path | None, settings: ClusterSettings, images: np.ndarray, resume: bool) -> None:
+    def __init__(self, context: RunContext, settings: ClusterSettings, images: np.ndarray) -> None:
         """Read what is to be resumed.
 
         Raises:
-            SettingsError: `resume`, and settings or images differ from the checkpoint's.
-            ModelError: `resume`, and the checkpoint is damaged.
+            SettingsError: the run is resumed, and settings or images differ from the checkpoint's.
+            ModelError: the run is resumed, and the checkpoint is damaged.
         """
-        self._run = None if folder is None else RunFolder(folder)
+        self._run = context.run
         self._facts = as_plain(settings) | {"pictures": content_hash(np.ascontiguousarray(images).tobytes())}
         self._state: dict[str, Any] | None = None
-        if self._run is not None and resume:
+        if self._run is not None and context.resume:
             self._state = self._run.load_checkpoint()
         if self._state is not None:
             refuse_changes(self._state["facts"], self._facts)
@@ -86,7 +87,7 @@ def learn(
     should_stop: Callable[[], bool],
     more_state: Callable[[], dict[str, Any]] = dict,
     take_state: Callable[[dict[str, Any]], None] = lambda state: None,
-) -> Generator[Step | Notice, None, bool]:
+) -> Generator[GroupingStep | Notice, None, bool]:
     """Train the lesson's module in place; return whether it was finished rather than stopped.
 
     Args:
@@ -125,11 +126,11 @@ def learn(
                 save(number, step + 1)
                 saved = time.monotonic()
             if step % 8 == 0:
-                yield Step(lesson.task, number * len(parts) + step + 1, lesson.epochs * len(parts))
+                yield GroupingStep(lesson.task, number * len(parts) + step + 1, lesson.epochs * len(parts))
         begin = 0
         save(number + 1, 0)
         saved = time.monotonic()
-        yield Step(lesson.task, (number + 1) * len(parts), lesson.epochs * len(parts))
+        yield GroupingStep(lesson.task, (number + 1) * len(parts), lesson.epochs * len(parts))
     lesson.module.eval()
     return True
 
@@ -145,44 +146,3 @@ def _train_step(
     loss.backward()
     check_finite(float(loss.detach()), f"epoch {int(done) + 1} of {lesson.task}", f"a learning rate of {lesson.lr}")
     optimizer.step()
-
-
-class Images:
-    """N images of one size on the device as uint8, given out in batches in [0, 1]."""
-
-    def __init__(self, images: np.ndarray, device: torch.device) -> None:
-        """`images`: N × H × W or N × H × W × 3 uint8."""
-        tensor = torch.from_numpy(np.ascontiguousarray(images))
-        tensor = tensor[:, None] if tensor.ndim == 3 else tensor.permute(0, 3, 1, 2)
-        self.pixels = tensor.contiguous().to(device)
-
-    def __len__(self) -> int:
-        return len(self.pixels)
-
-    @property
-    def channels(self) -> int:
-        """1 or 3."""
-        return self.pixels.shape[1]
-
-    @property
-    def means(self) -> list[float]:
-        """Mean of each channel, in [0, 1]."""
-        return [
-            int(self.pixels[:, c].sum(dtype=torch.int64)) / self.pixels[:, c].numel() / 255
-            for c in range(self.channels)
-        ]
-
-    def __getitem__(self, indices: Tensor) -> Tensor:
-        """N × C × H × W float32 of the samples at `indices`."""
-        return self.pixels[indices.to(self.pixels.device)].float().div_(255)
-
-    def in_order(self) -> Iterator[Tensor]:
-        """All of them, in chunks."""
-        for chunk in self.pixels.split(1024):
-            yield chunk.float().div_(255)
-
-
-@torch.no_grad()
-def encode_all(encoder: Callable[[Tensor], Tensor], images: Images) -> Tensor:
-    """N × D float32 codes on the CPU; the encoder is in evaluation mode."""
-    return torch.cat([encoder(chunk).float().cpu() for chunk in images.in_order()])

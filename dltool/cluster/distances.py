@@ -23,7 +23,7 @@ Rows = Any  # np.ndarray | Tensor | TableFile: len(), shape, and slices of rows
 
 
 @dataclass(frozen=True)
-class Nearest:
+class NearestCenters:
     """For each of N rows: its nearest centre (int32), the squared distance, and that of the second nearest centre."""
 
     labels: Tensor
@@ -70,7 +70,7 @@ def mean_row(rows: Rows, device: torch.device) -> tuple[Tensor, float]:
 
 def find_nearest(
     rows: Rows, centers: Tensor, origin: Tensor, chunk: int | None = None, second: bool = False
-) -> Nearest:
+) -> NearestCenters:
     """Assign every row to its nearest centre; of equally near ones to the first.
 
     |x - c|² = |x|² - 2 x·c + |c|² loses its digits where rows lie far from zero, so both are taken relative to
@@ -98,7 +98,7 @@ def find_nearest(
         if others is not None:
             scores.scatter_(1, nearest[:, None], torch.inf)
             others[start:stop] = (own + scores.min(1).values).clamp_min_(0)
-    return Nearest(labels, squared, others)
+    return NearestCenters(labels, squared, others)
 
 
 def cluster_sums(rows: Rows, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -1,6 +1,6 @@
-"""Features of what shall be grouped: a backbone's, the pixels, or the table's own numbers."""
+"""Features of what shall be grouped: a backbone's, pixels, edges, an autoencoder's codes, or a table's own numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,28 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, load_autoencoder
+from dltool.autoencoder.networks import Autoencoder
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.pooled import input_size, remove_classifier
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import create_backbone
+from dltool.cluster.autoencoder_codes import encode_new, network_arguments, restore_network, train_codes
+from dltool.cluster.clustering import GroupingStep
+from dltool.cluster.deep_training import Checkpoints
+from dltool.cluster.distances import Rows
 from dltool.cluster.gradients import gradient_features
-from dltool.cluster.settings import AUTO, AUTOENCODER, GRADIENTS, PIXELS, VALUES, ClusterSettings, Method
-from dltool.cluster.source import Kind, Source
-from dltool.cluster.table import TableFile
+from dltool.cluster.settings import AUTO, AUTOENCODER, GRADIENTS, PIXELS, VALUES, ClusterMethod, ClusterSettings
+from dltool.cluster.small_images import DeviceImages, encode_all, fit_channels, image_pixels
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import ArraySplit, Split
 from dltool.errors import DataError, ModelError, SettingsError
-from dltool.images.stream import read_ahead
+from dltool.events import until_stopped
+from dltool.training.context import RunContext
+from dltool.training.events import Notice
+from dltool.training.model_file import ModelFile, restore_module
 
 # Files are scaled to this side where their pixels are compared.
 PIXEL_SIDE = 32
@@ -52,20 +61,20 @@ class Embedder:
         return {"features": self.features, "shape": list(self.shape), "network": self.built}
 
 
-def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
+def resolve_features(settings: ClusterSettings, kind: SourceKind) -> str:
     """What `--features` means for this kind of data.
 
     Raises:
         SettingsError: it makes no sense for it.
     """
-    if kind in (Kind.TABLE, Kind.POINTS):
+    if kind in (SourceKind.TABLE, SourceKind.POINTS):
         if settings.features not in (AUTO, VALUES):
             raise SettingsError(f"--features {settings.features}: these are {kind.value}, not pictures; leave it out")
         return VALUES
     if settings.method.is_deep:
         return PIXELS
-    if settings.features == AUTO and kind is Kind.ARRAYS:
-        return GRADIENTS if settings.method is Method.MANIFOLD else PIXELS
+    if settings.features == AUTO and kind is SourceKind.ARRAYS:
+        return GRADIENTS if settings.method is ClusterMethod.MANIFOLD else PIXELS
     if settings.features == AUTO:
         return DEFAULT_BACKBONE
     if settings.features == VALUES:
@@ -75,7 +84,7 @@ def resolve_features(settings: ClusterSettings, kind: Kind) -> str:
     return settings.features
 
 
-def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
+def new_embedder(settings: ClusterSettings, source: ClusterSource) -> Embedder:
     """The embedder that the settings ask for.
 
     Raises:
@@ -94,7 +103,7 @@ def new_embedder(settings: ClusterSettings, source: Source) -> Embedder:
     return Embedder(features, network, preprocessing)
 
 
-def pixel_embedder(settings: ClusterSettings, source: Source, size: tuple[int, int] | None = None) -> Embedder:
+def pixel_embedder(settings: ClusterSettings, source: ClusterSource, size: tuple[int, int] | None = None) -> Embedder:
     """The embedder of images' pixels: small images as they are, others as squares; all at `size` if it is given.
 
     Raises:
@@ -109,58 +118,80 @@ def pixel_embedder(settings: ClusterSettings, source: Source, size: tuple[int, i
     return Embedder(PIXELS, preprocessing=Preprocessing(resize=side, crop=side), shape=(side, side, 3))
 
 
-def embed(
-    embedder: Embedder, source: Source, device: torch.device, cache: Path | None, workers: int
-) -> Iterator[Extracted | np.ndarray | TableFile]:
-    """Yield progress and at the end the N × D rows, float32.
-
-    Photos' features are means over each image and its mirror image.
+def make_features(
+    source: ClusterSource, settings: ClusterSettings, context: RunContext
+) -> Generator[Extracted | GroupingStep | Notice, None, tuple[Embedder, Rows] | None]:
+    """Make rows of the items as the settings ask; return the embedder and N × D rows, None if that was stopped.
 
     Raises:
-        DataError: an image cannot be read, or rows of another width than the model's.
+        SettingsError: no such features, or not for this data.
+        DataError: an image cannot be read, or there are too few to learn from.
+        ModelError: weights or a given model cannot be had.
+    """
+    wanted = resolve_features(settings, source.kind)
+    if wanted.partition(":")[0] == AUTOENCODER:
+        return (yield from _learn_codes(wanted, source, settings, context))
+    embedder = new_embedder(settings, source)
+    rows = yield from until_stopped(embed(embedder, source, context), context.should_stop)
+    return None if rows is None else (embedder, rows)
+
+
+def embed(embedder: Embedder, source: ClusterSource, context: RunContext) -> Generator[Extracted, None, Rows]:
+    """Return the N × D rows, float32; photos' features are means over each image and its mirror image.
+
+    Raises:
+        DataError: an image cannot be read, or is of another size than the model's.
     """
     if embedder.features == VALUES:
-        assert source.rows is not None
-        yield source.rows
-        return
+        return source.rows
     assert source.split is not None and embedder.preprocessing is not None
     if embedder.network is None:
-        rows = pixel_rows(source.split, embedder, workers)
-        yield gradient_rows(rows, embedder.shape, device) if embedder.features == GRADIENTS else rows
-        return
+        rows = pixel_rows(source.split, embedder, context.workers)
+        return gradient_rows(rows, embedder.shape, context.device) if embedder.features == GRADIENTS else rows
     if embedder.built:
-        from dltool.cluster.autoencoder_features import encode_new
-
-        yield encode_new(embedder.network.to(device), source, embedder.preprocessing, device, workers)
-        return
+        return encode_new(embedder.network, source, embedder.preprocessing, context)
     reader = PixelReader(embedder.preprocessing)
-    extractor = FeatureExtractor(embedder.network, embedder.preprocessing, device, cache=cache)
+    extractor = FeatureExtractor(embedder.network, embedder.preprocessing, context.device, cache=context.cache)
     views = []
     for flipped in (False, True):
-        yield from extractor.fill(source.split, reader, workers, flipped)
+        yield from extractor.fill(source.split, reader, context.workers, flipped)
         views.append(extractor.store(flipped).rows(source.split.hashes))
-    yield torch.stack(views).mean(0).numpy()
+    return torch.stack(views).mean(0).numpy()
 
 
-def image_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> np.ndarray:
-    """N × H × W (grey) or N × H × W × 3 uint8 images of one size.
+def _learn_codes(
+    features: str, source: ClusterSource, settings: ClusterSettings, context: RunContext
+) -> Generator[GroupingStep | Notice, None, tuple[Embedder, np.ndarray] | None]:
+    """Codes of an autoencoder that is trained on the source's images, or of a given one; None if it was stopped."""
+    assert source.split is not None
+    kind, _, given = features.partition(":")
+    trained = _load_given(given) if given else None
+    embedder = pixel_embedder(settings, source, None if trained is None else trained.size)
+    images = fit_channels(image_pixels(source.split, embedder.preprocessing, context.workers), embedder.shape)
+    grey = images.ndim == 4 and (images == images[..., :1]).all()
+    if grey if trained is None else trained.channels == 1:
+        images = fit_channels(images, images.shape[1:3])
+    photos = DeviceImages(images, context.device)
+    if trained is not None:
+        network: Autoencoder | None = trained.module
+        arguments = {"arch": trained.arch, **trained.arguments}
+    else:
+        if len(photos) < 2:
+            raise DataError(f"--features {features}: one picture is too little to learn from")
+        network = yield from train_codes(photos, settings, Checkpoints(context, settings, images), context.should_stop)
+        if network is None:
+            return None
+        arguments = network_arguments(network)
+    network = network.to(context.device).eval()
+    embedder = Embedder(kind, network, embedder.preprocessing, images.shape[1:], arguments)
+    return embedder, encode_all(network.encode, photos).numpy()
 
-    Raises:
-        DataError: an image cannot be read.
-    """
-    if isinstance(split, ArraySplit) and split.images.shape[1] == preprocessing.crop:
-        return split.images
-    reader = PixelReader(preprocessing)
 
-    def read(index: int) -> np.ndarray:
-        return preprocessing.crop_pixels(reader.read(split, index))
-
-    images = []
-    for _, pixels in read_ahead(range(len(split)), read, workers):
-        if isinstance(pixels, DataError):
-            raise pixels
-        images.append(pixels)
-    return np.stack(images)
+def _load_given(path: str) -> TrainedAutoencoder:
+    trained = load_autoencoder(path)
+    if not isinstance(trained.module, Autoencoder):
+        raise ModelError(f"--features ae:{path}: {trained.arch} has no codes; train one with --arch conv")
+    return trained
 
 
 def pixel_rows(split: Split, embedder: Embedder, workers: int) -> np.ndarray:
@@ -180,22 +211,6 @@ def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device
     return np.round(torch.cat(parts).numpy(), 4)
 
 
-def fit_channels(images: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """N × H × W or N × H × W × 3 uint8 images as `shape` (H, W, or H, W, 3) has them.
-
-    Raises:
-        DataError: they are of another size.
-    """
-    if images.ndim == 4 and len(shape) == 2:
-        images = np.rint(images.mean(3)).astype(np.uint8)
-    elif images.ndim == 3 and len(shape) == 3:
-        images = np.repeat(images[..., None], 3, axis=3)
-    if images.shape[1:] != tuple(shape):
-        found, wanted = (" × ".join(map(str, sides[:2])) for sides in (images.shape[1:], shape))
-        raise DataError(f"pictures of {found} pixels, but the model groups those of {wanted}")
-    return images
-
-
 def embedder_tensors(embedder: Embedder) -> dict[str, Tensor]:
     """The network's tensors for the model file."""
     if embedder.network is None:
@@ -203,30 +218,25 @@ def embedder_tensors(embedder: Embedder) -> dict[str, Tensor]:
     return {f"network.{name}": tensor for name, tensor in embedder.network.state_dict().items()}
 
 
-def restore_embedder(
-    arguments: dict[str, Any], preprocessing: Preprocessing | None, tensors: dict[str, Tensor], source: Path
-) -> Embedder:
+def restore_embedder(model: ModelFile, path: Path) -> Embedder:
     """The embedder of a model file.
 
     Raises:
         ModelError: its description or tensors are damaged.
     """
-    from dltool.training.model_file import restore_module
-
+    arguments, preprocessing, tensors = model.arguments, model.preprocessing, model.tensors
     features, shape = arguments.get("features"), tuple(arguments.get("shape") or ())
     if features == VALUES:
         return Embedder(VALUES)
     if preprocessing is None or not isinstance(features, str):
-        raise ModelError(f"{source}: its description is damaged")
+        raise ModelError(f"{path}: its description is damaged")
     if features in (PIXELS, GRADIENTS):
         return Embedder(features, None, preprocessing, shape)
     if arguments.get("network"):
-        from dltool.cluster.autoencoder_features import restore_network
-
-        network = restore_network(arguments["network"], tensors, source)
+        network = restore_network(arguments["network"], tensors, path)
         return Embedder(features, network, preprocessing, shape, arguments["network"])
     backbone = create_backbone(features, "none")
     network, _, _ = remove_classifier(backbone)
     own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
-    restore_module(network, own, source)
+    restore_module(network, own, path)
     return Embedder(features, network.eval(), replace(preprocessing))

@@ -1,45 +1,44 @@
-"""From data and settings to groups: open, embed, transform, choose k, group."""
+"""From data and settings to groups: embed, transform, choose k, group."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import torch
 
-from dltool.cluster.autoencoder_features import is_learned, learn_features
-from dltool.cluster.clustering import PER_CLUSTER, Clustering, Notice, Step, Task
+from dltool.cluster.clustering import PER_CLUSTER, Clustering, GroupingMethod, GroupingStep, GroupingTask
+from dltool.cluster.deep_kmeans import group_by_deep_kmeans
 from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest
-from dltool.cluster.features import Embedder, embed, image_pixels, new_embedder, resolve_features
+from dltool.cluster.features import Embedder, make_features
 from dltool.cluster.gradients import COMPONENTS
 from dltool.cluster.k_choice import Choice, choose_k
-from dltool.cluster.registry import find_method
+from dltool.cluster.kmeans import group_by_kmeans
+from dltool.cluster.manifold import group_by_manifold
+from dltool.cluster.minibatch import group_by_minibatch
 from dltool.cluster.scores import count_different
-from dltool.cluster.settings import GRADIENTS, ClusterSettings, Method
+from dltool.cluster.settings import GRADIENTS, ClusterMethod, ClusterSettings
+from dltool.cluster.small_images import image_pixels
 from dltool.cluster.smoothing import MOST_ROWS, smooth
-from dltool.cluster.source import Source
+from dltool.cluster.source import ClusterSource
 from dltool.cluster.table import TableFile
 from dltool.cluster.transform import Transform, fit_transform
 from dltool.data.features import Extracted
 from dltool.data.pixels import memory_bytes
 from dltool.device import memory_errors
 from dltool.errors import SettingsError
+from dltool.events import until_stopped
+from dltool.training.context import RunContext
+from dltool.training.events import Notice
 
 _SMOOTH_STEPS = 8
 # Larger tables stay in their file.
 _SHARE_OF_MEMORY = 0.4
-
-
-@dataclass(frozen=True)
-class ClusterContext:
-    """Where a run computes, the folder of its checkpoint and of the cache, and when it is to stop."""
-
-    device: torch.device
-    folder: Path | None = None
-    cache: Path | None = None
-    workers: int = 0
-    should_stop: Callable[[], bool] = lambda: False
-    resume: bool = False
+_METHODS: dict[ClusterMethod, GroupingMethod] = {
+    ClusterMethod.KMEANS: group_by_kmeans,
+    ClusterMethod.MINIBATCH: group_by_minibatch,
+    ClusterMethod.DEEP_KMEANS: group_by_deep_kmeans,
+    ClusterMethod.MANIFOLD: group_by_manifold,
+}
 
 
 @dataclass(frozen=True)
@@ -52,7 +51,7 @@ class Grouped:
         smoothed: steps of smoothing.
     """
 
-    source: Source
+    source: ClusterSource
     clustering: Clustering
     embedder: Embedder | None = None
     transform: Transform = field(default_factory=Transform)
@@ -61,10 +60,22 @@ class Grouped:
     smoothed: int = 0
 
 
+@dataclass(frozen=True)
+class _Prepared:
+    """Rows as they are compared, those before they were smoothed, and what made them; `steps` of smoothing."""
+
+    transform: Transform
+    plain: Rows
+    rows: Rows
+    steps: int
+
+
 def group(
-    source: Source, settings: ClusterSettings, context: ClusterContext
-) -> Iterator[Extracted | Step | Notice | Choice | Grouped]:
-    """Yield progress and at the end, unless it was stopped, a Grouped.
+    source: ClusterSource, settings: ClusterSettings, context: RunContext
+) -> Generator[Extracted | GroupingStep | Notice | Choice, None, Grouped | None]:
+    """Group a source's items; None if that was stopped.
+
+    What trains keeps its checkpoint in the context's run, and goes on from it if the context resumes.
 
     Raises:
         SettingsError: settings that make no sense for this data, such as more clusters than different items.
@@ -72,11 +83,11 @@ def group(
     """
     if settings.k is not None and settings.k > len(source):
         raise SettingsError(f"-k {settings.k}: more clusters than there are {source.kind.value} ({len(source)})")
-    found = yield from _embed(source, settings, context)
+    found = yield from make_features(source, settings, context)
     if found is None:
-        return
+        return None
     embedder, features = found
-    if isinstance(features, TableFile) and settings.method is not Method.MINIBATCH:
+    if isinstance(features, TableFile) and settings.method is not ClusterMethod.MINIBATCH:
         if features.nbytes <= _SHARE_OF_MEMORY * memory_bytes():
             features = features[:]
         else:
@@ -85,41 +96,29 @@ def group(
         different = count_different(features, settings.k)
         raise SettingsError(f"-k {settings.k}: of the {len(source)} {source.kind.value} only {different} differ")
     with memory_errors("try --method minibatch, or a table of fewer rows"):
-        transform, plain, rows, steps = yield from _prepare(features, embedder, settings)
+        prepared = yield from _prepare(features, embedder, settings)
         images = None
         if settings.method.is_deep:
             if source.split is None:
                 raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
             images = image_pixels(source.split, embedder.preprocessing, context.workers)
-        task = Task(
-            *(rows, settings.k or 0, settings, context.device, images, source.labels, context.folder, context.resume),
-            should_stop=context.should_stop,
-        )
-        yield from _group(task, source, embedder, transform, plain, steps)
+        task = GroupingTask(prepared.rows, settings.k or 0, settings, context, images, source.labels)
+        choice = None
+        if not task.k:
+            choice = yield from _choose_k(task)
+            if choice is None:
+                return None
+            yield choice
+            task = replace(task, k=choice.k)
+        clustering = yield from _run_method(task)
+    if clustering is None:
+        return None
+    ordered = by_size(in_plain_space(clustering, prepared.plain) if prepared.steps else clustering)
+    return Grouped(source, ordered, embedder, prepared.transform, prepared.plain, choice, prepared.steps)
 
 
-def _embed(
-    source: Source, settings: ClusterSettings, context: ClusterContext
-) -> Generator[Extracted | Step | Notice, None, tuple[Embedder, Rows] | None]:
-    """Make rows of the items; None if that was stopped."""
-    wanted = resolve_features(settings, source.kind)
-    if is_learned(wanted):
-        training = (context.device, context.workers, context.folder, context.resume, context.should_stop)
-        return (yield from learn_features(wanted, settings, source, *training))
-    embedder = new_embedder(settings, source)
-    for event in embed(embedder, source, context.device, context.cache, context.workers):
-        if not isinstance(event, Extracted):
-            return embedder, event
-        yield event
-        if context.should_stop():
-            break
-    return None
-
-
-def _prepare(
-    features: Rows, embedder: Embedder, settings: ClusterSettings
-) -> Generator[Notice, None, tuple[Transform, Rows, Rows, int]]:
-    """Fit the transform and apply it; returns it, the rows before and after smoothing, and the steps of that."""
+def _prepare(features: Rows, embedder: Embedder, settings: ClusterSettings) -> Generator[Notice, None, _Prepared]:
+    """Fit the transform and apply it, and smooth over neighbours."""
     photos = embedder.network is not None and not embedder.built
     normalize = photos if settings.normalize is None else settings.normalize
     components = settings.pca
@@ -128,7 +127,7 @@ def _prepare(
     transform = fit_transform(features, components, normalize)
     plain = features if transform.is_identity else transform(features)
     steps = (_SMOOTH_STEPS if photos and normalize else 0) if settings.smooth is None else settings.smooth
-    if settings.method is Method.MANIFOLD and settings.smooth is None:
+    if settings.method is ClusterMethod.MANIFOLD and settings.smooth is None:
         steps = 0  # it looks at neighbours itself
     if steps and len(plain) > MOST_ROWS:
         yield Notice(f"features are not smoothed over neighbours: more than {MOST_ROWS} items")
@@ -136,30 +135,22 @@ def _prepare(
     if steps and not normalize:
         raise SettingsError("--smooth: neighbours are told by their angles; it needs --normalize")
     steps = steps if count_different(plain, 3) > 2 else 0
-    return transform, plain, smooth(np.asarray(plain), steps) if steps else plain, steps
+    return _Prepared(transform, plain, smooth(np.asarray(plain), steps) if steps else plain, steps)
 
 
-def _group(
-    task: Task, source: Source, embedder: Embedder, transform: Transform, plain: Rows, steps: int
-) -> Iterator[Step | Notice | Choice | Grouped]:
-    choice = None
+def _choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice | None]:
     method = task.settings.method
-    if not task.k:
-        for event in choose_k(task):
-            if isinstance(event, Choice):
-                if event.tried and method is not Method.KMEANS:
-                    event = replace(event, reason=f"{event.reason}; tried by k-means, not by --method {method.value}")
-                choice = event
-            yield event
-        if choice is None:
-            return
-        task = replace(task, k=choice.k)
-    for event in find_method(method)(task):
-        if isinstance(event, Clustering):
-            ordered = by_size(in_plain_space(event, plain) if steps else event)
-            yield Grouped(source, ordered, embedder, transform, plain, choice, steps)
-        else:
-            yield event
+    choice = yield from until_stopped(choose_k(task), task.context.should_stop)
+    if choice is not None and choice.tried and method is not ClusterMethod.KMEANS:
+        return replace(choice, reason=f"{choice.reason}; tried by k-means, not by --method {method.value}")
+    return choice
+
+
+def _run_method(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering | None]:
+    events = _METHODS[task.settings.method](task)
+    if task.settings.method.is_deep:  # it saves its checkpoint before it stops
+        return (yield from events)
+    return (yield from until_stopped(events, task.context.should_stop))
 
 
 def in_plain_space(clustering: Clustering, plain: Rows) -> Clustering:

@@ -1,5 +1,6 @@
 """The model file of a grouping: how items become rows, and the centres."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,14 @@ from torch import Tensor
 from dltool.cluster.distances import Rows, find_nearest
 from dltool.cluster.features import embedder_tensors
 from dltool.cluster.grouping import Grouped
-from dltool.training.model_file import ModelFile, save_model
+from dltool.cluster.settings import ClusterMethod, ClusterSettings
+from dltool.errors import ModelError, SettingsError
+from dltool.training.model_file import ModelFile, load_model, model_path, save_model
 
 COMMAND = "cluster"
-# Architectures whose new items are embedded as the grouped ones were.
-FROM_FEATURES = ("kmeans", "manifold")
+# Those whose new items are embedded as the grouped ones were, and those that keep their own network.
+_FROM_FEATURES = (ClusterMethod.KMEANS, ClusterMethod.MANIFOLD)
+_ARCHITECTURES = (*_FROM_FEATURES, ClusterMethod.DEEP_KMEANS)
 
 
 def model_agreement(rows: Rows, labels: np.ndarray, centers: Tensor) -> float:
@@ -22,7 +26,7 @@ def model_agreement(rows: Rows, labels: np.ndarray, centers: Tensor) -> float:
     return float((nearest.labels.numpy() == labels).mean())
 
 
-def write_model(path: Path, grouped: Grouped, metrics: dict[str, Any], settings: dict[str, Any]) -> None:
+def save_groups(path: Path, grouped: Grouped, metrics: dict[str, Any], settings: dict[str, Any]) -> None:
     """Write everything that assigning new items needs.
 
     Raises:
@@ -31,7 +35,7 @@ def write_model(path: Path, grouped: Grouped, metrics: dict[str, Any], settings:
     clustering, embedder = grouped.clustering, grouped.embedder
     arguments: dict[str, Any] = {"k": len(clustering.centers), **clustering.arguments}
     tensors = {"centers": clustering.centers, **clustering.tensors}
-    if clustering.architecture in FROM_FEATURES:
+    if clustering.architecture in _FROM_FEATURES:
         arguments |= embedder.arguments | {"normalize": grouped.transform.normalize}
         tensors |= {**grouped.transform.tensors(), **embedder_tensors(embedder)}
     file = ModelFile(
@@ -44,3 +48,42 @@ def write_model(path: Path, grouped: Grouped, metrics: dict[str, Any], settings:
         settings=settings,
     )
     save_model(path, file)
+
+
+@dataclass(frozen=True)
+class SavedGroups:
+    """Groups as a model file holds them, which new items can be put into; `path` is for messages."""
+
+    path: Path
+    file: ModelFile
+
+    @property
+    def centers(self) -> Tensor:
+        """k × D float32 on the CPU."""
+        return self.file.tensors["centers"].float()
+
+    @property
+    def settings(self) -> ClusterSettings:
+        """What the groups were made with.
+
+        Raises:
+            ModelError: the file's settings are damaged.
+        """
+        try:
+            return ClusterSettings(**self.file.settings)
+        except (TypeError, ValueError, SettingsError) as error:
+            raise ModelError(f"{self.path}: its settings are damaged") from error
+
+
+def load_groups(path: Path) -> SavedGroups:
+    """Read a model of `dltool cluster`; a result's folder stands for the model in it.
+
+    Raises:
+        ModelError: no such file, or not such a model.
+    """
+    path = model_path(path)
+    file = load_model(path, COMMAND)
+    centers = file.tensors.get("centers")
+    if file.architecture not in _ARCHITECTURES or centers is None or centers.ndim != 2:
+        raise ModelError(f"{path}: not a grouping that this version knows ({file.architecture})")
+    return SavedGroups(path, file)

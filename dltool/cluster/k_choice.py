@@ -1,11 +1,12 @@
 """How many clusters: k-means over a range of k, judged by silhouette, with inertia beside it."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 
-from dltool.cluster.clustering import Clustering, Step, Task
+from dltool.cluster.clustering import GroupingStep, GroupingTask
 from dltool.cluster.kmeans import group_by_kmeans
 from dltool.cluster.scores import count_different, silhouette
+from dltool.events import mapped
 
 # Below this, groups overlap so much that their number is a matter of taste (Kaufman and Rousseeuw, 1990: 0.25).
 _WEAK = 0.25
@@ -31,27 +32,23 @@ class Choice:
     sampled: int = 0
 
 
-def choose_k(task: Task) -> Iterator[Step | Choice]:
-    """Try every k from `k_min` to `k_max` and choose the largest silhouette; see `Task` (its `k` is ignored)."""
+def choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice]:
+    """Try every k from `k_min` to `k_max` and choose the largest silhouette; the task's own `k` is ignored."""
     settings = task.settings
     different = count_different(task.rows, settings.k_max + 1)
     if different <= 2:
         reason = "all items are equal" if different == 1 else "there are only two different items"
-        yield Choice(different, reason)
-        return
+        return Choice(different, reason)
     tried: list[Tried] = []
     sampled = 0
     highest = min(settings.k_max, different - 1)
     lowest = min(settings.k_min, highest)
     for k in range(lowest, highest + 1):
-        yield Step("choosing k", k - lowest, highest + 1 - lowest, f"k {k}")
-        if task.should_stop():
-            return
-        for event in group_by_kmeans(replace(task, k=k)):
-            if isinstance(event, Clustering):
-                score, sampled = silhouette(event.embedding, event.labels, settings.seed)
-                tried.append(Tried(k, score, event.inertia))
-    yield decide(tried, sampled, len(task.rows))
+        step = GroupingStep("choosing k", k - lowest, highest + 1 - lowest, f"k {k}")
+        found = yield from mapped(group_by_kmeans(replace(task, k=k)), lambda _, step=step: step)
+        score, sampled = silhouette(found.embedding, found.labels, settings.seed)
+        tried.append(Tried(k, score, found.inertia))
+    return decide(tried, sampled, len(task.rows))
 
 
 def decide(tried: list[Tried], sampled: int, count: int) -> Choice:

@@ -1,7 +1,7 @@
 """k-means: Lloyd's algorithm from several starts, the best of which is kept."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -9,10 +9,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.cluster.clustering import Clustering, Step, Task
-from dltool.cluster.distances import Nearest, Rows, cluster_sums, exact_distances, find_nearest, mean_row, sum_type
+from dltool.cluster.clustering import Clustering, GroupingStep, GroupingTask
+from dltool.cluster.distances import (
+    NearestCenters,
+    Rows,
+    cluster_sums,
+    exact_distances,
+    find_nearest,
+    mean_row,
+    sum_type,
+)
 from dltool.cluster.initial_centers import random_centers, spread_centers, take_rows
 from dltool.cluster.settings import Init
+from dltool.events import finish
 
 if TYPE_CHECKING:
     from sklearn.cluster import KMeans
@@ -36,8 +45,8 @@ class Lloyd:
     strict: bool
 
 
-def group_by_kmeans(task: Task) -> Iterator[Step | Clustering]:
-    """Group rows by k-means; see `Task` and `Clustering`."""
+def group_by_kmeans(task: GroupingTask) -> Generator[GroupingStep, None, Clustering]:
+    """Group rows by k-means; see `GroupingTask` and `Clustering`."""
     settings, rows = task.settings, task.rows
     device = task.device
     if device.type != "cpu":
@@ -46,9 +55,7 @@ def group_by_kmeans(task: Task) -> Iterator[Step | Clustering]:
     starts = settings.n_init or default_starts(rows.shape, task.k)
     best: tuple[float, Lloyd] | None = None
     for start in range(starts if task.k > 1 else 1):
-        yield Step("k-means", start, starts, f"inertia {best[0]:.5g}" if best else "")
-        if task.should_stop():
-            return
+        yield GroupingStep("k-means", start, starts, f"inertia {best[0]:.5g}" if best else "")
         seed = (settings.seed, "k-means", task.k, start)
         if settings.init is Init.RANDOM:
             centers = random_centers(rows, task.k, device, *seed)
@@ -61,15 +68,12 @@ def group_by_kmeans(task: Task) -> Iterator[Step | Clustering]:
     assert best is not None
     run = best[1]
     nearest = find_nearest(rows, run.centers, origin, second=True)
-    yield finish(rows, task.rows, run.centers, replace(nearest, labels=run.labels), run.iterations)
+    return build_clustering(rows, task.rows, run.centers, replace(nearest, labels=run.labels), run.iterations)
 
 
-def starting_centers(task: Task, rows: np.ndarray) -> Tensor:
+def starting_centers(task: GroupingTask, rows: np.ndarray) -> Tensor:
     """Where k-means on `rows` ends, k × D float32, for other methods to begin with."""
-    for event in group_by_kmeans(replace(task, rows=rows, should_stop=lambda: False)):
-        if isinstance(event, Clustering):
-            return event.centers
-    raise AssertionError("k-means ends with its Clustering")
+    return finish(group_by_kmeans(replace(task, rows=rows))).centers
 
 
 def default_starts(shape: tuple[int, ...], k: int) -> int:
@@ -77,7 +81,9 @@ def default_starts(shape: tuple[int, ...], k: int) -> int:
     return 10 if shape[0] * shape[1] * k <= _SMALL_WORK else 3
 
 
-def finish(rows: Rows, embedding: Rows, centers: Tensor, nearest: Nearest, iterations: int) -> Clustering:
+def build_clustering(
+    rows: Rows, embedding: Rows, centers: Tensor, nearest: NearestCenters, iterations: int
+) -> Clustering:
     """Exact distances, margins and inertia of rows that were assigned with their second nearest centres.
 
     `nearest` is used up: tables of many rows leave no room for copies.
@@ -95,6 +101,12 @@ def finish(rows: Rows, embedding: Rows, centers: Tensor, nearest: Nearest, itera
         inertia=inertia,
         iterations=iterations,
     )
+
+
+def nearest_centers(rows: Rows, centers: torch.Tensor) -> Clustering:
+    """The Clustering of rows by centres that stand fast."""
+    nearest = find_nearest(rows, centers, centers.mean(0), second=True)
+    return build_clustering(rows, rows, centers, nearest, 0)
 
 
 def lloyd(rows: Rows, centers: Tensor, origin: Tensor, max_iter: int, tolerance: float) -> Lloyd:

@@ -1,14 +1,12 @@
 """Groups of any shape: the graph of nearest neighbours, cut where the fewest edges cross."""
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Generator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.cluster.clustering import PER_CLUSTER, Clustering, Notice, Step, Task
+from dltool.cluster.clustering import PER_CLUSTER, Clustering, GroupingStep, GroupingTask
 from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.graph_partition import (
     Graph,
@@ -18,12 +16,9 @@ from dltool.cluster.graph_partition import (
     rough_groups,
     spectral_coordinates,
 )
-from dltool.errors import ModelError
+from dltool.cluster.settings import ClusterMethod
+from dltool.training.events import Notice
 from dltool.training.seeds import derive_seed, numpy_generator
-
-if TYPE_CHECKING:
-    from dltool.cluster.source import Source
-    from dltool.training.model_file import ModelFile
 
 NEIGHBORS = 10
 _STARTS = 20
@@ -32,13 +27,14 @@ _CHUNK = 2048
 _STORED_BYTES = 16 * 2**20
 # All pairs are compared.
 _SLOW_ROWS = 200_000
-ARCHITECTURE = "manifold"
 _ROWS, _LABELS, _RANK = "neighbors.rows", "neighbors.labels", PER_CLUSTER + "number"
 _ORIGIN, _SCALE = "neighbors.origin", "neighbors.scale"
+# What the model file needs beyond centres, for `vote`.
+STORED = (_ROWS, _LABELS, _RANK, _ORIGIN, _SCALE)
 
 
-def group_by_manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
-    """Group rows by cutting their neighbour graph; see `Task` and `Clustering`.
+def group_by_manifold(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering]:
+    """Group rows by cutting their neighbour graph; see `GroupingTask` and `Clustering`.
 
     Spectral clustering from several starts, each improved until its modularity rises no more; the best by modularity
     is kept. Centres are the means of groups; a row may lie nearer to another's, so its margin may be negative.
@@ -51,20 +47,18 @@ def group_by_manifold(task: Task) -> Iterator[Step | Notice | Clustering]:
     if k > 1:
         graph = yield from neighbor_graph(rows, task.device)
         for start in range(_STARTS):
-            if task.should_stop():
-                return
             if start == 0:
                 dimensions = max(_FEWEST_COORDINATES, _leading(k))
                 coordinates = spectral_coordinates(graph, min(len(rows) - 1, dimensions))
-            yield Step("cutting the graph", start, _STARTS, f"modularity {best[1]:.4f}" if start else "")
+            yield GroupingStep("cutting the graph", start, _STARTS, f"modularity {best[1]:.4f}" if start else "")
             found = _cut(graph, coordinates, k, seed, start)
             if start == 0 or found[1] > best[1]:
                 best = found
-    yield _clustering(rows, *best, k, seed)
+    return _clustering(rows, *best, k, seed)
 
 
-def neighbor_graph(rows: np.ndarray, device: torch.device) -> Iterator[Step]:
-    """Join each of N × D rows to its nearest ones; a generator that returns the Graph."""
+def neighbor_graph(rows: np.ndarray, device: torch.device) -> Generator[GroupingStep, None, Graph]:
+    """Join each of N × D rows to its nearest ones."""
     count = min(NEIGHBORS, len(rows) - 1)
     found = []
     if device.type == "cpu":
@@ -73,7 +67,7 @@ def neighbor_graph(rows: np.ndarray, device: torch.device) -> Iterator[Step]:
         index = NearestNeighbors(n_neighbors=count + 1, algorithm="brute").fit(rows)
     whole = torch.from_numpy(rows).to(device)
     for start in range(0, len(rows), _CHUNK):
-        yield Step("finding neighbours", start, len(rows))
+        yield GroupingStep("finding neighbours", start, len(rows))
         if device.type == "cpu":
             found.append(index.kneighbors(rows[start : start + _CHUNK]))
         else:
@@ -111,7 +105,7 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
     tensor = torch.from_numpy(labels)
     sums, counts = cluster_sums(rows, tensor, k)
     centers = (sums / counts[:, None].clamp_min(1)).float()
-    distances, margins, inertia = _distances(rows, tensor, centers)
+    distances, margins, inertia = measure_groups(rows, tensor, centers)
     stored = _stored_rows(len(rows), rows.shape[1], seed)
     origin = mean_row(rows, torch.device("cpu"))[0]
     moved = torch.from_numpy(rows[stored]) - origin
@@ -125,7 +119,7 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
         inertia=inertia,
         iterations=_STARTS if k > 1 else 0,
         figures={"modularity": value},
-        architecture=ARCHITECTURE,
+        architecture=ClusterMethod.MANIFOLD.value,
         tensors={
             _ROWS: (moved / scale).half(),  # within [-1, 1], as half precision knows no large numbers
             _ORIGIN: origin,
@@ -136,7 +130,7 @@ def _clustering(rows: np.ndarray, labels: np.ndarray, value: float, k: int, seed
     )
 
 
-def _distances(rows: np.ndarray, labels: Tensor, centers: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
+def measure_groups(rows: np.ndarray, labels: Tensor, centers: Tensor) -> tuple[np.ndarray, np.ndarray, float]:
     """Distances to own centres, how much further the nearest other one is, and the inertia."""
     squared, inertia = exact_distances(rows, labels, centers)
     nearest = find_nearest(rows, centers, mean_row(rows, torch.device("cpu"))[0], second=True)
@@ -152,23 +146,6 @@ def _stored_rows(count: int, width: int, seed: int) -> np.ndarray:
     if count <= most:
         return np.arange(count)
     return np.sort(numpy_generator(seed, "stored").choice(count, most, replace=False))
-
-
-def assign_manifold(
-    model: "ModelFile", path: Path, source: "Source", device: torch.device, cache: Path | None, workers: int
-) -> Iterator[Any]:
-    """The assigner of this method's models: the vote of the nearest stored rows."""
-    from dltool.cluster.assignment import embed_new
-
-    missing = {_ROWS, _LABELS, _RANK, _ORIGIN, _SCALE} - set(model.tensors)
-    if missing:
-        raise ModelError(f"{path}: damaged: {min(missing)} is missing")
-    rows = yield from embed_new(model, path, source, device, cache, workers)
-    rows = np.ascontiguousarray(rows[:], np.float32)
-    labels = vote(rows, model.tensors)
-    centers = model.tensors["centers"].float()
-    distances, margins, inertia = _distances(rows, torch.from_numpy(labels), centers)
-    yield Clustering(labels, centers, distances, margins, rows, inertia, 0)
 
 
 def vote(rows: np.ndarray, tensors: dict[str, Tensor]) -> np.ndarray:

@@ -1,14 +1,15 @@
 """k-means by mini-batches, for tables larger than memory: rows are read in pieces and never kept."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
 
-from dltool.cluster.clustering import Clustering, Notice, Step, Task
+from dltool.cluster.clustering import Clustering, GroupingStep, GroupingTask
 from dltool.cluster.distances import Rows, as_tensor, cluster_sums, find_nearest, mean_row, sum_type
-from dltool.cluster.kmeans import finish, starting_centers
+from dltool.cluster.kmeans import build_clustering, starting_centers
 from dltool.cluster.scores import sample_indices, take
+from dltool.training.events import Notice
 from dltool.training.seeds import numpy_generator
 
 # Rows that lie together are read together; batches are made of such blocks from everywhere.
@@ -19,7 +20,7 @@ _MOST_EPOCHS = 10
 _ENOUGH = 2e-3
 
 
-def group_by_minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
+def group_by_minibatch(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering]:
     """Group rows by mini-batch k-means (Sculley, "Web-scale k-means clustering", 2010), then assign all of them.
 
     A centre is the mean of all rows that batches gave it. All start where k-means on a sample of rows ends; one that
@@ -52,14 +53,14 @@ def group_by_minibatch(task: Task) -> Iterator[Step | Notice | Clustering]:
             means = sums / counts[:, None].clamp_min(1)
             centers = (centers + rate * (means - centers)).float()
             total += float(nearest.squared.sum())
-            yield Step("minibatch", (epoch - 1) * steps + step, epochs * steps, f"inertia {total / step:.4g} a batch")
-            if task.should_stop():
-                return
+            yield GroupingStep(
+                "minibatch", (epoch - 1) * steps + step, epochs * steps, f"inertia {total / step:.4g} a batch"
+            )
         _revive(centers, used, seen, batch, nearest.squared)
         if total >= (1 - _ENOUGH) * previous:
             break
         previous = total
-    yield finish(rows, task.rows, centers, find_nearest(rows, centers, origin, second=True), epoch)
+    return build_clustering(rows, task.rows, centers, find_nearest(rows, centers, origin, second=True), epoch)
 
 
 def _read_block(rows: Rows, block: int) -> Tensor:

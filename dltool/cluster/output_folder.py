@@ -2,27 +2,27 @@
 
 import csv
 import os
-import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from dltool.cluster.clustering import Clustering
-from dltool.cluster.settings import SortBy
-from dltool.cluster.source import Source
+from dltool.cluster.grouping import Grouped
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import OnExisting
+from dltool.images.sorting import SortBy
+from dltool.training.model_file import MODEL_NAME
 from dltool.training.run_folder import RunFolder
 
-ASSIGNMENTS, SUMMARY, MODEL, SORTED = "assignments.csv", "clusters.json", "model.safetensors", "sorted"
+ASSIGNMENTS, SUMMARY, SORTED = "assignments.csv", "clusters.json", "sorted"
 _IMAGES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
 
 
 @dataclass(frozen=True)
 class Placement:
-    """An image and where it is copied or linked to."""
+    """An image, where it is copied or linked to, and which of the two."""
 
     source: Path
     target: Path
+    way: SortBy
 
 
 class OutputFolder:
@@ -32,8 +32,8 @@ class OutputFolder:
         self.path = path
         self.assignments = path / ASSIGNMENTS
         self.summary = path / SUMMARY
-        self.model = path / MODEL
-        self.checkpoint = RunFolder(path).checkpoint
+        self.model = path / MODEL_NAME
+        self.run = RunFolder(path)
 
     @property
     def holds_result(self) -> bool:
@@ -48,8 +48,10 @@ class OutputFolder:
         if not existing.is_dir():
             raise SettingsError(f"-o {self.path}: {existing} is a file, but a folder for the results is needed")
         if resume:
-            if not self.checkpoint.is_file():
-                raise SettingsError(f"--resume: nothing was trained in {self.path} (it has no {self.checkpoint.name})")
+            if not self.run.checkpoint.is_file():
+                raise SettingsError(
+                    f"--resume: nothing was trained in {self.path} (it has no {self.run.checkpoint.name})"
+                )
         elif self.path.is_dir() and any(self.path.iterdir()) and on_existing is OnExisting.ERROR:
             raise SettingsError(
                 f"-o {self.path}: the folder exists and is not empty; give --overwrite or choose another"
@@ -81,7 +83,7 @@ class OutputFolder:
                     if not folder.is_relative_to(self.path / SORTED) or not folder.is_dir() or any(folder.iterdir()):
                         break
                     folder.rmdir()
-            for pattern in (SUMMARY, ASSIGNMENTS, MODEL, *_IMAGES):
+            for pattern in (SUMMARY, ASSIGNMENTS, MODEL_NAME, *_IMAGES):
                 for file in self.path.glob(pattern):
                     file.unlink()
         except OSError as error:
@@ -96,7 +98,7 @@ class OutputFolder:
         own = self.path / SORTED  # what the table says may lead anywhere
         return [t for t in targets if t.is_relative_to(own) and ".." not in t.parts and t.parent.is_dir()]
 
-    def plan_sorting(self, source: Source, clustering: Clustering, gives_way: bool) -> list[Placement]:
+    def plan_sorting(self, grouped: Grouped, way: SortBy, gives_way: bool) -> list[Placement]:
         """Where each image would go: `sorted/cluster-N/` and its own path in the data's folder.
 
         Args:
@@ -105,32 +107,13 @@ class OutputFolder:
         Raises:
             SettingsError: something stands there already.
         """
+        source, labels = grouped.source, grouped.clustering.labels.tolist()
         placements = [
-            Placement(path, self.path / SORTED / f"cluster-{label}" / source.item(index))
-            for index, (path, label) in enumerate(zip(source.split.paths, clustering.labels.tolist(), strict=True))
+            Placement(path, self.path / SORTED / f"cluster-{label}" / source.item(index), way)
+            for index, (path, label) in enumerate(zip(source.split.paths, labels, strict=True))
         ]
         older = set(self._older_placements()) if gives_way else set()
         for placement in placements:
             if placement.target not in older and (placement.target.exists() or placement.target.is_symlink()):
                 raise SettingsError(f"{placement.target}: stands there already; remove it or choose another -o")
         return placements
-
-
-def place(placement: Placement, how: SortBy) -> None:
-    """Copy or link one image; the original stays where it is, and nothing is overwritten.
-
-    Raises:
-        DltoolError: it cannot be written there.
-    """
-    source, target = placement.source, placement.target
-    partial = target.with_name(f".{target.name}.part")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial.unlink(missing_ok=True)
-        if how is SortBy.LINKS:
-            partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
-        else:
-            shutil.copy2(source, partial)
-        partial.replace(target)
-    except OSError as error:
-        raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error

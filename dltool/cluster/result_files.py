@@ -1,27 +1,29 @@
 """Writing a result: the table, sheets, maps, charts, the model, the summary."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from typing import Any
 
 from dltool.cluster.charts import map_places, plot_choice, plot_classes, plot_map, write_image_map
-from dltool.cluster.clustering import Notice, Step
+from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.contact_sheets import center_images, write_centers, write_sheets
 from dltool.cluster.grouping import Grouped
-from dltool.cluster.groups_file import model_agreement, write_model
-from dltool.cluster.output_folder import OutputFolder, Placement, place
-from dltool.cluster.settings import ClusterSettings, SortBy
+from dltool.cluster.groups_file import model_agreement, save_groups
+from dltool.cluster.output_folder import OutputFolder, Placement
+from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.summary import agreement, summarize, write_assignments
 from dltool.files import write_atomically
+from dltool.images.sorting import place_file
 from dltool.settings import as_plain
+from dltool.training.events import Notice
 
 _MOST_SHEETS = 200
 
 
-def write_report(
-    out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: list[Placement], sort: SortBy | None
-) -> Iterator[Step | Notice | dict[str, Any]]:
-    """Write everything into the folder; yield progress, and the content of `clusters.json` at the end.
+def write_result(
+    out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: Sequence[Placement] = ()
+) -> Generator[GroupingStep | Notice, None, dict[str, Any]]:
+    """Write everything into the folder and return what `clusters.json` says of the groups.
 
     The summary is written last: a folder that has one is complete.
 
@@ -36,26 +38,25 @@ def write_report(
         if grouped.smoothed:
             agreeing = model_agreement(grouped.plain, clustering.labels, clustering.centers)
             summary["metrics"]["model_agreement"] = agreeing
-        write_model(out.model, grouped, summary["metrics"], as_plain(settings))
+        save_groups(out.model, grouped, summary["metrics"], as_plain(settings))
     if source.split is not None:
         k = len(clustering.centers)
         if k > _MOST_SHEETS:
             yield Notice(f"sheets of the {_MOST_SHEETS} largest of {k} clusters")
         for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
-            yield Step("drawing sheets", number, min(k, _MOST_SHEETS))
+            yield GroupingStep("drawing sheets", number, min(k, _MOST_SHEETS))
     yield from _draw_charts(out, grouped, settings.seed)
     for number, placement in enumerate(placements, start=1):
-        assert sort is not None
-        place(placement, sort)
-        yield Step("sorting", number, len(placements))
+        place_file(placement.source, placement.target, placement.way)
+        yield GroupingStep("sorting", number, len(placements))
     content = {"settings": as_plain(settings), **summary}
     write_atomically(out.summary, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
-    yield summary
+    return summary
 
 
-def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Iterator[Step]:
+def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Generator[GroupingStep, None, None]:
     source, clustering = grouped.source, grouped.clustering
-    yield Step("drawing the map", 0, 1)
+    yield GroupingStep("drawing the map", 0, 1)
     chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:

@@ -1,12 +1,19 @@
-"""Settings of `dltool cluster`, free of torch so that the command line answers at once."""
+"""Settings of `dltool cluster`, free of torch so that the help page is quick."""
 
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
+from dltool.data.settings import DataSettings, NoCache, OnBad
 from dltool.errors import SettingsError
+from dltool.images.sorting import SortBy
+from dltool.settings import Option, Seed, Weights, check_options
+
+_FEATURES, _KMEANS, _DEEP, _OUTPUT = "Features", "k-means", "Deep methods", "Output"
 
 
-class Method(StrEnum):
+class ClusterMethod(StrEnum):
     """How groups are found."""
 
     KMEANS = "kmeans"
@@ -17,7 +24,7 @@ class Method(StrEnum):
     @property
     def is_deep(self) -> bool:
         """Whether a network and its groups are trained together, rather than features grouped as they are."""
-        return self is Method.DEEP_KMEANS
+        return self is ClusterMethod.DEEP_KMEANS
 
 
 class Init(StrEnum):
@@ -27,16 +34,22 @@ class Init(StrEnum):
     RANDOM = "random"
 
 
-class SortBy(StrEnum):
-    """How `--sort` puts an image into its cluster's folder."""
-
-    LINKS = "links"
-    COPIES = "copies"
-
-
 AUTO, PIXELS, GRADIENTS, AUTOENCODER = "auto", "pixels", "gradients", "ae"
 # A table's own numbers.
 VALUES = "values"
+
+
+def read_k(text: str) -> int | None:
+    """Read `-k`: a number, or None for `auto`.
+
+    Raises:
+        ValueError: neither.
+    """
+    if text == AUTO:
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError("give a number from 1, or auto")
+    return int(text)
 
 
 @dataclass(frozen=True)
@@ -62,27 +75,77 @@ class ClusterSettings:
         ramp_start, ramp_end: epochs T1 and T2 between which that weight rises; None: a quarter and all of `epochs`.
     """
 
-    k: int | None = None
-    k_min: int = 2
-    k_max: int = 12
-    method: Method = Method.KMEANS
-    features: str = AUTO
-    weights: str = "default"
-    size: int = 0
-    pca: int = 0
-    normalize: bool | None = None
-    smooth: int | None = None
-    init: Init = Init.KMEANS_PLUS_PLUS
-    n_init: int | None = None
-    max_iter: int = 300
-    tol: float = 1e-4
-    batch_size: int = 4096
-    epochs: int | None = None
-    latent_dim: int = 10
-    clustering_weight: float = 1e-3
-    ramp_start: int | None = None
-    ramp_end: int | None = None
-    seed: int = 0
+    k: Annotated[
+        int | None, Option("Number of clusters.", flags=("-k",), min=1, metavar="N|auto", shown="auto", read=read_k)
+    ] = None
+    method: Annotated[ClusterMethod, Option("How groups are found.")] = ClusterMethod.KMEANS
+    features: Annotated[
+        str,
+        Option(
+            "What is compared; auto: the bundled backbone for photos, else the values themselves; gradients: edges, "
+            "for small images; ae: codes of an autoencoder, which is trained first.",
+            metavar="auto|BACKBONE|pixels|gradients|ae|ae:MODEL",
+            panel=_FEATURES,
+        ),
+    ] = AUTO
+    weights: Weights = "default"
+    size: Annotated[int, Option("Side of the images; 0: what suits the features.", min=0, panel=_FEATURES)] = 0
+    pca: Annotated[int, Option("Keep so many principal components; 0: all.", min=0, panel=_FEATURES)] = 0
+    normalize: Annotated[
+        bool | None,
+        Option(
+            "Compare angles around the mean.",
+            flags=("--normalize/--no-normalize",),
+            shown="for a backbone's features",
+            panel=_FEATURES,
+        ),
+    ] = None
+    smooth: Annotated[
+        int | None,
+        Option(
+            "Average features over so many steps to nearest neighbours.",
+            min=0,
+            shown="8 for a backbone's features",
+            panel=_FEATURES,
+        ),
+    ] = None
+    k_min: Annotated[int, Option("Least k that auto tries.", min=2, panel=_KMEANS)] = 2
+    k_max: Annotated[int, Option("Largest k that auto tries.", min=2, panel=_KMEANS)] = 12
+    init: Annotated[Init, Option("Where k-means starts.", panel=_KMEANS)] = Init.KMEANS_PLUS_PLUS
+    n_init: Annotated[
+        int | None, Option("Starts, the best of which is kept.", min=1, shown="10, or 3", panel=_KMEANS)
+    ] = None
+    max_iter: Annotated[int, Option("Most iterations of a start.", min=1, panel=_KMEANS)] = 300
+    tol: Annotated[float, Option("Move of the centres that ends it.", min=0, panel=_KMEANS)] = 1e-4
+    batch_size: Annotated[int, Option("Rows of a step of minibatch.", min=1, panel=_KMEANS)] = 4096
+    epochs: Annotated[
+        int | None, Option("Of a network that is trained.", min=1, shown="what the data needs", panel=_DEEP)
+    ] = None
+    latent_dim: Annotated[int, Option("Width of an autoencoder's codes.", min=1, panel=_DEEP)] = 10
+    clustering_weight: Annotated[
+        float,
+        Option(
+            "Full weight of deep k-means' clustering loss.",
+            flags=("--clustering-weight", "--lambda"),
+            min=0,
+            panel=_DEEP,
+        ),
+    ] = 1e-3
+    ramp_start: Annotated[
+        int | None,
+        Option(
+            "Epoch after which that weight rises.",
+            flags=("--ramp-start", "--t1"),
+            min=1,
+            shown="a quarter of the epochs",
+            panel=_DEEP,
+        ),
+    ] = None
+    ramp_end: Annotated[
+        int | None,
+        Option("Epoch at which it is full.", flags=("--ramp-end", "--t2"), min=1, shown="the last", panel=_DEEP),
+    ] = None
+    seed: Seed = 0
 
     @property
     def trains(self) -> bool:
@@ -90,57 +153,106 @@ class ClusterSettings:
         return self.method.is_deep or self.features == AUTOENCODER
 
     def __post_init__(self) -> None:
-        for name, kind in (("method", Method), ("init", Init)):
-            object.__setattr__(self, name, kind(getattr(self, name)))
-        if self.k is not None and self.k < 1:
-            raise SettingsError(f"-k {self.k}: at least 1 is needed")
-        if not 2 <= self.k_min <= self.k_max:
-            raise SettingsError(f"--k-min {self.k_min} --k-max {self.k_max}: 2 <= k-min <= k-max is needed")
-        if not 0 <= self.clustering_weight < float("inf"):
-            raise SettingsError(f"--clustering-weight {self.clustering_weight}: a finite number from 0 is needed")
-        if not 0 <= self.tol < float("inf"):
-            raise SettingsError(f"--tol {self.tol}: a finite number from 0 is needed")
+        check_options(self)
+        if self.k_max < self.k_min:
+            raise SettingsError(f"--k-min {self.k_min} --k-max {self.k_max}: k-min <= k-max is needed")
         if self.ramp_start is not None and self.ramp_end is not None and self.ramp_end <= self.ramp_start:
             raise SettingsError(f"--ramp-start {self.ramp_start} --ramp-end {self.ramp_end}: the end comes first")
 
+    def without_effect(self, features: str | None = None) -> dict[str, str]:
+        """Names of the settings that change nothing beside the others, and why, as `Typed.refuse` takes them.
 
-def ignored(settings: ClusterSettings) -> dict[str, str]:
-    """Names of the settings that change nothing beside the others, and what each is for.
+        Args:
+            features: what `features` means for the data at hand, such as `values`; None as long as that is not known.
+        """
+        method, k_given = self.method, self.k is not None
+        features = features or self.features
+        given_network = features.startswith(f"{AUTOENCODER}:")
+        no_backbone = features in (PIXELS, GRADIENTS, VALUES, AUTOENCODER) or given_network
+        of_features = "methods that compare features"
+        start = ("init", "n_init", "max_iter", "tol")
+        unused = {
+            "-k auto": ("k_min", "k_max") if k_given else (),
+            "k-means and -k auto": start if k_given and method is ClusterMethod.MANIFOLD else (),
+            "--method minibatch": () if method is ClusterMethod.MINIBATCH else ("batch_size",),
+            "--method deep-kmeans": () if method.is_deep else ("clustering_weight", "ramp_start", "ramp_end"),
+            "--method deep-kmeans and --features ae": () if self.trains else ("epochs", "latent_dim"),
+            "features of a backbone": ("weights",) if no_backbone else (),
+            "pictures, but not those of ae:MODEL": ("size",) if features == VALUES or given_network else (),
+            of_features: ("pca", "normalize", "smooth") if k_given and method.is_deep else (),
+        }
+        if method.is_deep and features not in (AUTO, PIXELS):
+            unused[of_features] += ("features",)
+        reasons = {name: f"here; it is for {purpose}" for purpose, names in unused.items() for name in names}
+        if not self.trains:
+            reasons["resume"] = f"as --method {method} with --features {self.features} trains nothing"
+        return reasons
 
-    `features` is what was asked for, or better what it means for the data at hand, such as `values`.
+
+@dataclass(frozen=True)
+class ClusterData(DataSettings):
+    """Which items shall be grouped.
+
+    Attributes:
+        source: a folder or an image, a name of `dltool.data.builtin.BUILTIN`, toy points, or a table.
+        limit: use only so many items; 0 uses all.
+        no_cache: keep neither features nor fingerprints on disk.
     """
-    method, features, k_given = settings.method, settings.features, settings.k is not None
-    given_network = features.startswith(f"{AUTOENCODER}:")
-    no_backbone = features in (PIXELS, GRADIENTS, VALUES, AUTOENCODER) or given_network
-    of_features = "methods that compare features"
-    found = {
-        "-k auto": ("k_min", "k_max") if k_given else (),
-        "k-means and -k auto": ("init", "n_init", "max_iter", "tol") if k_given and method is Method.MANIFOLD else (),
-        "--method minibatch": () if method is Method.MINIBATCH else ("batch_size",),
-        "--method deep-kmeans": () if method.is_deep else ("clustering_weight", "ramp_start", "ramp_end"),
-        "--method deep-kmeans and --features ae": () if settings.trains else ("epochs", "latent_dim"),
-        "features of a backbone": ("weights",) if no_backbone else (),
-        "pictures, but not those of ae:MODEL": ("size",) if features == VALUES or given_network else (),
-        of_features: ("pca", "normalize", "smooth") if k_given and method.is_deep else (),
-    }
-    if method.is_deep and features not in (AUTO, PIXELS):
-        found[of_features] += ("features",)
-    return {name: purpose for purpose, names in found.items() for name in names}
+
+    source: Annotated[
+        str,
+        Option(
+            "A folder of images, a .csv or .npy table, digits, mnist, fashion-mnist, cifar10, "
+            "or the toy points circles, moons, blobs.",
+            metavar="DATA",
+            argument=True,
+        ),
+    ]
+    limit: Annotated[int, Option("Use only so many items; 0: all.", min=0, panel="Data")] = 0
+    on_bad: OnBad = OnBad.SKIP
+    complete: bool = False
+    labelled: bool = False
+    joined: bool = True
+    no_cache: NoCache = False
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing about this source, and why; see `dltool.settings.Typed.refuse`."""
+        from dltool.data.builtin import is_builtin
+
+        return {} if is_builtin(self.source) else dict.fromkeys(("root", "download"), "here; it is for sets by name")
+
+
+@dataclass(frozen=True)
+class ClusterPlace:
+    """Where the result goes, and what of an earlier one is used.
+
+    Attributes:
+        model: the groups of an earlier result, which items are assigned to: its folder or its model file.
+        sort: how images are put into their clusters' folders; None leaves them alone.
+    """
+
+    output: Annotated[Path, Option("Where the results go.", flags=("--output", "-o"), metavar="FOLDER")]
+    model: Annotated[
+        Path | None,
+        Option("Assign DATA to the groups of an earlier result.", metavar="RUN|FILE", shown="", panel=_OUTPUT),
+    ] = None
+    sort: Annotated[
+        SortBy | None,
+        Option("Sort images into OUT/sorted/cluster-N/; originals stay.", shown="", panel=_OUTPUT),
+    ] = None
+    resume: Annotated[bool, Option("Go on with a deep method that was stopped.", panel=_OUTPUT)] = False
+
+    __post_init__ = check_options
+
+
+# What a model has decided already.
+DECIDED_BY_A_MODEL = (
+    *("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume"),
+    *("init", "n_init", "max_iter", "tol", "batch_size"),
+    *("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end"),
+)
 
 
 def count_of(number: int, items: str) -> str:
     """`3 images`, but `1 image`; `items` is a plural."""
     return f"{number} {items.removesuffix('s') if number == 1 else items}"
-
-
-def parse_k(text: str) -> int | None:
-    """Read `-k`: a number, or None for `auto`.
-
-    Raises:
-        SettingsError: neither.
-    """
-    if text == AUTO:
-        return None
-    if not text.isdecimal() or int(text) < 1:
-        raise SettingsError(f"-k {text}: give a number from 1, or auto")
-    return int(text)

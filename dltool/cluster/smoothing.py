@@ -26,7 +26,7 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
     Returns:
         N × D float32 of length 1. Rows without a neighbour stay as they are.
     """
-    graph = neighbor_graph(rows, round(min(_MOST, max(_FEWEST, len(rows) ** 0.5 / 2))))
+    graph = cosine_graph(rows, round(min(_MOST, max(_FEWEST, len(rows) ** 0.5 / 2))))
     degrees = np.asarray(graph.sum(1)).ravel()
     walk = sparse.diags(1 / np.maximum(degrees, 1e-12)) @ graph + sparse.diags((degrees == 0).astype(np.float32))
     walk = walk.tocsr().astype(np.float32)
@@ -37,7 +37,7 @@ def smooth(rows: np.ndarray, steps: int) -> np.ndarray:
     return (smoothed / np.maximum(lengths, 1e-12)).astype(np.float32)
 
 
-def neighbor_graph(rows: np.ndarray, neighbors: int) -> sparse.csr_matrix:
+def cosine_graph(rows: np.ndarray, neighbors: int) -> sparse.csr_matrix:
     """Symmetric N × N weights: cosines of mutual neighbours, a share of those of one-sided ones, else 0.
 
     The few images of a rare kind have to look elsewhere for neighbours, who do not look back; were such an edge a

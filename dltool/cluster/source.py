@@ -1,29 +1,34 @@
 """What shall be grouped: a folder of images, a data set by name, a table, or toy points."""
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
 import numpy as np
 
+from dltool.cluster.settings import ClusterData
 from dltool.cluster.table import TABLE_SUFFIXES, TableFile, check_finite, read_csv
 from dltool.data.builtin import BUILTIN, is_builtin
 from dltool.data.check import Checked
 from dltool.data.folders import Findings
 from dltool.data.limit import choose_evenly
 from dltool.data.load import Listed, check_data, list_data
-from dltool.data.settings import DataSettings
 from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
+from dltool.events import until_stopped
+from dltool.images.read import read_image
+from dltool.training.context import RunContext
 
 TOYS = ("circles", "moons", "blobs")
+# Large enough to see whether a file can be read, and to know it again.
+_CHECKED_SIDE = 256
 _TOY_POINTS, _TOY_NOISE = 500, 0.1
 _BLOBS = ((-0.5, -0.3), (0.5, -0.3), (0.0, 0.6))
 
 
-class Kind(StrEnum):
+class SourceKind(StrEnum):
     """What the items are: files of images, small images of one size in memory, rows of a table, toy points."""
 
     FILES = "pictures"
@@ -33,7 +38,7 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True)
-class Source:
+class ClusterSource:
     """Items to be grouped.
 
     Attributes:
@@ -44,7 +49,7 @@ class Source:
     """
 
     name: str
-    kind: Kind
+    kind: SourceKind
     split: Split | None = None
     rows: np.ndarray | TableFile | None = None
     root: Path | None = None
@@ -64,45 +69,28 @@ class Source:
 
 
 def open_source(
-    data: str,
-    store: ContentStore,
-    read: Callable[[Path], np.ndarray],
-    workers: int,
-    *,
-    exclude: Path | None = None,
-    root: Path = Path("data"),
-    download: bool = False,
-    limit: int = 0,
-    seed: int = 0,
-) -> Iterator[Checked | Source]:
-    """Yield the check's progress and at the end the Source.
+    data: ClusterData, context: RunContext, exclude: Path | None = None
+) -> Generator[Checked, None, ClusterSource | None]:
+    """Return what `data` names, its images having been looked at; None if that was stopped.
 
     Args:
-        data: a folder or an image, a name of `BUILTIN` or `TOYS`, or a `.csv`, `.tsv` or `.npy` file.
-        store: fingerprints of images known to be readable.
-        read: decodes one image, H × W × 3 uint8.
         exclude: a folder whose images are not read: the output.
-        root, download: where sets by name are kept, and whether to fetch an absent one.
-        limit: use only so many items, as `choose_evenly` takes them; 0 uses all.
-        seed: of the toys.
 
     Raises:
         DataError: no such data, nothing readable in it, or numbers that are none.
+        SettingsError: the data is the folder that is to be left out.
     """
-    path = Path(data)
-    if not path.exists() and data in TOYS:
-        yield _limited(_toy(data, seed), limit)
-    elif not path.exists() and data not in BUILTIN:
-        raise DataError(f"{data}: no such file, folder or data set{did_you_mean(data, (*BUILTIN, *TOYS))}")
-    elif path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        yield _limited(_table(path), limit)
-    else:
-        kind = {"complete": False, "labelled": False, "joined": True}
-        settings = DataSettings(data, limit=limit, root=root, download=download, **kind)
-        yield (yield from _images(settings, store, read, workers, exclude))
+    name, path = data.source, Path(data.source)
+    if not path.exists() and name in TOYS:
+        return _limited(_toy(name, data.seed), data.limit)
+    if not path.exists() and name not in BUILTIN:
+        raise DataError(f"{name}: no such file, folder or data set{did_you_mean(name, (*BUILTIN, *TOYS))}")
+    if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
+        return _limited(_table(path), data.limit)
+    return (yield from until_stopped(_images(data, context, exclude), context.should_stop))
 
 
-def _toy(name: str, seed: int) -> Source:
+def _toy(name: str, seed: int) -> ClusterSource:
     from sklearn import datasets
 
     if name == "blobs":
@@ -114,42 +102,41 @@ def _toy(name: str, seed: int) -> Source:
     else:
         points, labels = datasets.make_circles(_TOY_POINTS, noise=_TOY_NOISE, factor=0.5, random_state=seed)
     names = tuple(str(label) for label in range(labels.max() + 1))
-    return Source(name, Kind.POINTS, rows=points.astype(np.float32), labels=labels.astype(np.int64), class_names=names)
+    return ClusterSource(
+        name, SourceKind.POINTS, rows=points.astype(np.float32), labels=labels.astype(np.int64), class_names=names
+    )
 
 
-def _table(path: Path) -> Source:
+def _table(path: Path) -> ClusterSource:
     if path.suffix.lower() != ".npy":
         rows = read_csv(path)
         check_finite(rows, path)
-        return Source(path.stem, Kind.TABLE, rows=rows)
+        return ClusterSource(path.stem, SourceKind.TABLE, rows=rows)
     table = TableFile(path)
     if table.dtype == np.uint8 and (len(table.shape) == 3 or (len(table.shape) == 4 and table.shape[3] == 3)):
         images = np.load(path)
-        return Source(path.stem, Kind.ARRAYS, ArraySplit(images, np.zeros(len(images), np.int64), path.stem))
+        return ClusterSource(
+            path.stem, SourceKind.ARRAYS, ArraySplit(images, np.zeros(len(images), np.int64), path.stem)
+        )
     check_finite(table, path)
-    return Source(path.stem, Kind.TABLE, rows=table)
+    return ClusterSource(path.stem, SourceKind.TABLE, rows=table)
 
 
-def _images(
-    settings: DataSettings,
-    store: ContentStore,
-    read: Callable[[Path], np.ndarray],
-    workers: int,
-    exclude: Path | None,
-) -> Generator[Checked, None, Source]:
-    path = Path(settings.source)
+def _images(data: ClusterData, context: RunContext, exclude: Path | None) -> Generator[Checked, None, ClusterSource]:
+    path = Path(data.source)
     if path.is_file():
         one = FileSplit((path,), np.zeros(1, np.int64))
         listed = Listed(Dataset(path.name, (path.name,), {"train": one}), Findings())
     else:
-        listed = list_data(settings, exclude)
-    report = yield from check_data(listed, settings, store, read, workers)
+        listed = list_data(data, exclude)
+    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
+    report = yield from check_data(listed, data, store, _read_small, context.workers)
     dataset = report.dataset
     split = dataset.splits["train"]
     has_classes = len(dataset.class_names) > 1
-    return Source(
+    return ClusterSource(
         name=dataset.name,
-        kind=Kind.ARRAYS if is_builtin(settings.source) else Kind.FILES,
+        kind=SourceKind.ARRAYS if is_builtin(data.source) else SourceKind.FILES,
         split=split,
         root=path if path.is_dir() else path.parent,
         labels=split.labels if has_classes else None,
@@ -159,7 +146,11 @@ def _images(
     )
 
 
-def _limited(source: Source, limit: int) -> Source:
+def _read_small(path: Path) -> np.ndarray:
+    return read_image(path, shortest_side=_CHECKED_SIDE).pixels
+
+
+def _limited(source: ClusterSource, limit: int) -> ClusterSource:
     labels = np.zeros(len(source), int) if source.labels is None else source.labels
     chosen = choose_evenly(labels, limit)
     if len(chosen) == len(source):

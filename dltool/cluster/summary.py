@@ -19,13 +19,13 @@ from dltool.cluster.scores import (
     plain_agreement,
     silhouette,
 )
-from dltool.cluster.source import Kind, Source
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.files import open_atomically
 
 _LINES = 65_536
 
 
-def write_assignments(path: Path, source: Source, clustering: Clustering) -> None:
+def write_assignments(path: Path, source: ClusterSource, clustering: Clustering) -> None:
     """Write `file,cluster,distance,margin`, a row per item; `file` is a path relative to the data's folder.
 
     Raises:
@@ -43,7 +43,7 @@ def write_assignments(path: Path, source: Source, clustering: Clustering) -> Non
             file.write(buffer.getvalue().encode(errors="surrogateescape"))
 
 
-def agreement(source: Source, clustering: Clustering) -> Agreement | None:
+def agreement(source: ClusterSource, clustering: Clustering) -> Agreement | None:
     """How clusters agree with the classes that are known; None without classes."""
     if source.labels is None:
         return None
@@ -56,7 +56,7 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
     k = len(clustering.centers)
     score, sampled = silhouette(clustering.embedding, clustering.labels, seed)
     found = agreement(source, clustering)
-    hashes = source.split.hashes if source.kind is Kind.FILES else ()
+    hashes = source.split.hashes if source.kind is SourceKind.FILES else ()
     copies = find_copies(hashes, clustering.labels) if hashes else []
     metrics: dict[str, Any] = {"silhouette": score, "silhouette_rows": sampled, "inertia": clustering.inertia}
     if found is not None:
@@ -79,7 +79,7 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
     }
 
 
-def _clusters(source: Source, clustering: Clustering, found: Agreement | None) -> list[dict[str, Any]]:
+def _clusters(source: ClusterSource, clustering: Clustering, found: Agreement | None) -> list[dict[str, Any]]:
     rows = []
     for number, size in enumerate(cluster_sizes(clustering.labels, len(clustering.centers))):
         members = from_center(clustering, number)

@@ -38,7 +38,7 @@ def photos(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Pat
 def result(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     """The result of grouping them, sorted into links."""
     out = tmp_path_factory.mktemp("out") / "result"
-    done = run_inside("cluster", photos, "-o", out, "-k", "2", "--size", "64", "--sort", "links", "--json")
+    done = run_inside("cluster", photos, "-o", out, "-k", "2", "--size", "64", "--sort", "link", "--json")
     assert done.exit_code == 0, done.output
     document = json.loads(done.stdout)
     assert document["metrics"]["accuracy"] == 1 and document["sorted"] == 16
@@ -73,7 +73,7 @@ def test_sorting_links_to_originals_that_stay(result: Path, photos: Path) -> Non
 
 
 def test_a_model_puts_images_where_they_were(result: Path, photos: Path, tmp_path: Path) -> None:
-    done = run_inside("cluster", photos / "brick", "--model", result, "-o", tmp_path / "new", "--sort", "copies", "-q")
+    done = run_inside("cluster", photos / "brick", "--model", result, "-o", tmp_path / "new", "--sort", "copy", "-q")
     assert done.exit_code == 0, done.output
     before, after = rows_of(result), rows_of(tmp_path / "new")
     assert len(after) == 8
@@ -90,7 +90,7 @@ def test_a_model_puts_images_where_they_were(result: Path, photos: Path, tmp_pat
 
 def test_a_plan_says_where_images_would_go_and_writes_nothing(photos: Path, tmp_path: Path) -> None:
     words = ["cluster", photos, "-o", tmp_path / "out", "-k", "2", "--size", "64", "--dry-run"]
-    planned = run_inside(*words, "--sort", "copies")
+    planned = run_inside(*words, "--sort", "copy")
     assert planned.exit_code == 0 and planned.stdout.count("->") == 16
     assert "sorted/cluster-0/brick/" in planned.stdout or "sorted/cluster-1/brick/" in planned.stdout
     assert run_inside(*words).exit_code == 0
@@ -113,7 +113,7 @@ def test_an_output_that_exists_is_left_alone_unless_told(tmp_path: Path) -> None
 
 
 def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path) -> None:
-    words = ["cluster", photos, "-o", tmp_path, "--size", "64", "--sort", "links", "-q", "--overwrite"]
+    words = ["cluster", photos, "-o", tmp_path, "--size", "64", "--sort", "link", "-q", "--overwrite"]
     assert run_inside(*words, "-k", "2").exit_code == 0
     (tmp_path / "sorted" / "cluster-0" / "mine.jpg").write_bytes(b"mine")
     assert run_inside(*words, "-k", "1").exit_code == 0
@@ -131,7 +131,7 @@ def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path
 
 def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_path: Path) -> None:
     out, mine = tmp_path / "out", tmp_path / "mine.jpg"
-    words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copies", "-q"]
+    words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copy", "-q"]
     assert run_inside(*words).exit_code == 0
     mine.write_bytes(b"mine")
     (out / "sorted" / "cluster-0" / "kept.txt").write_text("keeps the folder, through which a path may lead out")
@@ -222,7 +222,7 @@ def test_a_model_of_rows_groups_rows_again_and_shows_its_own_settings(tmp_path: 
     ("words", "said"),
     [
         (("--epochs", 3), "--epochs: has no effect here; it is for --method deep-kmeans"),
-        (("--lambda", 1), "--clustering-weight/--lambda: has no effect here"),
+        (("--lambda", 1), "--clustering-weight: has no effect here"),
         (("--batch-size", 99), "--batch-size: has no effect here; it is for --method minibatch"),
         (("-k", 3, "--k-max", 4), "--k-max: has no effect here; it is for -k auto"),
         (("-k", 3, "--method", "manifold", "--n-init", 2), "--n-init: has no effect"),

@@ -14,13 +14,17 @@ import torch
 from sklearn.datasets import load_digits
 
 from dltool.cluster import deep_kmeans as module
-from dltool.cluster.clustering import Clustering, Notice, Task
+from dltool.cluster.clustering import Clustering, GroupingTask
 from dltool.cluster.deep_kmeans import group_by_deep_kmeans
 from dltool.cluster.deep_training import Checkpoints
 from dltool.cluster.gradients import gradient_features
 from dltool.cluster.manifold import neighbor_graph
-from dltool.cluster.settings import ClusterSettings, Init, Method
+from dltool.cluster.settings import ClusterMethod, ClusterSettings, Init
 from dltool.errors import SettingsError
+from dltool.events import finish
+from dltool.training.context import RunContext
+from dltool.training.events import Notice
+from dltool.training.run_folder import RunFolder
 from tests.cli.run import run_inside, start_process
 
 CPU = torch.device("cpu")
@@ -31,18 +35,20 @@ def _digits(count: int) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(digits.images[:count] * 255 / 16).astype(np.uint8), digits.target[:count].astype(np.int64)
 
 
-def _task(count: int = 300, epochs: int = 4, **more: Any) -> Task:
+def _task(count: int = 300, epochs: int = 4, **more: Any) -> GroupingTask:
     images, labels = _digits(count)
     chosen = {name: more.pop(name) for name in ("init", "clustering_weight", "seed") if name in more}
-    settings = ClusterSettings(k=10, method=Method.DEEP_KMEANS, epochs=epochs, **chosen)
+    folder = more.pop("folder", None)
+    context = RunContext(CPU, run=None if folder is None else RunFolder(folder), **more)
+    settings = ClusterSettings(k=10, method=ClusterMethod.DEEP_KMEANS, epochs=epochs, **chosen)
     rows = images.reshape(count, -1).astype(np.float32) / 255
-    return Task(rows, 10, settings, CPU, images, labels, **more)
+    return GroupingTask(rows, 10, settings, context, images, labels)
 
 
-def _finish(task: Task) -> Clustering:
-    last = list(group_by_deep_kmeans(task))[-1]
-    assert isinstance(last, Clustering)
-    return last
+def _finish(task: GroupingTask) -> Clustering:
+    found = finish(group_by_deep_kmeans(task))
+    assert found is not None
+    return found
 
 
 def test_digits_reach_a_known_accuracy_beside_the_baseline() -> None:
@@ -71,9 +77,9 @@ def test_the_weight_draws_codes_to_their_centres(monkeypatch: pytest.MonkeyPatch
 def test_the_grouping_of_higher_modularity_is_kept(better: str, monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.4] if better == "deep_kmeans" else [0.4, 0.5])
     monkeypatch.setattr(module, "modularity", lambda graph, labels, k: next(values))
-    events = list(group_by_deep_kmeans(_task(200, epochs=2)))
-    found = events[-1]
-    assert isinstance(found, Clustering)
+    events: list[Any] = []
+    found = finish(group_by_deep_kmeans(_task(200, epochs=2)), events.append)
+    assert found is not None
     assert found.figures["kept"] == better
     own = found.figures[better]["accuracy"]
     from dltool.cluster.scores import compare_with_classes
@@ -116,8 +122,7 @@ def test_random_centres_are_trained_from_the_beginning() -> None:
 def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> None:
     whole = _finish(_task())
     asked = iter([False] * (stop_after - 1) + [True] + [False] * 100)
-    stopped = list(group_by_deep_kmeans(_task(folder=tmp_path, should_stop=lambda: next(asked))))
-    assert not any(isinstance(event, Clustering) for event in stopped)
+    assert finish(group_by_deep_kmeans(_task(folder=tmp_path, should_stop=lambda: next(asked)))) is None
     resumed = _finish(_task(folder=tmp_path, resume=True))
     np.testing.assert_array_equal(resumed.labels, whole.labels)
     assert torch.equal(resumed.centers, whole.centers)
@@ -129,15 +134,17 @@ def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> 
 def test_other_settings_or_images_are_not_resumed(tmp_path: Path) -> None:
     images, _ = _digits(50)
     settings = ClusterSettings(k=10, epochs=2)
-    Checkpoints(tmp_path, settings, images, False).save("a task", {"step": 1})
-    assert Checkpoints(tmp_path, settings, images, True).load("a task") == {"step": 1}
-    assert Checkpoints(tmp_path, settings, images, True).load("another") is None
+    context = RunContext(CPU, run=RunFolder(tmp_path))
+    resumed = replace(context, resume=True)
+    Checkpoints(context, settings, images).save("a task", {"step": 1})
+    assert Checkpoints(resumed, settings, images).load("a task") == {"step": 1}
+    assert Checkpoints(resumed, settings, images).load("another") is None
     with pytest.raises(SettingsError, match="--seed 1 differs"):
-        Checkpoints(tmp_path, ClusterSettings(k=10, epochs=2, seed=1), images, True)
+        Checkpoints(resumed, ClusterSettings(k=10, epochs=2, seed=1), images)
     with pytest.raises(SettingsError, match="pictures"):
-        Checkpoints(tmp_path, settings, images[:40], True)
+        Checkpoints(resumed, settings, images[:40])
     with pytest.raises(SettingsError, match="--resume: -k 9 differs"):
-        Checkpoints(tmp_path, ClusterSettings(k=9, epochs=2), images, True)
+        Checkpoints(resumed, ClusterSettings(k=9, epochs=2), images)
 
 
 def _assignments(folder: Path) -> list[dict[str, str]]:

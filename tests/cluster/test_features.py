@@ -5,7 +5,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from dltool.cluster.smoothing import neighbor_graph, smooth
+from dltool.cluster.smoothing import cosine_graph, smooth
 from dltool.cluster.transform import Transform, fit_transform
 from dltool.errors import SettingsError
 
@@ -55,7 +55,7 @@ def test_smoothing_is_a_walk_on_the_neighbour_graph() -> None:
         directed[i, best] = np.maximum(cosines[i, best], 0)
     share = 5 / 40**0.5
     dense = (1 - share) * np.minimum(directed, directed.T) + share * (directed + directed.T) / 2
-    np.testing.assert_allclose(neighbor_graph(rows, 3).toarray(), dense, atol=1e-6)
+    np.testing.assert_allclose(cosine_graph(rows, 3).toarray(), dense, atol=1e-6)
     walked = np.linalg.matrix_power(dense / dense.sum(1, keepdims=True), 4) @ rows
     walked /= np.linalg.norm(walked, axis=1, keepdims=True)
     np.testing.assert_allclose(smooth(rows, 4), walked, atol=1e-5)

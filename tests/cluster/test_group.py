@@ -6,39 +6,41 @@ import numpy as np
 import pytest
 import torch
 
+from dltool.cli.command import make_settings
 from dltool.cluster.clustering import Clustering
-from dltool.cluster.grouping import ClusterContext, Grouped, by_size, group, in_plain_space
-from dltool.cluster.settings import ClusterSettings, parse_k
-from dltool.cluster.source import Kind, Source, open_source
+from dltool.cluster.grouping import Grouped, by_size, group, in_plain_space
+from dltool.cluster.settings import ClusterData, ClusterSettings
+from dltool.cluster.source import ClusterSource, SourceKind, open_source
 from dltool.cluster.summary import agreement, from_center, summarize
-from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError
-from dltool.images.read import read_image
+from dltool.events import finish
+from dltool.settings import settings_of
+from dltool.training.context import RunContext
 
-CPU = torch.device("cpu")
+CONTEXT = RunContext(torch.device("cpu"), workers=0)
 
 
-def opened(data: Path | str, **options: object) -> Source:
+def opened(data: Path | str, **options: object) -> ClusterSource:
     """The source of some data."""
-    events = open_source(str(data), ContentStore(None), lambda path: read_image(path).pixels, 0, **options)
-    (source,) = [event for event in events if isinstance(event, Source)]
+    source = finish(open_source(ClusterData(str(data), **options), CONTEXT))
+    assert source is not None
     return source
 
 
-def grouped(source: Source, **settings: object) -> Grouped:
+def grouped(source: ClusterSource, **settings: object) -> Grouped:
     """What becomes of a source."""
-    events = list(group(source, ClusterSettings(**settings), ClusterContext(CPU)))
-    assert isinstance(events[-1], Grouped)
-    return events[-1]
+    found = finish(group(source, ClusterSettings(**settings), CONTEXT))
+    assert found is not None
+    return found
 
 
 @pytest.fixture(scope="module")
-def textures(sample_images: Path) -> Source:
+def textures(sample_images: Path) -> ClusterSource:
     """Crops of three textures, in class folders."""
     return opened(sample_images / "textures", limit=45)
 
 
-def test_features_of_the_bundled_backbone_tell_textures_apart(textures: Source) -> None:
+def test_features_of_the_bundled_backbone_tell_textures_apart(textures: ClusterSource) -> None:
     found = grouped(textures, k=3, size=96)
     assert found.embedder.features == "efficientnet_lite0" and found.smoothed == 8
     assert agreement(textures, found.clustering).purity == 1
@@ -49,7 +51,7 @@ def test_features_of_the_bundled_backbone_tell_textures_apart(textures: Source) 
     assert (np.diff(found.clustering.distances[members]) >= 0).all()
 
 
-def test_pixels_are_compared_where_that_is_asked_for(textures: Source) -> None:
+def test_pixels_are_compared_where_that_is_asked_for(textures: ClusterSource) -> None:
     found = grouped(textures, k=2, features="pixels", size=8)
     assert found.clustering.embedding.shape == (45, 8 * 8 * 3) and not found.smoothed
     assert found.clustering.embedding.max() <= 1
@@ -57,14 +59,14 @@ def test_pixels_are_compared_where_that_is_asked_for(textures: Source) -> None:
 
 def test_labels_are_for_scoring_only() -> None:
     with_labels = opened("digits", limit=150)
-    without = Source(with_labels.name, with_labels.kind, with_labels.split)
+    without = ClusterSource(with_labels.name, with_labels.kind, with_labels.split)
     assert np.array_equal(grouped(with_labels, k=5).clustering.labels, grouped(without, k=5).clustering.labels)
     assert agreement(without, grouped(without, k=5).clustering) is None
 
 
 def test_toy_points_fall_into_their_blobs() -> None:
     blobs = opened("blobs")
-    assert len(blobs) == 500 and blobs.kind is Kind.POINTS
+    assert len(blobs) == 500 and blobs.kind is SourceKind.POINTS
     found = grouped(blobs)
     assert found.choice.k == 3 and agreement(blobs, found.clustering).accuracy > 0.99
     assert len(opened("circles")) == len(opened("moons")) == 500
@@ -104,10 +106,12 @@ def test_clusters_are_numbered_from_the_largest() -> None:
 
 
 def test_settings_that_cannot_be_are_told() -> None:
-    assert parse_k("auto") is None and parse_k("7") == 7
+    defaults = {name: setting.default for name, setting in settings_of(ClusterSettings).items()}
+    typed = [make_settings(ClusterSettings, defaults | {"k": text}) for text in ("auto", "7")]
+    assert typed[0].k is None and typed[1].k == 7
     for text in ("0", "-2", "many"):
         with pytest.raises(SettingsError, match="-k"):
-            parse_k(text)
+            make_settings(ClusterSettings, defaults | {"k": text})
     blobs = opened("blobs", limit=9)
     with pytest.raises(SettingsError, match="-k 10: more clusters"):
         grouped(blobs, k=10)

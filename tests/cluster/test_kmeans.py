@@ -8,13 +8,15 @@ import torch
 from sklearn.cluster import KMeans
 from sklearn.datasets import make_blobs
 
-from dltool.cluster.clustering import Clustering, Task
+from dltool.cluster.clustering import Clustering, GroupingTask
 from dltool.cluster.distances import CPU_CHUNK, cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.initial_centers import random_centers, spread_centers
 from dltool.cluster.kmeans import group_by_kmeans, lloyd, lloyd_sklearn, lloyd_torch
 from dltool.cluster.minibatch import _revive, group_by_minibatch
 from dltool.cluster.settings import ClusterSettings, Init
 from dltool.cluster.table import TableFile
+from dltool.events import finish
+from dltool.training.context import RunContext
 
 CPU = torch.device("cpu")
 
@@ -146,8 +148,7 @@ def test_kmeans_plus_plus_finds_a_row_of_every_distant_group() -> None:
 
 def run_method(method: object, rows: object, k: int, **settings: object) -> Clustering:
     """The result of a method."""
-    (result,) = [e for e in method(Task(rows, k, ClusterSettings(**settings), CPU)) if isinstance(e, Clustering)]
-    return result
+    return finish(method(GroupingTask(rows, k, ClusterSettings(**settings), RunContext(CPU))))
 
 
 def test_a_result_agrees_with_itself(blobs: np.ndarray) -> None:

@@ -8,7 +8,8 @@ import torch
 from scipy import sparse
 from sklearn.datasets import load_digits, make_circles, make_moons
 
-from dltool.cluster.clustering import Clustering, Task
+from dltool.cluster.assignment import assign
+from dltool.cluster.clustering import Clustering, GroupingTask
 from dltool.cluster.graph_partition import (
     Graph,
     _exchanges,
@@ -19,19 +20,22 @@ from dltool.cluster.graph_partition import (
     spectral_coordinates,
 )
 from dltool.cluster.grouping import by_size
-from dltool.cluster.manifold import assign_manifold, group_by_manifold, vote, without_self
+from dltool.cluster.groups_file import SavedGroups
+from dltool.cluster.manifold import group_by_manifold, vote, without_self
 from dltool.cluster.scores import compare_with_classes
-from dltool.cluster.settings import ClusterSettings, Method
-from dltool.cluster.source import Kind, Source
+from dltool.cluster.settings import ClusterMethod, ClusterSettings
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.errors import ModelError
+from dltool.events import finish
+from dltool.training.context import RunContext
 from dltool.training.model_file import ModelFile
+
+CONTEXT = RunContext(torch.device("cpu"))
 
 
 def _group(rows: np.ndarray, k: int, seed: int = 0) -> Clustering:
-    settings = ClusterSettings(k=k, method=Method.MANIFOLD, seed=seed)
-    *_, last = group_by_manifold(Task(rows.astype(np.float32), k, settings, torch.device("cpu")))
-    assert isinstance(last, Clustering)
-    return last
+    settings = ClusterSettings(k=k, method=ClusterMethod.MANIFOLD, seed=seed)
+    return finish(group_by_manifold(GroupingTask(rows.astype(np.float32), k, settings, CONTEXT)))
 
 
 def _two_triangles() -> Graph:
@@ -172,7 +176,7 @@ def test_large_numbers_are_stored_so_that_they_are_found_again() -> None:
 def test_a_model_without_its_neighbours_is_damaged() -> None:
     model = ModelFile("cluster", "manifold", {}, {"centers": torch.zeros(2, 2)})
     with pytest.raises(ModelError, match=r"m: damaged: cluster.number is missing"):
-        list(assign_manifold(model, Path("m"), Source("rows", Kind.TABLE), torch.device("cpu"), None, 0))
+        finish(assign(SavedGroups(Path("m"), model), ClusterSource("rows", SourceKind.TABLE), CONTEXT))
 
 
 def test_margins_are_measured_from_the_own_centre() -> None:

@@ -8,10 +8,12 @@ from sklearn.datasets import load_digits
 from dltool.cluster.charts import class_colors, map_places
 from dltool.cluster.clustering import Clustering
 from dltool.cluster.contact_sheets import center_images
-from dltool.cluster.grouping import ClusterContext, Grouped, group
+from dltool.cluster.grouping import group
 from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.source import Kind, Source
+from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.data.splits import ArraySplit
+from dltool.events import finish
+from dltool.training.context import RunContext
 
 
 @pytest.mark.filterwarnings("error")
@@ -32,7 +34,7 @@ def test_rows_of_two_numbers_are_their_own_places() -> None:
 def test_classes_have_the_colours_of_their_clusters_and_others_are_grey() -> None:
     labels, classes = np.array([0, 0, 0, 1]), np.array([1, 1, 0, 2])
     clustering = Clustering(labels, torch.zeros(2, 2), labels, labels, labels, 0.0, 1)
-    source = Source("rows", Kind.TABLE, rows=np.zeros((4, 2)), labels=classes, class_names=("a", "b", "c"))
+    source = ClusterSource("rows", SourceKind.TABLE, rows=np.zeros((4, 2)), labels=classes, class_names=("a", "b", "c"))
     first, second = (1.0, 0.0, 0.0), (0.0, 0.0, 1.0)
     grey, *colors = class_colors(clustering, source, [first, second])
     assert colors == [first, second] and len(set(grey)) == 1
@@ -40,10 +42,10 @@ def test_classes_have_the_colours_of_their_clusters_and_others_are_grey() -> Non
 
 def test_centres_of_pixels_are_mean_images_behind_components_too() -> None:
     images = (load_digits().images[:40] * 15).astype(np.uint8)
-    source = Source("digits", Kind.ARRAYS, ArraySplit(images, np.zeros(40, np.int64), "digits"))
+    source = ClusterSource("digits", SourceKind.ARRAYS, ArraySplit(images, np.zeros(40, np.int64), "digits"))
     settings = ClusterSettings(k=3, pca=40)  # all that 40 images differ by
-    *_, found = group(source, settings, ClusterContext(torch.device("cpu")))
-    assert isinstance(found, Grouped)
+    found = finish(group(source, settings, RunContext(torch.device("cpu"))))
+    assert found is not None
     for number, image in enumerate(center_images(found)):
         mean = images[found.clustering.labels == number].mean(0)
         assert np.abs(image[..., 0] - mean).max() < 1

@@ -6,10 +6,12 @@ import torch
 from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from dltool.cluster.clustering import Task
+from dltool.cluster.clustering import GroupingTask
 from dltool.cluster.k_choice import Choice, Tried, choose_k, decide
 from dltool.cluster.scores import compare_with_classes, count_different, find_copies, silhouette
 from dltool.cluster.settings import ClusterSettings
+from dltool.events import finish
+from dltool.training.context import RunContext
 
 
 def test_renamed_clusters_are_as_good_as_the_classes() -> None:
@@ -57,9 +59,8 @@ def test_silhouette_is_scikit_learns_and_says_how_many_it_saw() -> None:
 
 def choose(rows: np.ndarray, **settings: int) -> Choice:
     """What is chosen for these rows."""
-    task = Task(rows.astype(np.float32), 0, ClusterSettings(**settings), torch.device("cpu"))
-    (choice,) = [event for event in choose_k(task) if isinstance(event, Choice)]
-    return choice
+    task = GroupingTask(rows.astype(np.float32), 0, ClusterSettings(**settings), RunContext(torch.device("cpu")))
+    return finish(choose_k(task))
 
 
 @pytest.mark.parametrize("groups", [2, 5])
