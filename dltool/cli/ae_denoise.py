@@ -80,8 +80,15 @@ def _figures(done: DenoisedFile | None) -> dict[str, Any]:
         "seconds": round(done.image.seconds, 3),
         "noise": found,
         "dither": round(255 * done.image.dither, 2),
+        "noise_level": round(255 * done.image.floor, 2),
+        "noise_left": round(255 * done.image.left, 2),
     }
-    notes = [f"noise level {found['sigma']:.1f}"]
+    notes = ["no noise: few colours, left as it is"] if done.image.drawn else [f"noise level {found['sigma']:.1f}"]
+    if done.image.wrong:
+        notes.append(f"{100 * done.image.wrong:.1f} % of the pixels were black or white errors and are replaced")
+    if done.image.keeps_noise:
+        left = f"{255 * done.image.left:.0f} of {255 * done.image.floor:.0f}"
+        notes.append(f"noise is left in ({left}); try --sigma {255 * done.image.noise.coarse:.0f}, or --method self")
     if done.image.dither:
         notes = [f"noise level {found['coarse_sigma']:.1f} at half the size, dithered"]
     if done.before is not None and done.after is not None:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
+from dltool.autoencoder.photo_noise import CameraJpeg
 from dltool.errors import ModelError
 
 # The model that `ae denoise` uses unless told otherwise.
@@ -21,12 +22,25 @@ class Denoiser:
     """
 
     def __init__(
-        self, network: nn.Module, in_channels: int, device: torch.device, bf16: bool = False, ensemble: bool = False
+        self,
+        network: nn.Module,
+        in_channels: int,
+        device: torch.device,
+        bf16: bool = False,
+        ensemble: bool = False,
+        knows_photos: bool = False,
     ) -> None:
-        """`ensemble` averages over the image's eight flips and turns, at eight times the time."""
+        """Take a trained network.
+
+        Args:
+            ensemble: average over the image's eight flips and turns, at eight times the time.
+            knows_photos: it was taught the noise of photographs, which channels and neighbouring pixels share; without
+                that it takes such noise for texture.
+        """
         self.device = device
         self._network = network.eval().to(device, memory_format=torch.channels_last)
         self.in_channels = in_channels
+        self.knows_photos = knows_photos
         self._bf16 = bf16
         self._symmetries = SYMMETRIES if ensemble else SYMMETRIES[:1]
 
@@ -59,7 +73,8 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
         raise ModelError(
             f"{path}: a '{trained.arch}' sees pictures of {width} x {height} pixels only; denoising needs a 'unet'"
         )
-    return Denoiser(trained.module, trained.channels, device, bf16, ensemble)
+    knows_photos = CameraJpeg.name in str(trained.settings.get("noise", ""))
+    return Denoiser(trained.module, trained.channels, device, bf16, ensemble, knows_photos)
 
 
 def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

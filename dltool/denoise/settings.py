@@ -57,7 +57,8 @@ class DenoiseSettings:
         method: a trained network, or Zero-Shot Noise2Noise on the image itself.
         sigma: standard deviation of the noise in units of 0..255; None where it is not known.
         strength: how much of the difference to the restored image is applied, from 0 to 1.
-        dither: see `Dither`; with a trained network only.
+        chroma_strength: the same for the colours, the luma left aside; None for as much as `strength`.
+        dither: see `Dither`; with a network that was taught white noise only.
         ensemble: average over eight flips and turns.
         tile: longest side in pixels of what the network sees at once.
         steps: of learning, with method self.
@@ -78,9 +79,13 @@ class DenoiseSettings:
         ),
     ] = None
     strength: Annotated[float, Option("Between the noisy image, 0, and the restored one, 1.", min=0, max=1)] = 1.0
-    dither: Annotated[Dither, Option("Drown in added noise what noise the network took for texture; off: never.")] = (
-        Dither.AUTO
-    )
+    chroma_strength: Annotated[
+        float | None, Option("The same for the colours alone.", min=0, max=1, shown="as --strength")
+    ] = None
+    dither: Annotated[
+        Dither,
+        Option("Drown in added noise what a --model for white noise alone took for texture; off: never."),
+    ] = Dither.AUTO
     ensemble: Annotated[bool, Option("Average over eight flips and turns: better, 8 times slower.")] = False
     tile: Annotated[int, Option("Side in pixels of what is worked on at once: memory.", min=MIN_TILE)] = 512
     steps: Annotated[int, Option("Of learning.", min=1, panel=_SELF)] = 1500

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool.denoise.careful import is_drawn, replace_wrong, spare_small, wrong_pixels
 from dltool.denoise.denoiser import Denoiser
 from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_noise, halve, noise_floor
 from dltool.denoise.self_supervised import LearnStep, learn_network
@@ -29,6 +30,9 @@ _COLOR_NOISE = 4 / 255  # in the colour differences at half the size; photos wit
 _LEFT_RATIO = 1.2  # drowned over measured noise: too little added costs more than too much
 _DITHER_WHITE = 1.5  # white noise over the noise that it drowns
 _DITHER_DRAWS = 2
+_VISIBLE = 3 / 255  # noise that is worth a word
+_LEFT_SHARE = 0.6
+LUMA = (0.299, 0.587, 0.114)
 _FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor that it shows
 
 
@@ -38,15 +42,27 @@ class Denoised:
 
     Attributes:
         pixels: H × W × C of the type and range of the noisy ones; C is 1 for an image without colours, else 3.
-        noise: found in the noisy image.
+        noise, floor: found in the noisy image; the floor is that of its quietest parts.
         dither: level of the noise that was drowned in noise added for it, in units of the range [0, 1].
+        left: standard deviation of the noise that is still there in the quietest parts, in the same units.
+        wrong: share of the pixels that were black or white errors, and have been replaced.
+        drawn: it has so few colours that there is no noise in it, and was left as it is.
         seconds: of work.
     """
 
     pixels: np.ndarray
     noise: NoiseLevel
+    floor: float
     dither: float
+    left: float
+    wrong: float
+    drawn: bool
     seconds: float
+
+    @property
+    def keeps_noise(self) -> bool:
+        """Whether there was noise for certain, and most of it is still there."""
+        return not self.drawn and self.left > max(_VISIBLE, _LEFT_SHARE * self.floor)
 
 
 def denoise(
@@ -67,9 +83,12 @@ def denoise(
     """
     started = time.perf_counter()
     pixels = drop_equal_channels(pixels)
-    noise = estimate_noise(pixels)
-    result, dither = pixels, 0.0
-    if settings.strength > 0 and settings.sigma != 0:
+    noise, floor = estimate_noise(pixels), noise_floor(pixels)
+    result, dither, wrong, drawn = pixels, 0.0, None, is_drawn(pixels)
+    if not drawn and settings.sigma != 0 and (settings.strength > 0 or settings.chroma_strength):
+        wrong = wrong_pixels(pixels)
+        if wrong is not None:
+            pixels = replace_wrong(pixels, wrong)
         if settings.method is Method.SELF:
             restore = yield from _learn(pixels, noise, settings, device)
             result = yield from _apply(pixels, restore, settings)
@@ -77,7 +96,9 @@ def denoise(
             raise SettingsError("--method network: a denoiser is needed; load_denoiser reads one")
         else:
             result, dither = yield from _apply_network(pixels, denoiser, noise, settings)
-    return Denoised(result, noise, dither, time.perf_counter() - started)
+    share = 0.0 if wrong is None else float(wrong.mean())
+    left = floor if result is pixels else noise_floor(result)
+    return Denoised(result, noise, floor, dither, left, share, drawn, time.perf_counter() - started)
 
 
 def _apply_network(
@@ -85,7 +106,8 @@ def _apply_network(
 ) -> Generator[TileDone, None, tuple[np.ndarray, float]]:
     """What a trained network makes of an image, and the level of the noise that had to be drowned for it."""
     result = yield from _apply(pixels, _for_pixels(denoiser, pixels, noise, settings), settings)
-    dither = choose_dither(pixels, result, settings) if settings.dither is Dither.AUTO else 0.0
+    may_dither = settings.dither is Dither.AUTO and not denoiser.knows_photos
+    dither = choose_dither(pixels, result, settings) if may_dither else 0.0
     if dither > 0:
         result = yield from _apply(pixels, _drowning(denoiser, pixels, noise, settings, dither), settings)
     return result, dither
@@ -100,7 +122,7 @@ def _for_pixels(
     denoiser: Denoiser, pixels: np.ndarray, noise: NoiseLevel, settings: DenoiseSettings, added: float = 0.0
 ) -> Callable[[Tensor], Tensor]:
     """The network as it is to be used on H × W × C pixels to which white noise of level `added` will be added."""
-    if pixels.shape[2] == 3 or denoiser.in_channels == 1:
+    if pixels.shape[2] == 3 or denoiser.in_channels == 1 or denoiser.knows_photos:
         return denoiser
     level = max(grey_sigma(pixels, noise), (settings.sigma or 0) / 255)
     return with_color_noise(denoiser, float(np.hypot(level, added)), settings.seed)
@@ -192,9 +214,19 @@ def _apply(
         taken = noisy - restore(noisy)
         if settings.sigma is not None:
             taken = limit_energy(taken, settings.sigma / 255)
-        return noisy - settings.strength * taken
+        if settings.method is Method.NETWORK:
+            taken = spare_small(taken)
+        return noisy - weigh(taken, settings)
 
     return restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP)
+
+
+def weigh(taken: Tensor, settings: DenoiseSettings) -> Tensor:
+    """Of 1 × C × H × W noise as much as the settings want away, of its luma and of its colours."""
+    if settings.chroma_strength is None or taken.shape[1] == 1:
+        return settings.strength * taken
+    luma = torch.einsum("nchw,c->nhw", taken, taken.new_tensor(LUMA))[:, None]
+    return settings.strength * luma + settings.chroma_strength * (taken - luma)
 
 
 def limit_energy(taken: Tensor, sigma: float) -> Tensor:

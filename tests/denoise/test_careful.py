@@ -1,0 +1,66 @@
+"""What must not be harmed, and what is no noise of a sensor."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageDraw
+
+from dltool.denoise.careful import is_drawn, replace_wrong, spare_small, wrong_pixels
+from dltool.images.read import read_image
+
+
+@pytest.fixture(scope="module")
+def photo() -> np.ndarray:
+    path = Path(__file__).parents[2] / "sample_images" / "photos" / "cat.jpg"
+    return read_image(path).pixels[60:220, 60:220]
+
+
+def _text() -> np.ndarray:
+    image = Image.new("RGB", (160, 120), "white")
+    ImageDraw.Draw(image).text((5, 5), "Plain text, letter by letter.\n0123456789", fill="black")
+    return np.asarray(image)
+
+
+def test_text_and_pixel_art_are_drawn_photos_are_not(photo: np.ndarray) -> None:
+    random = np.random.default_rng(0)
+    art = random.integers(0, 256, (9, 3))[random.integers(0, 9, (128, 128))].astype(np.uint8)
+    assert is_drawn(_text()) and is_drawn(art)
+    assert not is_drawn(photo) and not is_drawn(photo[..., :1])
+    assert not is_drawn((_text() + random.normal(0, 3, (120, 160, 3))).clip(0, 255).astype(np.uint8))
+
+
+def test_a_little_is_spared_and_much_is_taken() -> None:
+    white = torch.randn(1, 3, 90, 90, generator=torch.Generator().manual_seed(0))
+    assert spare_small(white * 0.5 / 255).abs().max() == 0
+    torch.testing.assert_close(spare_small(white * 4 / 255), white * 4 / 255)
+    ratio = spare_small(white * 1.75 / 255).norm() / (white * 1.75 / 255).norm()
+    assert 0.3 < ratio < 0.7
+
+
+def test_salt_and_pepper_is_found_and_replaced(photo: np.ndarray) -> None:
+    random = np.random.default_rng(1)
+    drawn = random.random(photo.shape[:2])
+    noisy = photo.copy()
+    noisy[drawn < 0.03], noisy[drawn > 0.97] = 0, 255
+    wrong = wrong_pixels(noisy)
+    assert wrong is not None
+    hit = (drawn < 0.03) | (drawn > 0.97)
+    assert wrong[hit].mean() > 0.8 and wrong[~hit].mean() < 0.01
+    before, after = (np.square(image.astype(float) - photo).mean() for image in (noisy, replace_wrong(noisy, wrong)))
+    assert after < 0.1 * before
+
+
+def test_photos_text_and_white_noise_have_no_wrong_pixels(photo: np.ndarray) -> None:
+    noise = np.random.default_rng(2).normal(0, 25, photo.shape)
+    for image in (photo, _text(), (photo + noise).clip(0, 255).astype(np.uint8)):
+        assert wrong_pixels(image) is None
+
+
+def test_wrong_pixels_side_by_side_are_replaced_too() -> None:
+    pixels = np.full((12, 12, 3), 90, np.uint8)
+    wrong = np.zeros((12, 12), bool)
+    wrong[3:8, 3:8] = True
+    pixels[wrong] = 255
+    assert (replace_wrong(pixels, wrong) == 90).all()
