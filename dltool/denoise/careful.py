@@ -14,6 +14,7 @@ _SPARED, _TRUSTED = (
 _RADIUS = 15  # of the square in which that is measured, in pixels
 _JUMP = 0.2  # of the range: from a wrong pixel to the median of its neighbours
 _FEWEST_WRONG = 0.002  # of the pixels, white ones and black ones each
+_CROWDED = 2.0  # times as many wrong neighbours as errors that know nothing of each other have
 _UNLIKE = 4.0  # more white than black ones, or the reverse: a drawing's lines rather than errors
 
 
@@ -41,7 +42,7 @@ def spare_small(taken: Tensor) -> Tensor:
 def wrong_pixels(pixels: np.ndarray) -> np.ndarray | None:
     """H × W: which pixels are black or white alone among others, as faulty sensors and transmission leave them.
 
-    None where there are too few of them, or not both kinds, as in drawings.
+    None where there are too few of them, not both kinds, or more of them side by side than by chance, as in drawings.
     """
     white = np.iinfo(pixels.dtype).max
     around = _neighbours(pixels)
@@ -51,7 +52,9 @@ def wrong_pixels(pixels: np.ndarray) -> np.ndarray | None:
     shares = salt.mean(), pepper.mean()
     if min(shares) < _FEWEST_WRONG or max(shares) > _UNLIKE * min(shares):
         return None
-    return salt | pepper
+    wrong = salt | pepper
+    beside = _neighbours(wrong[..., None]).sum(-1)[wrong].mean()
+    return None if beside > _CROWDED * 8 * wrong.mean() else wrong
 
 
 def replace_wrong(pixels: np.ndarray, wrong: np.ndarray) -> np.ndarray:

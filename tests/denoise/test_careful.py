@@ -54,7 +54,8 @@ def test_salt_and_pepper_is_found_and_replaced(photo: np.ndarray) -> None:
 
 def test_photos_text_and_white_noise_have_no_wrong_pixels(photo: np.ndarray) -> None:
     noise = np.random.default_rng(2).normal(0, 25, photo.shape)
-    for image in (photo, _text(), (photo + noise).clip(0, 255).astype(np.uint8)):
+    yellow = np.where(_text() < 128, [255, 255, 0], [20, 0, 30]).astype(np.uint8)
+    for image in (photo, _text(), yellow, (photo + noise).clip(0, 255).astype(np.uint8)):
         assert wrong_pixels(image) is None
 
 
