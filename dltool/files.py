@@ -1,18 +1,45 @@
 """Writing files so that a reader never sees half of one and a crash never destroys the old one."""
 
 import contextlib
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from dltool.errors import DltoolError
+from dltool.errors import DataError, DltoolError
 
 try:
     import fcntl
 except ImportError:
     fcntl = None
+
+
+def printable(text: object) -> str:
+    """A text of one line as a terminal may have it: what is no character to be seen is escaped as Python does.
+
+    Names of files may hold line ends, escape sequences, and bytes that are no UTF-8.
+    """
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape", "surrogatepass").decode("ascii")
+        for letter in str(text)
+    )
+
+
+def check_regular(path: Path) -> None:
+    """See that `path` is a file with content before it is opened: a pipe would wait for ever, a device never ends.
+
+    Raises:
+        DataError: it is something else; the message names it.
+        OSError: there is nothing, it is a folder, or that cannot be told.
+    """
+    mode = path.stat().st_mode
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(mode):
+        raise DataError(f"{path}: not a regular file")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -12,6 +12,8 @@ from dltool.images.tensors import to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+# Beyond this proportion of the sides only the middle is scaled: all that a crop of at most that proportion sees.
+_LONGEST_SCALED = 4
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -33,11 +35,26 @@ class Preprocessing:
     std: tuple[float, float, float] = IMAGENET_STD
 
     def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more."""
-        size = fit_shortest(pixels.shape[1::-1], self.resize)
-        if size == pixels.shape[1::-1]:
+        """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more.
+
+        An image more than four times as long as it is wide is cut to its middle in the same step, so that one of
+        10000 × 1 pixels does not become one of 2,240,000 × 224.
+        """
+        width, height = pixels.shape[1::-1]
+        size = fit_shortest((width, height), self.resize)
+        kept = tuple(self._kept_side(side) for side in size)
+        if kept == (width, height):
             return pixels
-        return np.asarray(Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation]))
+        if kept == size:
+            return np.asarray(Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation]))
+        x, y = ((whole - part) / 2 / whole for whole, part in zip(size, kept, strict=True))
+        box = x * width, y * height, (1 - x) * width, (1 - y) * height
+        return np.asarray(Image.fromarray(pixels).resize(kept, _FILTERS[self.interpolation], box))
+
+    def _kept_side(self, side: int) -> int:
+        """What is kept of a scaled side; a multiple of 4 is cut off, so that the middle stays where it is."""
+        most = _LONGEST_SCALED * self.resize
+        return side if side <= most else most + (side - most) % 4
 
     def crop_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Scale and centre-crop H × W × 3 uint8 pixels as the weights' own evaluation does: crop × crop × 3."""

@@ -14,6 +14,7 @@ from dltool import __version__
 from dltool.cli.command import Command, OldCommand, for_one_process, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
+from dltool.files import printable
 
 _MACHINE, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
     f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
@@ -160,7 +161,7 @@ def _report(words: list[str], message: str, code: int, error: Exception | None =
     if error is not None and os.environ.get("DLTOOL_DEBUG") == "1":
         raise error
     with contextlib.suppress(OSError):  # a closed or full stream takes no message
-        print(f"dltool: error: {message}", file=sys.stderr)
+        print(f"dltool: error: {printable(message)}", file=sys.stderr)
         if "--json" in words:
             document = {"command": _command_name(words), "version": __version__, "error": message, "exit_code": code}
             print(json.dumps(document, indent=2))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool import __version__
+from dltool.files import printable
 
 _LOG_SECONDS = 5.0
 
@@ -30,16 +31,16 @@ class Console:
     def say(self, text: str) -> None:
         """Print a line for people on stderr, unless --quiet."""
         if not self.quiet:
-            print(text, file=sys.stderr, flush=True)
+            print(printable(text), file=sys.stderr, flush=True)
 
     def warn(self, text: str) -> None:
         """Print a line about something that went wrong on stderr, even under --quiet."""
-        print(f"dltool: {text}", file=sys.stderr, flush=True)
+        print(f"dltool: {printable(text)}", file=sys.stderr, flush=True)
 
     def result(self, text: str) -> None:
         """Print a line of the result on stdout, unless --quiet or --json."""
         if not (self.quiet or self._as_json):
-            print(text, file=self._stdout, flush=True)
+            print(printable(text), file=self._stdout, flush=True)
 
     def document(self, settings: Any, device: str | None, **fields: Any) -> dict[str, Any]:
         """Return the JSON document of the run, as JSON knows values, and print it on stdout if --json asks for it."""
@@ -92,7 +93,7 @@ class _Log(Progress):
         self.say(f"{task}: {done}/{total} {figure}".rstrip())
 
     def say(self, text: str) -> None:
-        print(text, file=sys.stderr, flush=True)
+        print(printable(text), file=sys.stderr, flush=True)
 
 
 class _Bar(Progress):
@@ -134,11 +135,11 @@ class _Bar(Progress):
         self._bar.update(self._task, completed=done, total=total, figure=figure, rate=rate)
 
     def say(self, text: str) -> None:
-        self._bar.console.print(text, soft_wrap=True)
+        self._bar.console.print(printable(text), soft_wrap=True)
 
 
 def _shorten(text: str, width: int = 32) -> str:
-    text = "".join(letter if letter.isprintable() else "�" for letter in text)
+    text = printable(text)
     return text if len(text) <= width else "…" + text[1 - width :]
 
 

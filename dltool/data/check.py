@@ -13,6 +13,7 @@ from dltool.data.folders import Findings
 from dltool.data.splits import Dataset, FileSplit, Split, content_hash, with_hashes
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, DltoolError
+from dltool.files import check_regular
 from dltool.images.stream import read_ahead
 
 _SIDE = 16
@@ -91,6 +92,7 @@ def _look_at(
     path: Path, store: ContentStore | None, read: Callable[[Path], np.ndarray]
 ) -> tuple[str, np.ndarray | None]:
     try:
+        check_regular(path)
         name = content_hash(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error

@@ -1,5 +1,6 @@
 """Folders of images: `DATA/<class>/…`, or `DATA/train/<class>/…` beside `val`, `valid` or `test`; or just images."""
 
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 
 from dltool.data.splits import SPLITS, Dataset, FileSplit
 from dltool.errors import DataError
-from dltool.images.folder import find_images, natural_key
+from dltool.images.folder import find_images, is_folder, natural_key
 from dltool.images.formats import IMAGE_SUFFIXES
 
 # What a folder may be called, and the split that it then is.
@@ -128,12 +129,15 @@ def _in_order(names: Iterable[str]) -> list[str]:
 
 
 def _same(folder: Path, other: Path) -> bool:
-    return folder.resolve() == other.resolve()
+    return os.path.realpath(folder) == os.path.realpath(other)
 
 
 def _has_folders(folder: Path) -> bool:
     """Whether it can hold classes; without folders in it `train` is a class, of railways perhaps."""
-    return any(entry.is_dir() and not entry.name.startswith(".") for entry in folder.iterdir())
+    try:
+        return any(is_folder(entry) and not entry.name.startswith(".") for entry in folder.iterdir())
+    except OSError:
+        return False  # which is told where its images are looked for
 
 
 def _by_split(root: Path, names: Sequence[str]) -> dict[str, str]:
@@ -186,9 +190,9 @@ def _class_folders(root: Path, findings: Findings) -> list[Path]:
         entries = sorted(root.iterdir(), key=natural_key)
     except OSError as error:
         raise DataError(f"{root}: cannot be listed ({error.strerror})") from error
-    hidden = [entry for entry in entries if entry.is_dir() and entry.name.startswith(".")]
-    loose = [entry for entry in entries if entry.is_file() and entry.suffix.lower() in IMAGE_SUFFIXES]
+    hidden = [entry for entry in entries if is_folder(entry) and entry.name.startswith(".")]
+    loose = [entry for entry in entries if not is_folder(entry) and entry.suffix.lower() in IMAGE_SUFFIXES]
     findings.notes += [f"{entry}: hidden, so no class" for entry in hidden]
     if loose:
         findings.notes.append(f"{root}: {len(loose)} pictures in no class folder ({loose[0].name}, …) are not used")
-    return [entry for entry in entries if entry.is_dir() and not entry.name.startswith(".")]
+    return [entry for entry in entries if is_folder(entry) and not entry.name.startswith(".")]

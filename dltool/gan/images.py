@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 from torch import Tensor
 
+from dltool.images.read import open_image
 from dltool.images.write import write_gif
 
 _TILE = 64
@@ -55,7 +55,7 @@ def write_film(path: Path, grids: Sequence[Path]) -> None:
     chosen = np.unique(np.linspace(0, len(grids) - 1, min(len(grids), _FRAMES)).round().astype(int))
     frames = []
     for index in chosen:
-        with Image.open(grids[index]) as image:
+        with open_image(grids[index]) as image:
             frames.append(np.asarray(image.convert("RGB")))
     frames += [frames[-1]] * _LAST_FRAMES
     write_gif(path, frames, max(0.1, _FILM_SECONDS / len(frames)))

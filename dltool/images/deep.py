@@ -5,11 +5,10 @@ import zlib
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from dltool.errors import DataError
 from dltool.images.png16 import decode_png16
-from dltool.images.read import DecodedImage, read_image
+from dltool.images.read import DecodedImage, open_image, read_image
 
 _PNG_DEPTH_AT = 24  # byte of a PNG file that holds the bits per channel
 _ORIENTATION = 0x0112
@@ -26,7 +25,7 @@ def read_deep_image(path: Path | str) -> DecodedImage:
         DataError: as `read_image`.
     """
     plain = read_image(path, on_white=False)
-    with Image.open(path) as image:
+    with open_image(path) as image:
         is_png = image.format == "PNG"
         may_be_deep = is_png or image.mode.startswith("I;16")
         if not may_be_deep or image.info.get("icc_profile") or image.getexif().get(_ORIENTATION, 1) != 1:

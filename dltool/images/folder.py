@@ -57,9 +57,14 @@ def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
     """Every image file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
 
     Hidden files and folders are skipped, links to folders are followed once, and nothing below `exclude` is returned,
-    so that outputs written inside an input folder are not read again.
+    so that outputs written inside an input folder are not read again. What cannot be read as an image though it is
+    called one, links to nothing and pipes among them, and a folder below that cannot be listed, are returned, too, so
+    that whoever reads them names them.
+
+    Raises:
+        DataError: `folder` itself cannot be listed.
     """
-    excluded = exclude.resolve() if exclude is not None else None
+    excluded = _real(exclude) if exclude is not None else None
     # Names that differ by case or leading zeros alone have an order, too: processes that share a folder out need one.
     return sorted(_walk(folder, excluded, set()), key=lambda path: (natural_key(path), path.parts))
 
@@ -70,18 +75,17 @@ def list_images(inputs: Sequence[Path], exclude: Path | None = None) -> list[tup
     Raises:
         DataError: an input is missing, or a folder holds no image.
     """
-    found: dict[Path, tuple[Path, Path]] = {}
+    found: dict[str, tuple[Path, Path]] = {}
     for path in inputs:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-        if path.is_dir():
+        _check_is_there(path)
+        if is_folder(path):
             images = find_images(path, exclude)
             if not images:
                 raise DataError(f"{path}: no pictures in this folder")
             for image in images:
-                found.setdefault(image.resolve(), (image, image.relative_to(path)))
+                found.setdefault(_real(image), (image, image.relative_to(path)))
         else:
-            found.setdefault(path.resolve(), (path, Path(path.name)))
+            found.setdefault(_real(path), (path, Path(path.name)))
     return list(found.values())
 
 
@@ -93,22 +97,52 @@ def natural_key(path: Path) -> list[list[tuple[int, int | str]]]:
     ]
 
 
-def _walk(folder: Path, excluded: Path | None, seen: set[Path]) -> Iterator[Path]:
-    real = folder.resolve()
+def is_folder(path: Path) -> bool:
+    """Whether there is a folder at `path`; False, too, where that cannot be told (a name too long, no permission)."""
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
+
+
+def _is_there(path: Path, follow: bool = True) -> bool:
+    try:
+        path.stat() if follow else path.lstat()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _check_is_there(path: Path) -> None:
+    """Raise DataError where nothing is called `path`; a link to nothing fails when it is read, as one file of many."""
+    if not _is_there(path, follow=False):
+        raise DataError(f"{path}: no such file or folder")
+
+
+def _real(path: Path) -> str:
+    """The path without links; unlike `Path.resolve` it does not fail on one that leads back to itself."""
+    return os.path.realpath(path)
+
+
+def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[Path]:
+    real = _real(folder)
     if real == excluded or real in seen:
         return
-    seen.add(real)
     try:
         entries = list(os.scandir(folder))
     except OSError as error:
+        if seen:
+            yield folder
+            return
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
+    seen.add(real)
     for entry in entries:
         if entry.name.startswith("."):
             continue
         path = Path(entry)
-        if path.is_dir():
+        if is_folder(path):
             yield from _walk(path, excluded, seen)
-        elif path.suffix.lower() in IMAGE_SUFFIXES and (path.is_file() or entry.is_symlink()):
+        elif path.suffix.lower() in IMAGE_SUFFIXES:
             yield path
 
 
@@ -135,17 +169,16 @@ def plan_outputs(
             cannot be written where they shall be.
     """
     for path in inputs:
-        if not path.exists():
-            raise DataError(f"{path}: no such file or folder")
-    is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
-    if is_file and (len(inputs) > 1 or inputs[0].is_dir()):
+        _check_is_there(path)
+    is_file = output.suffix.lower() in WRITABLE and not is_folder(output)
+    if is_file and (len(inputs) > 1 or is_folder(inputs[0])):
         raise SettingsError(f"-o {output}: several pictures need a folder, not a file")
     if is_file and variants:
         raise SettingsError(f"-o {output}: a picture for each of several variants needs a folder, not a file")
     if is_file:
         pairs = [(inputs[0], output)]
     else:
-        if output.suffix and not output.exists() and len(inputs) == 1 and inputs[0].is_file():
+        if output.suffix and not _is_there(output) and len(inputs) == 1 and not is_folder(inputs[0]):
             image_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
     _check_place(output.parent if is_file else output)
@@ -166,24 +199,23 @@ def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequ
         DataError: the input is missing.
         SettingsError: the output exists (with OnExisting.ERROR), is the input or protected, or is a folder.
     """
-    if not path.exists():
-        raise DataError(f"{path}: no such file or folder")
+    _check_is_there(path)
     _check_place(output.parent)
     return _check_outputs([(path, output, "")], on_existing, protected, shared=False)
 
 
 def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[Path, Path]]:
     """Every image with its output's path relative to the output folder."""
-    several_folders = sum(path.is_dir() for path in inputs) > 1
+    several_folders = sum(is_folder(path) for path in inputs) > 1
     found: list[tuple[Path, Path]] = []
     for path in inputs:
-        if path.is_dir():
-            if output.resolve() == path.resolve():
+        if is_folder(path):
+            if _real(output) == _real(path):
                 raise SettingsError(f"-o {output}: is the input folder itself; choose another")
             images = find_images(path, exclude=output)
             if not images:
                 raise DataError(f"{path}: no pictures in this folder")
-            prefix = Path(path.resolve().name) if several_folders else Path()
+            prefix = Path(Path(_real(path)).name) if several_folders else Path()
             found += [(image, prefix / image.relative_to(path)) for image in images]
         else:
             found.append((path, Path(path.name)))
@@ -210,9 +242,9 @@ def _keep_suffix(relative: Path, suffix: str) -> Path:
 def _check_place(folder: Path) -> None:
     """Raise SettingsError if `folder` neither is one that can be written to nor can be made."""
     existing = folder
-    while not existing.exists() and existing != existing.parent:
+    while not _is_there(existing) and existing != existing.parent:
         existing = existing.parent
-    if not existing.is_dir():
+    if not is_folder(existing):
         raise SettingsError(f"-o {folder}: {existing} is a file, not a folder")
     if not os.access(existing, os.W_OK):
         raise SettingsError(f"-o {folder}: {existing} cannot be written to")
@@ -225,18 +257,17 @@ def _check_outputs(
     shared: bool = True,
 ) -> list[Job]:
     owners: dict[Path, Path] = {}
-    # realpath, unlike resolve(), does not fail on a link to itself; such an image fails by name when it is read.
-    read = {os.path.realpath(path) for path in [*protected, *(image for image, _, _ in triples)]}
+    read = {_real(path) for path in [*protected, *(image for image, _, _ in triples)]}
     for image, target, _ in triples:
         if target in owners:
             raise SettingsError(f"{owners[target]} and {image} would both be written to {target}; run them apart")
         owners[target] = image
-        if os.path.realpath(target) in read:
+        if _real(target) in read:
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
-        if target.is_dir():
+        if is_folder(target):
             raise SettingsError(f"{target}: a folder stands where the output would be written")
     triples = own_share(triples) if shared else triples
-    jobs = [Job(image, target, target.exists(), variant) for image, target, variant in triples]
+    jobs = [Job(image, target, _is_there(target), variant) for image, target, variant in triples]
     existing = [job.output for job in jobs if job.exists]
     if existing and on_existing is OnExisting.ERROR:
         others = f" and {len(existing) - 1} more" if len(existing) > 1 else ""

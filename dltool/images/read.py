@@ -1,18 +1,27 @@
 """The one reader of images: whatever Pillow opens becomes upright 8-bit sRGB, converted by meaning."""
 
-import io
+import errno
 import os
-import stat
 import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from dltool.errors import DataError, SettingsError
+from dltool.errors import DataError, DeviceError, SettingsError
+from dltool.files import check_regular
+from dltool.images.convert import is_sideways, orientation, to_pixels_and_alpha, upright, values_to_pixels_and_alpha
+from dltool.images.formats import readable_formats
+from dltool.images.tiff import is_tiff, read_tiff, tiff_size
 
 MAX_PIXELS_VARIABLE = "DLTOOL_MAX_PIXELS"
+
+_MOST_BYTES = 2 * 10**9
+_RESULT_BYTES = 4  # of a pixel: three colours, and what may be transparency
+_DECODED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 
 # Pillow warns at the limit and refuses at twice the limit; here only the refusal matters.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
@@ -43,11 +52,11 @@ def read_image(
 ) -> DecodedImage:
     """Decode the image in `path`; of an animation the first frame.
 
-    Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float images to 8 bits, converts CMYK,
-    palettes and grey to RGB.
+    Applies EXIF orientation and an embedded ICC profile, scales 16-bit and float images to 8 bits (see
+    `find_levels`), converts CMYK, palettes and grey to RGB.
 
     Args:
-        path: any file that Pillow reads, whatever its suffix.
+        path: any file of the kinds that `readable_formats` lists, whatever its suffix.
         longest_side, shortest_side: the size in pixels that the caller will resize to, by one of the two sides; a
             JPEG is then decoded at a reduced scale of at least twice that size (5 times faster for 12 megapixels,
             0.34/255 mean difference). The caller still resizes.
@@ -55,32 +64,17 @@ def read_image(
 
     Raises:
         DataError: missing, unreadable, truncated or too large; the message starts with the path.
+        DeviceError: the memory did not suffice.
     """
-    _apply_pixel_limit()
-    try:
-        if not stat.S_ISREG(Path(path).stat().st_mode) and not Path(path).is_dir():
-            raise DataError(f"{path}: not a regular file")
-        with Image.open(path) as opened:
-            return _decode(opened, longest_side, shortest_side, on_white)
-    except DataError:
-        raise
-    except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture that can be read") from error
-    except Image.DecompressionBombError as error:
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
-        raise DataError(
-            f"{path}: more than {limit:,} pixels, which may be a decompression bomb; "
-            f"if you trust it, raise the limit with {MAX_PIXELS_VARIABLE}=N"
-        ) from error
-    except FileNotFoundError as error:
-        raise DataError(f"{path}: no such file") from error
-    except IsADirectoryError as error:
-        raise DataError(f"{path}: a folder, not a picture") from error
-    except PermissionError as error:
-        raise DataError(f"{path}: permission denied") from error
-    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise DataError(f"{path}: damaged picture ({reason})") from error
+    with _told_by_name(path):
+        try:
+            with open_image(path) as opened:
+                return _decode(opened, longest_side, shortest_side, on_white)
+        except (UnidentifiedImageError, SyntaxError):
+            decoded = _decode_tiff(path, on_white)
+            if decoded is None:
+                raise
+            return decoded
 
 
 def read_size(path: Path | str) -> tuple[int, int] | None:
@@ -89,37 +83,82 @@ def read_size(path: Path | str) -> tuple[int, int] | None:
     Only decoding tells whether the image is whole, and orientation is not applied.
     """
     try:
-        if not stat.S_ISREG(Path(path).stat().st_mode):
-            return None
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return image.size
     except Exception:  # Pillow's decoders raise nearly every type on damaged files
         return None
 
 
-def read_frames(path: Path | str) -> tuple[list[np.ndarray], float]:
-    """Decode every frame of an animation (of a still image its one frame).
+class Frames(Sequence[np.ndarray]):
+    """The frames of an animation, H × W × 3 uint8 with transparency on white; each is decoded when it is asked for.
+
+    Iterating decodes every frame once and keeps none.
+
+    Attributes:
+        seconds: how long each is shown, the mean; 0.1 where the file does not say.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        """Look through the file once, for how many frames there are and how long they are shown."""
+        self._path = path
+        milliseconds = []
+        with _told_by_name(path), open_image(path) as movie:
+            _check_memory(movie)
+            for index in range(getattr(movie, "n_frames", 1)):
+                movie.seek(index)
+                milliseconds.append(movie.info.get("duration") or 100)
+        self._count = len(milliseconds)
+        self.seconds = float(np.mean(milliseconds)) / 1000 if self._count > 1 else 0.1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        """Decode one frame; a late one costs all before it."""
+        return next(self._from(range(self._count)[index]))
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        """Decode one frame after the other.
+
+        Raises:
+            DataError: one cannot be read; the message starts with the path.
+        """
+        return self._from(0)
+
+    def _from(self, start: int) -> Iterator[np.ndarray]:
+        if self._count == 1:
+            yield read_image(self._path).pixels
+            return
+        with _told_by_name(self._path), open_image(self._path) as movie:
+            for index in range(start, self._count):
+                movie.seek(index)
+                yield _decode(movie.copy(), None, None).pixels
+
+
+def read_frames(path: Path | str) -> tuple[Frames, float]:
+    """The frames of an animation (of a still image its one frame), decoded as they are asked for.
 
     Returns:
-        The frames, H × W × 3 uint8 with transparency on white, and seconds per frame (the mean; 0.1 if none is given).
+        The frames, and seconds per frame (the mean; 0.1 if none is given).
 
     Raises:
         DataError: missing, unreadable or damaged; the message starts with the path.
     """
-    first = read_image(path)  # every error of a single image is told there
-    try:
-        with Image.open(path) as movie:
-            count = getattr(movie, "n_frames", 1)
-            if count == 1:
-                return [first.pixels], 0.1
-            frames, milliseconds = [], []
-            for index in range(count):
-                movie.seek(index)
-                frames.append(_decode(movie.copy(), None, None).pixels)
-                milliseconds.append(movie.info.get("duration") or 100)
-    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
-        raise DataError(f"{path}: damaged picture ({' '.join(str(error).split())})") from error
-    return frames, float(np.mean(milliseconds)) / 1000
+    frames = Frames(path)
+    frames[0]  # every error of a single image is told before any work
+    return frames, frames.seconds
+
+
+def open_image(path: Path | str) -> Image.Image:
+    """Open a regular file as Pillow's `Image.open` does, if it is of a kind that dltool reads; nothing is decoded.
+
+    Raises:
+        DataError: no regular file.
+        OSError, ValueError and others: as Pillow.
+    """
+    _apply_pixel_limit()
+    check_regular(Path(path))
+    return Image.open(path, formats=readable_formats())
 
 
 def fit_longest(size: tuple[int, int], longest_side: int) -> tuple[int, int]:
@@ -134,6 +173,41 @@ def fit_shortest(size: tuple[int, int], shortest_side: int) -> tuple[int, int]:
     return int(size[0] * shortest_side / short), int(size[1] * shortest_side / short)
 
 
+@contextmanager
+def _told_by_name(path: Path | str) -> Iterator[None]:
+    """Turn whatever goes wrong with a file into a DataError of one line that starts with its name."""
+    try:
+        yield
+    except (DataError, SettingsError) as error:
+        if isinstance(error, SettingsError) or str(error).startswith(f"{path}: "):
+            raise
+        raise DataError(f"{path}: {error}") from error
+    except MemoryError as error:
+        raise DeviceError(f"{path}: out of memory while it was decoded; run fewer things beside it") from error
+    except UnidentifiedImageError as error:
+        raise DataError(f"{path}: not a picture that can be read") from error
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
+        raise DataError(
+            f"{path}: more than {limit:,} pixels, which may be a decompression bomb; "
+            f"if you trust it, raise the limit with {MAX_PIXELS_VARIABLE}=N"
+        ) from error
+    except FileNotFoundError as error:
+        raise DataError(f"{path}: {'a link to nothing' if Path(path).is_symlink() else 'no such file'}") from error
+    except IsADirectoryError as error:
+        closed = not os.access(path, os.R_OK | os.X_OK)
+        raise DataError(f"{path}: a folder, {'which cannot be listed' if closed else 'not a picture'}") from error
+    except PermissionError as error:
+        raise DataError(f"{path}: permission denied") from error
+    except Exception as error:  # Pillow's decoders raise nearly every type on damaged files
+        if isinstance(error, OSError) and error.errno == errno.ELOOP:
+            raise DataError(f"{path}: a link that leads back to itself") from error
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            raise DataError(f"{path}: a name longer than this disk allows") from error
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{path}: damaged picture ({reason})") from error
+
+
 def _apply_pixel_limit() -> None:
     text = os.environ.get(MAX_PIXELS_VARIABLE)
     if text is None:
@@ -141,6 +215,21 @@ def _apply_pixel_limit() -> None:
     if not text.isdigit() or int(text) < 1:
         raise SettingsError(f"{MAX_PIXELS_VARIABLE}={text}: a whole number of pixels is needed")
     Image.MAX_IMAGE_PIXELS = -(-int(text) // 2)
+
+
+def _check_memory(image: Image.Image) -> None:
+    decoded = _DECODED_BYTES.get(image.mode, 4)
+    _check_bytes(image.size, image.width * image.height * (decoded + _RESULT_BYTES))
+
+
+def _check_bytes(size: tuple[int, int], count: int) -> None:
+    """Raise DataError if decoding would take more bytes than any image may, unless that many pixels are allowed."""
+    raised = MAX_PIXELS_VARIABLE in os.environ and 2 * (Image.MAX_IMAGE_PIXELS or 0) >= size[0] * size[1]
+    if count > _MOST_BYTES and not raised:
+        raise DataError(
+            f"{size[0]} x {size[1]} pixels take {count / 1e9:.1f} GB to decode, more than {_MOST_BYTES / 1e9:.0f} GB; "
+            f"if you trust it, allow that many with {MAX_PIXELS_VARIABLE}=N"
+        )
 
 
 def _decode(
@@ -151,68 +240,28 @@ def _decode(
         image.draft(None, fit_longest(size, 2 * longest_side))
     elif shortest_side is not None:
         image.draft(None, fit_shortest(size, 2 * shortest_side))
+    _check_memory(image)
     image.load()
-    profile = image.info.get("icc_profile")
-    upright = _apply_orientation(image)
-    if upright.size != image.size:
+    lies = orientation(image)
+    pixels, alpha = to_pixels_and_alpha(image, on_white)
+    if is_sideways(lies):
         size = size[::-1]
-    colors, alpha = _split_alpha(_to_eight_bits(upright))
-    pixels = np.asarray(_to_srgb(colors, profile))
-    if alpha is None:
-        return DecodedImage(pixels, None, size)
-    opacity = alpha[..., None].astype(np.float32) / 255
-    if not on_white:
-        opacity = np.ceil(opacity)
-    laid = np.rint(pixels * opacity + 255 * (1 - opacity)).astype(np.uint8)
-    return DecodedImage(laid, alpha, size)
+    return DecodedImage(upright(pixels, lies), None if alpha is None else upright(alpha, lies), size)
 
 
-def _apply_orientation(image: Image.Image) -> Image.Image:
-    try:
-        return ImageOps.exif_transpose(image)
-    except Exception:  # a damaged EXIF block says nothing about the pixels
-        return image
-
-
-def _to_eight_bits(image: Image.Image) -> Image.Image:
-    """Scale the modes that Pillow's own convert() would clip: 16-bit, 32-bit integer and float grey."""
-    if not (image.mode.startswith("I") or image.mode == "F"):
-        return image
-    values = np.asarray(image).astype(np.float64)
-    finite = values[np.isfinite(values)]
-    if not finite.size:
-        finite = np.zeros(1)
-    low = min(0.0, float(finite.min()))
-    if image.mode == "F":
-        # A few highlights above white (overshoot of a filter, a light source) do not make it another scale.
-        high = float(np.percentile(finite, 99.5)) - low
-        white = next((white for white in (1.0, 255.0, 65535.0) if high <= 1.5 * white), high)
-    else:
-        white = max(65535.0, float(finite.max()) - low)
-    scaled = np.nan_to_num((values - low) * (255.0 / white), nan=0.0, posinf=255.0, neginf=0.0)
-    return Image.fromarray(np.rint(scaled.clip(0, 255)).astype(np.uint8))
-
-
-def _split_alpha(image: Image.Image) -> tuple[Image.Image, np.ndarray | None]:
-    """Return the image without transparency, and its alpha channel or None where it has none."""
-    if not image.has_transparency_data:
-        return image, None
-    rgba = image.convert("RGBA")
-    # Grey stays grey, so that an embedded profile for grey still fits it.
-    colors = image.convert("L") if image.mode == "LA" else rgba.convert("RGB")
-    return colors, np.asarray(rgba.getchannel("A"))
-
-
-def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
-    """Convert to RGB through the embedded ICC profile; one that does not fit the image is ignored."""
-    if image.mode in ("P", "1"):
-        image = image.convert("RGB")
-    if profile:
-        try:
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "sRGB" not in ImageCms.getProfileDescription(source):
-                target = ImageCms.createProfile("sRGB")
-                return ImageCms.profileToProfile(image, source, target, outputMode="RGB")
-        except (ImageCms.PyCMSError, OSError, ValueError):
-            pass
-    return image.convert("RGB")
+def _decode_tiff(path: Path | str, on_white: bool) -> DecodedImage | None:
+    """A TIFF of a layout that Pillow does not know; None for other files."""
+    with Path(path).open("rb") as file:
+        if not is_tiff(file.read(4)):
+            return None
+    size = tiff_size(path)
+    if size is None:
+        return None
+    width, height, count = size
+    if Image.MAX_IMAGE_PIXELS is not None and width * height > 2 * Image.MAX_IMAGE_PIXELS:
+        raise Image.DecompressionBombError
+    _check_bytes((width, height), 2 * count)
+    tiff = read_tiff(path)
+    pixels, alpha = values_to_pixels_and_alpha(tiff, on_white)
+    pixels = upright(pixels, tiff.orientation)
+    return DecodedImage(pixels, None if alpha is None else upright(alpha, tiff.orientation), pixels.shape[1::-1])

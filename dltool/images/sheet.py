@@ -6,6 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from dltool.files import printable
+
 BACKGROUND = (250, 250, 250)
 INK = (30, 30, 30)
 BAR = (86, 140, 190)
@@ -62,6 +64,7 @@ def _fit(image: Image.Image, side: int) -> Image.Image:
 
 
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
+    text = printable(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:

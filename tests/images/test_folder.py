@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.folder import Job, OnExisting, find_images, plan_outputs
+from dltool.images.folder import Job, OnExisting, find_images, list_images, plan_outputs
 
 
 def _touch(*paths: Path) -> None:
@@ -26,10 +26,14 @@ def test_a_link_back_to_the_folder_does_not_go_round_for_ever(tmp_path: Path):
     assert find_images(tmp_path) == [tmp_path / "a" / "1.png"]
 
 
-def test_a_pipe_is_no_image_and_a_broken_link_is_kept_to_be_named(tmp_path: Path):
+def test_what_is_called_an_image_and_is_none_is_kept_to_be_named(tmp_path: Path):
     os.mkfifo(tmp_path / "pipe.png")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    assert find_images(tmp_path) == [tmp_path / "gone.png"]
+    (tmp_path / "loop.png").symlink_to(tmp_path / "loop.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    assert [path.stem for path in find_images(tmp_path)] == ["gone", "loop", "pipe", "zero"]
+    assert [path.stem for path, _ in list_images([tmp_path])] == ["gone", "loop", "pipe", "zero"]
+    assert len(list_images([tmp_path / "gone.png", tmp_path / "loop.png"])) == 2
 
 
 def test_sub_folders_are_mirrored(tmp_path: Path):
@@ -117,3 +121,28 @@ def test_missing_and_empty_inputs_are_named(tmp_path: Path):
         plan_outputs([tmp_path / "nowhere"], tmp_path / "out", ".png", OnExisting.ERROR)
     with pytest.raises(DataError, match=r"empty: no pictures"):
         plan_outputs([tmp_path / "empty"], tmp_path / "out", ".png", OnExisting.ERROR)
+
+
+def test_names_of_any_bytes_and_any_length_are_planned(tmp_path: Path):
+    odd = [
+        tmp_path / "in" / os.fsdecode(name)
+        for name in (b"b\xff.png", b"a\nb.png", b"\x1b[31m.png", b"n" * 246 + b".png")
+    ]
+    _touch(*odd)
+    jobs = plan_outputs([tmp_path / "in"], tmp_path / "out", ".png", OnExisting.ERROR)
+    assert {job.input for job in jobs} == set(odd)
+    too_long = tmp_path / ("n" * 252 + ".png")
+    with pytest.raises(DataError, match="no such file or folder"):
+        plan_outputs([too_long], tmp_path / "out", ".png", OnExisting.ERROR)
+    (job,) = plan_outputs([odd[0]], tmp_path / "out", f".{'s' * 300}", OnExisting.ERROR)
+    assert not job.exists
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root lists every folder")
+def test_a_folder_that_cannot_be_listed_is_one_file_that_fails(tmp_path: Path):
+    _touch(tmp_path / "a.png", tmp_path / "shut" / "b.png")
+    (tmp_path / "shut").chmod(0)
+    try:
+        assert find_images(tmp_path) == [tmp_path / "a.png", tmp_path / "shut"]
+    finally:
+        (tmp_path / "shut").chmod(0o700)
