@@ -233,6 +233,6 @@ def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> G
         values["epochs"] = MOST_EPOCHS if settings.time else max(1, -(-IMAGES_SEEN // (count * passes)))
         if not settings.figure_every and not settings.time:
             values["figure_every"] = max(1, values["epochs"] // FIGURES)
-    elif not settings.figure_every:
+    elif not settings.figure_every and settings.epochs < MOST_EPOCHS:  # which stands for --time alone
         values["figure_every"] = max(1, settings.epochs // FIGURES)
     return replace(settings, **values, size=size)

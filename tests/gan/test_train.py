@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from dltool.gan.loop import GanEpochEnd, GanLoop, GanStepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import Arch, GanSettings, NetworkSpec, complete
 from dltool.gan.step import GanStep
+from dltool.settings import as_plain
 from dltool.training.events import Notice, Stopped
 from dltool.training.run_folder import RunFolder
 from tests.gan.runs import CPU, events_of, quick, result_of, stop_at
@@ -61,6 +63,12 @@ def test_a_stopped_run_goes_on_bit_equal(arch: Arch, tmp_path: Path):
     ).read_bytes()
     for name in ("samples/epoch-002.png", "training.gif"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+@pytest.mark.parametrize("asked", [{}, {"time": 60.0}, {"time": 60.0, "epochs": 40}, {"epochs": 3}, {"arch": "dcgan"}])
+def test_what_was_filled_in_is_not_filled_in_anew(asked: dict[str, Any]) -> None:
+    once = complete(GanSettings(**asked), [120, 90], 8)
+    assert complete(GanSettings(**as_plain(once)), [120, 90], 8) == once
 
 
 def test_what_a_run_writes(tmp_path: Path):
@@ -271,3 +279,11 @@ def test_the_rate_falls_to_its_share():
     assert rates[0] == pytest.approx(0.01, abs=1e-3)  # warm-up
     assert rates[-1] == pytest.approx(0.25, abs=2e-3)
     assert max(rates) < 1
+
+
+def test_a_run_by_time_that_was_stopped_goes_on(tmp_path: Path) -> None:
+    settings = quick(epochs=None, time=30.0, width=4)
+    events_of("digits", settings, tmp_path / "run", limit=8, should_stop=stop_at(3))
+    stored = GanSettings(**json.loads((tmp_path / "run" / "config.json").read_text())["settings"])
+    more = events_of("digits", stored, tmp_path / "run", limit=8, resume=True, should_stop=stop_at(3))
+    assert isinstance(more[-1], Stopped)
