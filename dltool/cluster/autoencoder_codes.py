@@ -12,7 +12,7 @@ from torch import Tensor
 from dltool.autoencoder.networks import Autoencoder, ConvAutoencoder, create_autoencoder
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.cluster.clustering import GroupingStep
-from dltool.cluster.deep_training import Checkpoints, Lesson, enough_epochs, learn
+from dltool.cluster.deep_training import Checkpoints, NumberTrainer, enough_epochs, learn
 from dltool.cluster.settings import ClusterSettings
 from dltool.cluster.small_images import DeviceImages, encode_all, fit_channels, image_pixels
 from dltool.cluster.source import ClusterSource
@@ -22,8 +22,8 @@ from dltool.training.context import RunContext
 from dltool.training.events import Notice
 from dltool.training.model_file import restore_module
 from dltool.training.seeds import seeded
+from dltool.training.trainer import Batch, Share
 
-LR = 2e-3
 # Small sets get as many steps as 60,000 images in 20 epochs.
 _STEPS = 4700
 STRENGTH = 0.7
@@ -53,21 +53,28 @@ class ViewSource:
         return self._drawn[1](self._images[indices], indices)
 
 
+class CodesTrainer(NumberTrainer):
+    """Learns to give views of the images back, by the mean squared error."""
+
+    def __init__(self, network: ConvAutoencoder, views: ViewSource) -> None:
+        self._network = network
+        self._views = views
+
+    def loss(self, batch: Batch, share: Share) -> Tensor:
+        images = self._views(batch[0], share.epoch)
+        return F.mse_loss(self._network(images), images) * (len(images) * share.weight)
+
+
 def train_codes(
     photos: DeviceImages, settings: ClusterSettings, checkpoints: Checkpoints, should_stop: Callable[[], bool]
 ) -> Generator[GroupingStep | Notice, None, ConvAutoencoder | None]:
-    """Train an autoencoder by the mean squared error; None if it was stopped."""
+    """Train an autoencoder; None if it was stopped."""
     network = new_autoencoder(photos, settings.latent_dim, settings.seed)
-    views = ViewSource(photos, settings.seed)
-
-    def loss(indices: Tensor, done: float) -> Tensor:
-        images = views(indices, int(done))
-        return F.mse_loss(network(images), images)
-
+    trainer = CodesTrainer(network, ViewSource(photos, settings.seed))
     count = len(photos)
     epochs = settings.epochs or enough_epochs(count, _STEPS)
-    lesson = Lesson("training the autoencoder", network, count, epochs, LR, loss)
-    finished = yield from learn(lesson, settings.seed, checkpoints, should_stop)
+    training = (trainer, "training the autoencoder", network, count, epochs, settings.seed)
+    finished = yield from learn(*training, checkpoints, should_stop)
     return network if finished else None
 
 

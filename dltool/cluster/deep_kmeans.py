@@ -2,7 +2,6 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import torch
@@ -10,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dltool.autoencoder.networks import ConvAutoencoder
-from dltool.cluster.autoencoder_codes import LR, ViewSource, decode_centers, network_arguments, new_autoencoder
+from dltool.cluster.autoencoder_codes import ViewSource, decode_centers, network_arguments, new_autoencoder
 from dltool.cluster.clustering import Clustering, GroupingStep, GroupingTask
-from dltool.cluster.deep_training import Checkpoints, Lesson, enough_epochs, learn
+from dltool.cluster.deep_training import Checkpoints, NumberTrainer, enough_epochs, learn
 from dltool.cluster.gradients import gradient_features
 from dltool.cluster.graph_partition import Graph, modularity
 from dltool.cluster.initial_centers import random_centers
@@ -23,6 +22,7 @@ from dltool.cluster.settings import ClusterMethod, ClusterSettings, Init
 from dltool.cluster.small_images import DeviceImages, encode_all
 from dltool.training.events import Notice
 from dltool.training.seeds import numpy_generator
+from dltool.training.trainer import Batch, Share
 
 _JUDGED = 10_000
 # Small sets get as many steps as 60,000 images in 60 epochs.
@@ -34,6 +34,8 @@ class DeepKMeans(nn.Module):
 
     Attributes:
         centers: k × latent_dim.
+        baseline: the autoencoder's tensors before it knew of clusters, and the centres of k-means on its codes then;
+            empty until the clustering loss gains weight. It is a part of the module's state.
     """
 
     def __init__(self, autoencoder: ConvAutoencoder, k: int) -> None:
@@ -42,6 +44,15 @@ class DeepKMeans(nn.Module):
         self.centers = nn.Parameter(
             torch.zeros(k, autoencoder.latent_dim, device=next(autoencoder.parameters()).device)
         )
+        self.baseline: dict[str, Tensor] = {}
+
+    def get_extra_state(self) -> dict[str, Tensor]:
+        """What `state_dict` holds beyond parameters."""
+        return dict(self.baseline)
+
+    def set_extra_state(self, state: dict[str, Tensor]) -> None:
+        """Take back what `get_extra_state` gave."""
+        self.baseline = dict(state)
 
     def loss(self, images: Tensor, weight: float) -> Tensor:
         """Reconstruction plus `weight` times the clustering loss of N × C × H × W images in [0, 1]."""
@@ -78,6 +89,39 @@ def new_schedule(settings: ClusterSettings, count: int) -> Schedule:
     return Schedule(epochs, start, max(end, start + 1))
 
 
+class DeepKMeansTrainer(NumberTrainer):
+    """Learns views of the images and, ever more, that codes are near to their centres (see `Schedule`)."""
+
+    def __init__(self, model: DeepKMeans, images: DeviceImages, task: GroupingTask, schedule: Schedule) -> None:
+        self._model = model
+        self._images = images
+        self._task = task
+        self._schedule = schedule
+        self._views = ViewSource(images, task.settings.seed)
+
+    def begin_epoch(self, epoch: int) -> None:
+        """Set the centres, before the first epoch and before the clustering loss gains weight; then keep a baseline."""
+        model, task, ramp = self._model, self._task, epoch == self._schedule.ramp_start
+        if epoch > 0 and not ramp:
+            return
+        codes = _codes(model.autoencoder, self._images)
+        centers = _kmeans_centers(task, codes)
+        if ramp:
+            model.baseline = {**_copy(model.autoencoder.state_dict()), _CENTERS: centers}
+        if task.settings.init is Init.RANDOM:
+            if ramp:
+                return  # they have been trained since the beginning
+            centers = random_centers(codes, task.k, torch.device("cpu"), task.settings.seed, "deep", task.k)
+        with torch.no_grad():
+            model.centers.copy_(centers)
+
+    def loss(self, batch: Batch, share: Share) -> Tensor:
+        images = self._views(batch[0], share.epoch)
+        full, ramp = self._task.settings.clustering_weight, self._schedule
+        weight = clustering_weight(share.epoch + share.step / share.steps, full, ramp.ramp_start, ramp.ramp_end)
+        return self._model.loss(images, weight) * (len(images) * share.weight)
+
+
 def group_by_deep_kmeans(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering | None]:
     """Train, group the codes, and keep the better of this and of k-means on the codes before λ rose.
 
@@ -89,38 +133,17 @@ def group_by_deep_kmeans(task: GroupingTask) -> Generator[GroupingStep | Notice,
     checkpoints = Checkpoints(task.context, settings, task.images)
     schedule = new_schedule(settings, len(images))
     model = DeepKMeans(new_autoencoder(images, settings.latent_dim, settings.seed), task.k)
-    views = ViewSource(images, settings.seed)
-    baseline: dict[str, Any] = {}
-
-    def before_epoch(epoch: int) -> None:
-        if epoch == 0 or epoch == schedule.ramp_start:
-            codes = _codes(model.autoencoder, images)
-            centers = _kmeans_centers(task, codes)
-            if epoch == schedule.ramp_start:
-                baseline.update(_copy(model.autoencoder.state_dict()), **{_CENTERS: centers})
-            if settings.init is Init.RANDOM:
-                centers = random_centers(codes, task.k, torch.device("cpu"), settings.seed, "deep", task.k)
-            if epoch == schedule.ramp_start and settings.init is Init.RANDOM:
-                return  # they have been trained since the beginning
-            with torch.no_grad():
-                model.centers.copy_(centers)
-
-    def loss(indices: Tensor, done: float) -> Tensor:
-        weight = clustering_weight(done, settings.clustering_weight, schedule.ramp_start, schedule.ramp_end)
-        return model.loss(views(indices, int(done)), weight)
-
-    lesson = Lesson("training deep k-means", model, len(images), schedule.epochs, LR, loss, before_epoch)
-    finished = yield from learn(
-        lesson, settings.seed, checkpoints, task.context.should_stop, lambda: dict(baseline), baseline.update
-    )
-    return (yield from _keep_better(task, images, model, baseline)) if finished else None
+    trainer = DeepKMeansTrainer(model, images, task, schedule)
+    training = (trainer, "training deep k-means", model, len(images), schedule.epochs, settings.seed)
+    finished = yield from learn(*training, checkpoints, task.context.should_stop)
+    return (yield from _keep_better(task, images, model, model.baseline)) if finished else None
 
 
 _CENTERS = "centers"
 
 
 def _keep_better(
-    task: GroupingTask, images: DeviceImages, model: DeepKMeans, baseline: dict[str, Any]
+    task: GroupingTask, images: DeviceImages, model: DeepKMeans, baseline: dict[str, Tensor]
 ) -> Generator[GroupingStep | Notice, None, Clustering]:
     """Compare the two groupings by their modularity on one graph that neither was made from: of `gradient_features`.
 

@@ -1,48 +1,38 @@
-"""Epochs over small images in memory, with a checkpoint after each; what all deep methods train by."""
+"""How the deep methods use the training loop: on small images in memory, one checkpoint for all that a run learns."""
 
-import time
-from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.settings import ClusterSettings
 from dltool.data.splits import content_hash
 from dltool.settings import as_plain
+from dltool.training import distributed
 from dltool.training.context import RunContext
-from dltool.training.events import Notice
+from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
+from dltool.training.loop import TrainingLoop
 from dltool.training.run_folder import refuse_changes
 from dltool.training.schedule import one_cycle
-from dltool.training.seeds import epoch_order, seed_step
-from dltool.training.session import check_finite
+from dltool.training.seeds import epoch_order
+from dltool.training.session import Session
+from dltool.training.trainer import Batch, Plan, Share, Trainer
 
 BATCH = 256
-_CHECKPOINT_SECONDS = 120.0
+LR = 2e-3
 
 
-@dataclass(frozen=True)
-class Lesson:
-    """What a network is to learn, and for how long.
+class NumberTrainer(Trainer):
+    """A trainer whose batches are the samples' numbers (N, int64, on the CPU): what they show is drawn in the loss."""
 
-    Attributes:
-        task: what the progress bar calls it, and what a checkpoint is known by.
-        module: everything that is trained.
-        loss: from sample numbers (N, int64, on the CPU) and how many epochs are done, as a float, to a scalar.
-        lr: peak of a one-cycle schedule.
-        before_epoch: called with the epoch's number from 0, before each that is not resumed in its middle.
-    """
-
-    task: str
-    module: nn.Module
-    count: int
-    epochs: int
-    lr: float
-    loss: Callable[[Tensor, float], Tensor]
-    before_epoch: Callable[[int], None] = lambda epoch: None
+    def batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
+        for share in shares:
+            yield (torch.from_numpy(share.samples),)
 
 
 def enough_epochs(count: int, steps: int) -> int:
@@ -76,73 +66,77 @@ class Checkpoints:
 
     def save(self, task: str, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all."""
-        if self._run is not None:
+        if self._run is not None and distributed.rank() == 0:
             self._run.save_checkpoint({"task": task, "facts": self._facts, "state": dict(state)})
 
 
+class _TaskSession(Session):
+    """The session of one task, whose state goes into the run's checkpoint."""
+
+    def __init__(self, task: str, checkpoints: Checkpoints, should_stop: Callable[[], bool]) -> None:
+        super().__init__(None, should_stop)
+        self._task = task
+        self._checkpoints = checkpoints
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        super().save(state)
+        self._checkpoints.save(self._task, state)
+
+
 def learn(
-    lesson: Lesson,
+    trainer: Trainer,
+    task: str,
+    module: nn.Module,
+    count: int,
+    epochs: int,
     seed: int,
     checkpoints: Checkpoints,
     should_stop: Callable[[], bool],
-    more_state: Callable[[], dict[str, Any]] = dict,
-    take_state: Callable[[dict[str, Any]], None] = lambda state: None,
 ) -> Generator[GroupingStep | Notice, None, bool]:
-    """Train the lesson's module in place; return whether it was finished rather than stopped.
+    """Train a module in place on `count` images; return whether it was finished rather than stopped.
 
     Args:
-        more_state, take_state: what a checkpoint needs beyond the module and its optimizer.
+        task: what the progress bar calls it, and what a checkpoint is known by.
 
     Raises:
         DltoolError: the loss is not finite.
+        DeviceError: not even one image fits into memory.
     """
-    optimizer = torch.optim.Adam(lesson.module.parameters(), lr=lesson.lr)
-    epoch, begin = 0, 0
-    state = checkpoints.load(lesson.task)
+    plan = Plan(
+        module=module,
+        parameters=list(module.parameters()),
+        optimizer=torch.optim.Adam(module.parameters(), lr=LR),
+        schedule=partial(one_cycle, peak=0.2),
+        order=lambda epoch: epoch_order(count, seed, epoch),
+        batch_size=BATCH,
+        epochs=epochs,
+        seeds=(seed, task),
+        blame=f"a learning rate of {LR}",
+        advice="try a smaller --size or --latent-dim",
+        phase=task,
+    )
+    loop = TrainingLoop(plan, trainer, _TaskSession(task, checkpoints, should_stop))
+    state = checkpoints.load(task)
     if state is not None:
-        lesson.module.load_state_dict(state["module"])
-        optimizer.load_state_dict(state["optimizer"])
-        epoch, begin = state["epoch"], state["step"]
-        take_state(state["more"])
-        yield Notice(f"{lesson.task}: resumed after epoch {epoch} of {lesson.epochs}")
-
-    def save(done: int, step: int) -> None:
-        own = {"module": lesson.module.state_dict(), "optimizer": optimizer.state_dict(), "more": more_state()}
-        checkpoints.save(lesson.task, {**own, "epoch": done, "step": step})
-
-    saved = time.monotonic()
-    for number in range(epoch, lesson.epochs):
-        if begin == 0:
-            lesson.before_epoch(number)
-        lesson.module.train()
-        parts = np.array_split(epoch_order(lesson.count, seed, number), -(-lesson.count // BATCH))
-        for step in range(begin, len(parts)):
-            done = number + step / len(parts)
-            _train_step(lesson, optimizer, parts[step], done, (seed, lesson.task, number, step))
-            if should_stop():
-                save(number, step + 1) if step + 1 < len(parts) else save(number + 1, 0)
-                return False
-            if time.monotonic() - saved > _CHECKPOINT_SECONDS and step + 1 < len(parts):
-                save(number, step + 1)
-                saved = time.monotonic()
-            if step % 8 == 0:
-                yield GroupingStep(lesson.task, number * len(parts) + step + 1, lesson.epochs * len(parts))
-        begin = 0
-        save(number + 1, 0)
-        saved = time.monotonic()
-        yield GroupingStep(lesson.task, (number + 1) * len(parts), lesson.epochs * len(parts))
-    lesson.module.eval()
-    return True
+        loop.resume(state)
+        yield Notice(f"{task}: resumed after epoch {loop.epoch} of {epochs}")
+    events = loop.run()
+    finished = yield from _as_grouping_steps(events)
+    module.eval()
+    return finished
 
 
-def _train_step(
-    lesson: Lesson, optimizer: torch.optim.Optimizer, part: np.ndarray, done: float, seeds: tuple[int | str, ...]
-) -> None:
-    for group in optimizer.param_groups:
-        group["lr"] = lesson.lr * one_cycle(done / lesson.epochs, 0.2)
-    seed_step(*seeds)
-    optimizer.zero_grad()
-    loss = lesson.loss(torch.from_numpy(part), done)
-    loss.backward()
-    check_finite(float(loss.detach()), f"epoch {int(done) + 1} of {lesson.task}", f"a learning rate of {lesson.lr}")
-    optimizer.step()
+def _as_grouping_steps(
+    events: Generator[StepEnd | EpochEnd | Notice | Stopped, None, bool],
+) -> Generator[GroupingStep | Notice, None, bool]:
+    with closing(events):
+        while True:
+            try:
+                event = next(events)
+            except StopIteration as end:
+                return end.value
+            if isinstance(event, StepEnd):
+                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+                yield GroupingStep(event.phase, done, total)
+            elif isinstance(event, Notice):
+                yield event

@@ -104,7 +104,7 @@ class TrainingLoop:
 
     def _run(self) -> Generator[StepEnd | EpochEnd | Notice, None, bool]:
         plan, session = self._plan, self._session
-        distributed.share_tensors(plan.module.state_dict().values())
+        distributed.share_tensors([*plan.module.parameters(), *plan.module.buffers()])
         session.set_clocks()
         if self.best["epoch"] < 0:
             self._begun = session.elapsed

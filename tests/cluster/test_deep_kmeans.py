@@ -13,6 +13,7 @@ import pytest
 import torch
 from sklearn.datasets import load_digits
 
+from dltool.autoencoder.networks import ConvAutoencoder
 from dltool.cluster import deep_kmeans as module
 from dltool.cluster.clustering import Clustering, GroupingTask
 from dltool.cluster.deep_kmeans import group_by_deep_kmeans
@@ -129,6 +130,24 @@ def test_stopped_and_resumed_ends_bit_equal(tmp_path: Path, stop_after: int) -> 
     for name, tensor in whole.tensors.items():
         assert torch.equal(resumed.tensors[name], tensor), name
     assert resumed.figures == whole.figures
+
+
+def test_memory_that_runs_out_halves_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = _finish(_task(epochs=2))
+    encode = ConvAutoencoder.encode
+
+    def limited(self: ConvAutoencoder, images: torch.Tensor) -> torch.Tensor:
+        if self.training and len(images) > 64:
+            raise RuntimeError("could not create a primitive")
+        return encode(self, images)
+
+    monkeypatch.setattr(ConvAutoencoder, "encode", limited)
+    told: list[Any] = []
+    found = finish(group_by_deep_kmeans(_task(epochs=2)), told.append)
+    notices = [event.text for event in told if isinstance(event, Notice)]
+    assert "out of memory: every batch of 150 now goes in 4 parts" in notices
+    assert found is not None
+    torch.testing.assert_close(found.centers, whole.centers, atol=1e-3, rtol=1e-3)
 
 
 def test_other_settings_or_images_are_not_resumed(tmp_path: Path) -> None:
