@@ -21,7 +21,7 @@ from dltool.autoencoder.train import train_autoencoder
 from dltool.data.settings import DataSettings
 from dltool.events import finish
 from dltool.finetune.settings import FinetuneSettings
-from dltool.finetune.train import FinetuneResult, finetune
+from dltool.finetune.train import finetune
 from dltool.gan.settings import GanSettings
 from dltool.gan.train import train_gan
 from dltool.training import distributed
@@ -39,10 +39,7 @@ def train_classifier(time: float | None, context: RunContext) -> Generator[Any, 
     settings = FinetuneSettings(
         backbone="cnn", batch_size=20, epochs=10_000 if time else 1, ema=0.9, augment="basic", time=time
     )
-    result = None
-    for event in finetune(DataSettings("digits", limit=60), settings, context):
-        yield event
-        result = event if isinstance(event, FinetuneResult) else None
+    result = yield from finetune(DataSettings("digits", limit=60), settings, context)
     return result and result.classifier.module
 
 
