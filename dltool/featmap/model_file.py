@@ -4,7 +4,6 @@ from pathlib import Path
 
 import torch
 
-from dltool.errors import ModelError
 from dltool.featmap.network import Network, resized
 
 
@@ -18,8 +17,6 @@ def network_from_model(path: Path, device: torch.device, size: int | None = None
     Raises:
         ModelError: missing, damaged, or no classifier.
     """
-    if not path.exists():
-        raise ModelError(f"--model {path}: no such file")
     from dltool.finetune.classifier_file import load_classifier
 
     classifier, _ = load_classifier(path)

@@ -27,6 +27,7 @@ from dltool.gan.nearest import Nearest, find_nearest
 from dltool.gan.sample import generate
 from dltool.images.folder import find_images
 from dltool.images.read import read_size
+from dltool.training.model_file import MODEL_NAME
 from dltool.training.seeds import new_generator
 
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
@@ -134,7 +135,7 @@ def evaluate(
     """
     trained = None
     if is_model(source):
-        trained = load_generator(source / "model.safetensors" if source.is_dir() else source, device)
+        trained = load_generator(source, device)
     size = trained.spec.size if trained else settings.size or common_size(source, data.source)
     extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
     channels = trained.spec.channels if trained else None
@@ -187,7 +188,7 @@ def _load_real(
 
 def is_model(source: Path) -> bool:
     """Whether this is a generator's file or run rather than a folder of images."""
-    return source.is_file() or not source.exists() or (source / "model.safetensors").is_file()
+    return source.is_file() or not source.exists() or (source / MODEL_NAME).is_file()
 
 
 def common_size(first: Path, second: str) -> int:

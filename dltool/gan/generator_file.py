@@ -9,7 +9,7 @@ import torch
 from dltool.errors import ModelError, SettingsError
 from dltool.gan.networks import Generator, build_generator
 from dltool.gan.settings import NetworkSpec
-from dltool.training.model_file import ModelFile, load_model, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,7 @@ def load_generator(path: Path | str, device: torch.device | str = "cpu") -> Trai
     Raises:
         ModelError: missing, damaged, or no generator.
     """
-    path = Path(path)
-    if path.is_dir():
-        path = path / "model.safetensors"
+    path = model_path(path)
     file = load_model(path, "gan")
     try:
         spec = NetworkSpec(**file.arguments)
