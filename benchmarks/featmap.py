@@ -25,6 +25,7 @@ import torch
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone, list_backbones
 from dltool.errors import SettingsError
+from dltool.events import finish
 from dltool.featmap.activations import feature_maps
 from dltool.featmap.cam import choose_layer, enlarge
 from dltool.featmap.layers import last_maps, list_layers
@@ -34,7 +35,6 @@ from dltool.featmap.settings import MapSettings, Method, WhySettings, parse_meth
 from dltool.featmap.sheets import layer_sheet
 from dltool.featmap.targets import Target
 from dltool.featmap.trust import measure_trust
-from dltool.featmap.work import finish
 from dltool.images.folder import find_images
 from dltool.images.read import read_image
 

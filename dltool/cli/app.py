@@ -23,6 +23,10 @@ _STYLIZE = tuple(
     f"dltool.stylize.settings:{name}"
     for name in ("StylizeFiles", "StylizeSettings", "NetworkSettings", "Extras", "GridSettings", "FramesSettings")
 )
+_FEATMAP = tuple(
+    f"dltool.featmap.settings:{name}"
+    for name in ("FeatmapFiles", "LookSettings", "MapSettings", "Questions", "WhySettings", "NetworkSettings")
+)
 
 # Every command by the words that call it, in the order of the help page.
 COMMANDS: dict[str, Command | OldCommand] = {
@@ -65,7 +69,11 @@ COMMANDS: dict[str, Command | OldCommand] = {
             *(_OUTPUTS, _MACHINE),
         ),
     ),
-    "featmap": OldCommand("dltool.cli.featmap"),
+    "featmap": Command(
+        "dltool.cli.featmap",
+        "See what a network sees: its layers' maps (the default), why it decides (--method), what it looks for.",
+        (_OUTPUTS, _MACHINE, *_FEATMAP),
+    ),
     "gan train": Command(
         "dltool.cli.gan_train",
         "Train a generator of images: a grid each epoch, a quality figure, the best snapshot kept.",
@@ -91,7 +99,9 @@ COMMANDS: dict[str, Command | OldCommand] = {
         "Send images through an autoencoder: originals beside what comes back, errors, codes.",
         ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE, _TALK),
     ),
-    "info": OldCommand("dltool.cli.info"),
+    "info": Command(
+        "dltool.cli.info", "Show versions, devices, which weights are on this machine and where they are kept."
+    ),
 }
 # Those of them that processes started by torchrun share the work of; the others are for one process.
 SHARING = frozenset({"stylize", "finetune", "predict", "featmap", "gan train", "ae train", "ae denoise"})

@@ -26,12 +26,13 @@ class Command:
     Both are named rather than imported, so that a help page waits for neither torch nor the other commands.
 
     Attributes:
-        groups: `module:Class` of dataclasses, whose options stand on the help page in this order.
+        groups: `module:Class` of dataclasses, whose options stand on the help page in this order; without any there is
+            nothing that a configuration file could say.
     """
 
     module: str
     help: str
-    groups: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
     def build(self, name: str) -> Callable[..., None]:
         """A function with a Typer signature, which makes the groups of what was typed and runs the command."""
@@ -43,7 +44,8 @@ class Command:
             import_module(self.module).run(console, typed_options(context), *groups)
 
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-        parameters += [_parameter(setting) for setting in _in_order([*kinds, Talk])]
+        settings = _in_order([*kinds, Talk])
+        parameters += [_parameter(setting) for setting in settings if kinds or setting.name != "config"]
         call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
         call.__annotations__ = {each.name: each.annotation for each in parameters}
         call.__doc__ = self.help

@@ -1,253 +1,198 @@
 """`dltool featmap`: what a network sees, which pixels made it decide, and what its layers look for."""
 
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import typer
-
-from dltool.backbones import DEFAULT_BACKBONE
-from dltool.cli import featmap_tasks as tasks
-from dltool.cli import old_options as options
-from dltool.cli.console import Console
-from dltool.errors import SettingsError
-from dltool.featmap.settings import (
-    DreamSettings,
-    MapSettings,
-    Method,
-    Scale,
-    WhySettings,
-    parse_channels,
-    parse_methods,
-)
-from dltool.images.folder import process_rank
-
-_MAPS, _WHY, _LOOKS_FOR, _NETWORK = "Maps", "Why", "What it looks for", "Network"
-_DREAM_STEPS = 12
+from dltool.cli.console import Console, Progress
+from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.options import Machine, Outputs
+from dltool.cli.signals import StopRequest, stop_requests
+from dltool.device import describe_device, select_device, set_threads
+from dltool.events import finish
+from dltool.featmap.files import DrawnFile
+from dltool.featmap.files_dream import dream_files
+from dltool.featmap.files_maps import map_files
+from dltool.featmap.files_network import ObjectiveStep, write_filters, write_maximized
+from dltool.featmap.files_why import explain_files
+from dltool.featmap.layers import LayerInfo, choose_layers, filter_layers, list_layers
+from dltool.featmap.manifest import write_manifest
+from dltool.featmap.model_file import load_network
+from dltool.featmap.network import Network
+from dltool.featmap.plan import FeatmapTask, Question
+from dltool.images.batch import FileDone, FileStep
+from dltool.settings import Typed, as_plain
 
 
-def command(
-    images: Annotated[
-        list[Path] | None, typer.Argument(help="Pictures, or folders of them.", show_default=False)
-    ] = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FOLDER|FILE", help="Where the pages go; a file for one picture."),
-    ] = None,
-    list_layers: Annotated[
-        bool, typer.Option("--list-layers", help="Print every layer with its output's size, and leave.")
-    ] = False,
-    layer: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--layer",
-            "-l",
-            metavar="NAME",
-            help="A layer, or a pattern such as 'layer3.*'; repeat for more. With --method the one to look at.",
-            show_default=False,
-        ),
-    ] = None,
-    size: Annotated[
-        int | None, typer.Option(min=1, help="Side of the square that the network sees.", show_default="the weights'")
-    ] = None,
-    raw: Annotated[bool, typer.Option("--raw", help="Also write the numbers, as .npz.")] = False,
-    colormap: Annotated[
-        str | None, typer.Option(metavar="NAME", help="matplotlib's name.", show_default="viridis; turbo over photos")
-    ] = None,
-    channels: Annotated[
-        str | None,
-        typer.Option(
-            metavar="N|all|3,7,12",
-            help="The N strongest, all, or these.",
-            show_default="16; all filters",
-            rich_help_panel=_MAPS,
-        ),
-    ] = None,
-    scale: Annotated[
-        Scale, typer.Option(help="Colours span each map's range, or the layer's.", rich_help_panel=_MAPS)
-    ] = Scale.MAP,
-    gif: Annotated[
-        bool, typer.Option("--gif", help="Also an animation through the depth.", rich_help_panel=_MAPS)
-    ] = False,
-    method: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--method",
-            "-m",
-            metavar="|".join([*(method.value for method in Method), "all"]),
-            help="Which pixels made it decide; several give one comparison page.",
-            show_default=False,
-            rich_help_panel=_WHY,
-        ),
-    ] = None,
-    classes: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            "-c",
-            metavar="NAME|INDEX",
-            help="Explain this class; repeat for more.",
-            show_default="the top one",
-            rich_help_panel=_WHY,
-        ),
-    ] = None,
-    contrast: Annotated[
-        bool, typer.Option("--contrast", help="Of two classes, also what speaks for one only.", rich_help_panel=_WHY)
-    ] = False,
-    score: Annotated[
-        bool, typer.Option("--score", help="Measure each map by deletion and insertion.", rich_help_panel=_WHY)
-    ] = False,
-    alpha: Annotated[
-        float, typer.Option(min=0, max=1, help="How much the colours cover the photo.", rich_help_panel=_WHY)
-    ] = WhySettings.alpha,
-    samples: Annotated[
-        int, typer.Option(min=1, help="Noisy copies for smoothgrad.", rich_help_panel=_WHY)
-    ] = WhySettings.samples,
-    window: Annotated[
-        int, typer.Option(min=0, help="Side of occlusion's square; 0 is an eighth of --size.", rich_help_panel=_WHY)
-    ] = WhySettings.window,
-    filters: Annotated[
-        bool, typer.Option("--filters", help="The first layer's weights as pictures.", rich_help_panel=_LOOKS_FOR)
-    ] = False,
-    maximize: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="LAYER:CHANNEL|CLASS",
-            help="The picture that excites it most; repeat for more.",
-            show_default=False,
-            rich_help_panel=_LOOKS_FOR,
-        ),
-    ] = None,
-    dream: Annotated[
-        str | None,
-        typer.Option(
-            metavar="LAYER",
-            help="Let a layer see more of what it sees.",
-            show_default=False,
-            rich_help_panel=_LOOKS_FOR,
-        ),
-    ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            help="Of --maximize, of --dream at each size, or of integrated gradients.",
-            show_default=f"{DreamSettings.steps}, {_DREAM_STEPS}, {WhySettings.steps}",
-        ),
-    ] = None,
-    batch_size: Annotated[
-        int, typer.Option(min=1, help="Pictures, or variants of one, that the network sees at once.")
-    ] = MapSettings.batch_size,
-    backbone: options.BackboneName = DEFAULT_BACKBONE,
-    weights: options.Weights = "default",
-    model: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="A model made by dltool, instead of --backbone.", rich_help_panel=_NETWORK),
-    ] = None,
-    overwrite: options.Overwrite = False,
-    skip_existing: options.SkipExisting = False,
-    dry_run: options.DryRun = False,
-    device: options.Device = "auto",
-    threads: options.Threads = None,
-    workers: options.Workers = None,
-    seed: options.Seed = 0,
-    config: options.Config = None,
-    as_json: options.Json = False,
-    quiet: options.Quiet = False,
-) -> None:
-    """See what a network sees: its layers' maps (the default), why it decides (--method), what it looks for."""
-    console = Console("featmap", as_json, quiet)
-    common = tasks.Common(
-        console=console,
-        images=tuple(images or ()),
-        output=output,
-        on_existing=options.on_existing(overwrite, skip_existing),
-        dry_run=dry_run,
-        workers=1 if workers is None else workers,
-        network=tasks.NetworkChoice(backbone, weights, model, size, device, threads, seed),
+def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *groups: Any) -> None:
+    """Look into a network, or say what would be written; the groups of settings are those of a `FeatmapTask`."""
+    task = FeatmapTask(*groups)
+    typed.refuse(task.without_effect())
+    if outputs.dry_run:
+        machine.check(None if task.network.model else task.network.backbone)
+    match task.question:
+        case Question.LAYERS:
+            _show_layers(console, task, machine)
+        case Question.FILTERS | Question.MAXIMIZE:
+            _draw_page(console, task, outputs, machine)
+        case _:
+            _draw_files(console, task, outputs, machine)
+
+
+def _reported(task: FeatmapTask, machine: Machine, settings: Any = None) -> dict[str, Any]:
+    """The settings as the JSON document has them."""
+    chosen = {} if settings is None else as_plain(settings)
+    more = {"size": task.look.size, "device": machine.device, "threads": machine.threads}
+    return more | as_plain(task.network) | chosen
+
+
+@contextmanager
+def _loaded(console: Console, task: FeatmapTask, machine: Machine) -> Iterator[tuple[Network, Progress, StopRequest]]:
+    """The network on its device, inside a progress display that also collects requests to stop."""
+    with stop_requests() as stop, console.progress() as progress:
+        progress.update("loading the network", 0, 1)
+        set_threads(machine.threads)
+        # A dream's size is the image's; the network's preprocessing has no part in it.
+        size = None if task.question is Question.DREAM else task.look.size
+        network = load_network(task.network, select_device(machine.device), size)
+        if network.leftovers:
+            progress.say(network.leftovers)
+        yield network, progress, stop
+
+
+def _show_layers(console: Console, task: FeatmapTask, machine: Machine) -> None:
+    """Print the layers (those that match the patterns) as a table, or as JSON."""
+    with _loaded(console, task, machine) as (network, _, _):
+        layers = filter_layers(network, list_layers(network), task.look.layer)
+    total = sum(parameter.numel() for parameter in network.module.parameters())
+    for line in _layer_table(layers):
+        console.result(line)
+    console.result(
+        f"{len(layers)} layers of {network.name} at {network.size} x {network.size}, {total:,} parameters in all"
     )
-    methods = parse_methods(method or [])
-    chosen = {
-        "--list-layers": list_layers,
-        "--filters": filters,
-        "--maximize": bool(maximize),
-        "--dream": dream is not None,
-        "--method": bool(methods),
+    console.document(
+        _reported(task, machine),
+        describe_device(network.device),
+        network=network.name,
+        size=network.size,
+        parameters=total,
+        layers=[asdict(layer) | ({"receptive_field": "all"} if layer.sees_all else {}) for layer in layers],
+    )
+
+
+def _draw_files(console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine) -> None:
+    """Draw maps, explanations or dreams of every image, and report."""
+    jobs = task.plan_files(outputs.on_existing)
+    asked = {
+        Question.MAPS: task.map_settings,
+        Question.WHY: task.why_settings,
+        Question.DREAM: task.dream_settings,
     }
-    task = _one_task([name for name, given in chosen.items() if given])
-    if task in ("--list-layers", "--filters", "--maximize") and process_rank() != (0, 1):
-        raise SettingsError(f"{task}: looks at the network alone, which is nothing to share; start one process only")
-    _check_place(common, task)
-    layers = tuple(layer or ())
-    colors = {} if colormap is None else {"colormap": colormap}
-    if task not in ("--method", "") and (classes or score or contrast):
-        raise SettingsError("--class, --contrast and --score belong to --method")
-    if gif and task:
-        raise SettingsError(f"--gif: belongs to maps, not to {task}")
-    if layers and task in ("--maximize", "--dream"):
-        raise SettingsError(f"--layer: {task} names its layer itself")
-    if task == "--list-layers":
-        tasks.show_layers(common, layers)
-    elif task == "--filters":
-        tasks.draw_filters(common, _at_most_one(layers, task), parse_channels(channels or "all"), scale)
-    elif task == "--maximize":
-        dreaming = DreamSettings(steps=steps or DreamSettings.steps, seed=seed)
-        tasks.draw_maximized(common, tuple(maximize or ()), dreaming)
-    elif task == "--dream":
-        longest = size or tasks.DREAM_SIZE
-        tasks.draw_dreams(common, str(dream), DreamSettings(steps=steps or _DREAM_STEPS, size=longest, seed=seed))
-    elif task == "--method" or classes or score:
-        tasks.draw_explanations(
-            common,
-            WhySettings(
-                methods=methods or WhySettings.methods,
-                classes=tuple(classes or ()),
-                contrast=contrast,
-                layer=_at_most_one(layers, "--method"),
-                alpha=alpha,
-                score=score,
-                samples=samples,
-                steps=steps or WhySettings.steps,
-                window=window,
-                batch_size=batch_size,
-                raw=raw,
-                seed=seed,
-                **colors,
-            ),
-        )
-    else:
-        tasks.draw_maps(
-            common,
-            MapSettings(
-                layers=layers,
-                channels=parse_channels(channels or "16"),
-                scale=scale,
-                gif=gif,
-                raw=raw,
-                batch_size=batch_size,
-                **colors,
-            ),
-        )
-
-
-def _one_task(given: list[str]) -> str:
-    if len(given) > 1:
-        raise SettingsError(f"{given[0]} and {given[1]}: one at a time")
-    return given[0] if given else ""
-
-
-def _check_place(common: "tasks.Common", task: str) -> None:
-    if task == "--list-layers":
+    settings = asked[task.question]()
+    if report_planned(console, jobs, _reported(task, machine, settings), outputs.dry_run):
         return
-    if common.output is None:
-        raise SettingsError("-o: say where the pages go")
-    takes_images = task not in ("--filters", "--maximize")
-    if takes_images and not common.images:
-        raise SettingsError("IMAGE: name at least one picture or folder (--filters and --maximize need none)")
-    if not takes_images and common.images:
-        raise SettingsError(f"{task}: looks at the network alone; leave {common.images[0]} out")
+    entries: list[dict[str, Any]] = []
+    with _loaded(console, task, machine) as (network, progress, stop):
+
+        def show(event: FileStep | FileDone) -> None:
+            if isinstance(event, FileStep):
+                progress.update(event.step.task, event.step.done, event.step.total)
+            elif event.result is not None:
+                entries.extend(event.result.entries)
+
+        if task.question is Question.MAPS:
+            layers = choose_layers(network, list_layers(network), task.look.layer)
+            settings = replace(settings, layers=tuple(layers))
+            start, what = map_files, layers
+        elif task.question is Question.WHY:
+            start, what = explain_files, list_layers(network)
+        else:
+            start, what = dream_files, task.questions.dream
+        workers = 1 if machine.workers is None else machine.workers
+        events = start(jobs, network, what, settings, workers, lambda: bool(stop))
+        items = collect_items(events, jobs, show, _figures)
+    _write_manifest(task, network, entries)
+    for entry in entries:
+        if entry.get("score") and entry.get("method"):
+            console.result(_score_line(entry))
+    device = describe_device(network.device)
+    report_batch(console, items, _reported(task, machine, settings), device, stop, len(jobs))
 
 
-def _at_most_one(layers: tuple[str, ...], option: str) -> str:
-    if len(layers) > 1:
-        raise SettingsError(f"--layer {layers[1]}: {option} looks at one layer")
-    return layers[0] if layers else ""
+def _draw_page(console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine) -> None:
+    """Draw a page about the network alone, and report."""
+    path, stays = task.plan_page(outputs.on_existing)
+    if outputs.dry_run or stays:
+        status = "skipped" if stays else "planned"
+        console.result(f"{path} ({status})")
+        console.document(_reported(task, machine), None, outputs=[{"output": path, "status": status}])
+        return
+    with _loaded(console, task, machine) as (network, progress, stop):
+        if task.question is Question.FILTERS:
+            channels, scale = task.filter_channels(), task.maps.scale
+            entries = write_filters(path, network, task.layer, channels, scale)
+            reported = _reported(task, machine) | {"channels": channels, "scale": scale}
+        else:
+            settings = task.maximize_settings(network.size)
+
+            def show(event: ObjectiveStep) -> None:
+                if stop:
+                    stop.leave()
+                step = event.step
+                progress.update(event.label, step.step, step.steps, f"{step.activation:.2f}")
+
+            entries = finish(write_maximized(path, network, task.questions.maximize, settings), show)
+            reported = _reported(task, machine, settings)
+    _write_manifest(task, network, entries)
+    for entry in entries:
+        console.result(f"{entry.get('label') or entry['layer']} -> {entry['output']}")
+    console.document(reported, describe_device(network.device), outputs=entries)
+
+
+def _write_manifest(task: FeatmapTask, network: Network, entries: Sequence[dict[str, Any]]) -> None:
+    if entries:
+        described = {"network": network.name, "weights": task.network.weights, "size": network.size}
+        write_manifest(task.manifest, described, entries)
+
+
+def _figures(drawn: DrawnFile | None) -> dict[str, Any]:
+    """What an item says of an image that is done."""
+    if drawn is None:
+        return {}
+    if not drawn.top:
+        return {"outputs": drawn.entries}
+    top = [{"class": name, "probability": share} for name, share in drawn.top]
+    note = ", ".join(f"{name} {100 * share:.1f} %" for name, share in drawn.top)
+    return {"outputs": drawn.entries, "top": top, "note": note}
+
+
+def _score_line(entry: dict[str, Any]) -> str:
+    score = entry["score"]
+    return (
+        f"{Path(entry['input']).name}, {entry['class']}: {entry['method']:<20} deletion {score['deletion']:.3f}  "
+        f"insertion {score['insertion']:.3f}  gain {score['gain']:+.3f}"
+    )
+
+
+def _layer_table(layers: Sequence[LayerInfo]) -> list[str]:
+    head = ("layer", "type", "output", "parameters", "field", "stride")
+    rows = [
+        (
+            layer.name,
+            layer.type,
+            " + ".join(" x ".join(map(str, shape)) or "1" for shape in layer.shapes),
+            f"{layer.parameters:,}" if layer.parameters else "-",
+            "all" if layer.sees_all else "?" if layer.receptive_field is None else f"{layer.receptive_field:g}",
+            "-" if layer.stride is None else f"{layer.stride:g}",
+        )
+        for layer in layers
+    ]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
+        right = "  ".join(cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True))
+        lines.append(f"{left}  {right}")
+    return lines

@@ -5,10 +5,14 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
-from dltool.cli import old_options as options
 from dltool.cli.console import Console
+from dltool.denoise.denoiser import SHIPPED_DENOISER
+from dltool.device import available_devices, describe_device, has_fast_bf16
+from dltool.settings import Typed
 
 _PACKAGES = (
     "torch",
@@ -24,14 +28,8 @@ _PACKAGES = (
 )
 
 
-def command(as_json: options.Json = False, quiet: options.Quiet = False) -> None:
-    """Show versions, devices, which weights are on this machine and where they are kept."""
-    console = Console("info", as_json, quiet)
-    import torch
-
-    from dltool.denoise.denoiser import SHIPPED_DENOISER
-    from dltool.device import available_devices, describe_device, has_fast_bf16
-
+def run(console: Console, typed: Typed) -> None:
+    """Look around on this machine and show what is found."""
     cache = Path(torch.hub.get_dir()) / "checkpoints"
     devices = [
         {

@@ -1,6 +1,6 @@
 """Deep dream: a photo in which a layer sees more of what it already sees (Mordvintsev, Olah & Tyka, 2015)."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 
 import torch
@@ -37,8 +37,10 @@ class DreamResult:
     last: float
 
 
-def dream(network: Network, image: Tensor, layer: str, settings: DreamSettings) -> Iterator[DreamStep | DreamResult]:
-    """Yield a DreamStep for every step and at the end the DreamResult.
+def dream(
+    network: Network, image: Tensor, layer: str, settings: DreamSettings
+) -> Generator[DreamStep, None, DreamResult]:
+    """Yield a DreamStep for every step and return the DreamResult.
 
     From small to large, each size starts from the photo's and takes over what the smaller one has added. A step moves
     along the gradient of the layer's mean square, divided by its own mean size, of a randomly shifted image, so that
@@ -67,7 +69,7 @@ def dream(network: Network, image: Tensor, layer: str, settings: DreamSettings) 
                 yield DreamStep(done, steps, energy)
             added = current - photo
         last = _energy(network, taps, current, layer)
-    yield DreamResult(current.cpu(), first, last)
+    return DreamResult(current.cpu(), first, last)
 
 
 def octave_sizes(size: tuple[int, int], octaves: int) -> list[tuple[int, int]]:

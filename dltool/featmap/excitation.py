@@ -5,7 +5,7 @@ all frequencies move alike, in colours that are decorrelated as those of photos 
 scalings, gives images instead of the noise that plain pixels end in.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from math import cos, sin
 
@@ -113,8 +113,8 @@ def parse_objective(network: Network, text: str) -> Objective:
 
 def maximize(
     network: Network, objective: Objective, settings: DreamSettings
-) -> Iterator[MaximizeStep | MaximizeResult]:
-    """Yield a MaximizeStep for every step and at the end the MaximizeResult.
+) -> Generator[MaximizeStep, None, MaximizeResult]:
+    """Yield a MaximizeStep for every step and return the MaximizeResult.
 
     The image has the size that the network sees; the objective is the channel's mean, or the class's logit.
     """
@@ -140,7 +140,7 @@ def maximize(
             optimizer.step()
             values.append(value.item())
             yield MaximizeStep(step, settings.steps, values[-1])
-    yield MaximizeResult(parameters().detach().cpu(), values[0], values[-1])
+    return MaximizeResult(parameters().detach().cpu(), values[0], values[-1])
 
 
 def _new_optimizer(parameters: FourierImage) -> torch.optim.Optimizer:

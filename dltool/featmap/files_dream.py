@@ -6,7 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from dltool.featmap.deepdream import DreamStep, dream
+from dltool.backbones.layers import resolve_layers
+from dltool.events import mapped
+from dltool.featmap.deepdream import dream
 from dltool.featmap.files import Drawn, DrawStep, draw_files
 from dltool.featmap.network import Network
 from dltool.featmap.settings import DreamSettings
@@ -25,21 +27,21 @@ def dream_files(
     workers: int = 1,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileStep | FileDone]:
-    """Let `layer`, a module's name, dream over every job's image.
+    """Let `layer` dream over every job's image.
 
     Raises:
-        SettingsError: the network takes images of one size only.
+        SettingsError: no such layer, or the network takes images of one size only.
     """
+    own = resolve_layers(network.module, [layer], "--dream")[layer]
 
     def draw(jobs: list[Job], images: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
         drawn = []
         for job, pixels in zip(jobs, images, strict=True):
-            for event in dream(network, to_tensor(pixels), layer, settings):
-                if isinstance(event, DreamStep):
-                    yield DrawStep(job.input.name, event.step, event.steps)
-            entry = {"output": job.output, "input": job.input, "kind": "dream", "layer": layer}
-            entry |= {"shape": list(pixels.shape), "score": {"first": event.first, "last": event.last}}
-            drawn.append(Drawn(partial(write_image, job.output, to_pixels(event.image)), [entry]))
+            steps = dream(network, to_tensor(pixels), own, settings)
+            result = yield from mapped(steps, lambda step, job=job: DrawStep(job.input.name, step.step, step.steps))
+            entry = {"output": job.output, "input": job.input, "kind": "dream", "layer": own}
+            entry |= {"shape": list(pixels.shape), "score": {"first": result.first, "last": result.last}}
+            drawn.append(Drawn(partial(write_image, job.output, to_pixels(result.image)), [entry]))
         return drawn
 
     yield from draw_files(jobs, partial(_read, size=settings.size), draw, 1, workers, should_stop)

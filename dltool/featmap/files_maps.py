@@ -16,6 +16,7 @@ from dltool.featmap.settings import MapSettings
 from dltool.featmap.sheets import choose_channels, depth_frames, layer_sheet, overview_sheet
 from dltool.files import write_atomically
 from dltool.images.batch import FileDone, FileStep
+from dltool.images.colormap import color_table
 from dltool.images.folder import Job
 from dltool.images.write import write_gif, write_image
 
@@ -36,9 +37,11 @@ def map_files(
     the folder beside it that `details_folder` names.
 
     Raises:
-        SettingsError: a layer has no map, a channel does not exist, the network cannot take this size.
+        SettingsError: no such colour map, a layer has no map, a channel does not exist, the network cannot take this
+            size.
         ModelError: a layer gives several tensors or is not reached.
     """
+    color_table(settings.colormap)
 
     def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
         yield DrawStep(jobs[0].input.name, 0, len(jobs))

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.backbones.layers import resolve_layers
+from dltool.events import mapped
 from dltool.featmap.cam import choose_layer
 from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, read_crop
 from dltool.featmap.files_maps import write_arrays
@@ -21,6 +23,7 @@ from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target, find_class, target_name
 from dltool.featmap.trust import measure_trust
 from dltool.images.batch import FileDone, FileStep
+from dltool.images.colormap import color_table
 from dltool.images.folder import Job
 from dltool.images.write import write_image
 
@@ -41,9 +44,13 @@ def explain_files(
         layers: of the network, to choose one from where `settings.layer` names none.
 
     Raises:
-        SettingsError: no such class or layer, a method that does not fit, or a size that the network cannot take.
+        SettingsError: no such class, layer or colour map, a method that does not fit, or a size that the network
+            cannot take.
         ModelError: the network is no classifier.
     """
+    color_table(settings.colormap)
+    if settings.layer:
+        settings = replace(settings, layer=resolve_layers(network.module, [settings.layer], "--layer")[settings.layer])
 
     def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
         images = network.to_input(photos)
@@ -104,13 +111,7 @@ def _explain_batch(
 ) -> Generator[DrawStep, None, list[Explanation]]:
     yield DrawStep(f"{task}, {method.value}", 0, 1)
     work = explain(network, images, targets, method, settings, layer)
-    while True:
-        try:
-            done, total = next(work)
-        except StopIteration as end:
-            heats = end.value
-            break
-        yield DrawStep(f"{task}, {method.value}", done, total)
+    heats = yield from mapped(work, lambda passes: DrawStep(f"{task}, {method.value}", *passes))
     with frozen(network.module), torch.no_grad():
         probabilities = answer(network, images).softmax(1)
     explanations = []

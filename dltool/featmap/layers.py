@@ -8,6 +8,7 @@ from math import inf, isinf, isqrt
 import torch
 from torch import Tensor, nn
 
+from dltool.backbones.layers import match_layers
 from dltool.backbones.receptive import ReceptiveField, ReceptiveFields
 from dltool.backbones.taps import require_tensors
 from dltool.errors import SettingsError
@@ -197,6 +198,38 @@ def default_layers(layers: Sequence[LayerInfo], count: int = 8) -> tuple[str, ..
     if any(layer.kind is Kind.TOKENS for layer in drawable):
         names += [layer.name for layer in layers if layer.kind is Kind.ATTENTION][-1:]
     return tuple(names)
+
+
+def choose_layers(network: Network, layers: Sequence[LayerInfo], patterns: Sequence[str] = ()) -> dict[str, str]:
+    """Layers to draw, as asked for and by the modules' own names; patterns match those that can be drawn.
+
+    Args:
+        layers: of the network.
+        patterns: names and patterns; none for `default_layers`.
+
+    Raises:
+        SettingsError: no such layer, or the network has none with maps.
+        ModelError: their weights are random because a file lacked them.
+    """
+    patterns = patterns or default_layers(layers)
+    if not patterns:
+        raise SettingsError("--layer: this network has no layer with maps; name one (see --list-layers)")
+    drawable = [layer.name for layer in layers if layer.kind is not Kind.OTHER]
+    chosen = match_layers(network.module, patterns, "--layer", drawable)
+    require_weights(network, list(chosen.values()))
+    return chosen
+
+
+def filter_layers(network: Network, layers: Sequence[LayerInfo], patterns: Sequence[str]) -> list[LayerInfo]:
+    """Those of the network's layers whose names match; all of them without patterns.
+
+    Raises:
+        SettingsError: a pattern matches none.
+    """
+    if not patterns:
+        return list(layers)
+    chosen = set(match_layers(network.module, patterns, "--layer", [layer.name for layer in layers]).values())
+    return [layer for layer in layers if layer.name in chosen]
 
 
 def _open_chains(layers: Sequence[LayerInfo], frontier: list[LayerInfo]) -> list[LayerInfo]:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.events import mapped
 from dltool.featmap import cam, gradients
 from dltool.featmap.network import Network
 from dltool.featmap.occlusion import occlusion
@@ -105,13 +106,12 @@ def _one_by_one(works: list[Work]) -> Work:
     """Run the images' works after each other, with their steps counted through, and stack what they return."""
     results = []
     for number, work in enumerate(works):
-        while True:
-            try:
-                done, total = next(work)
-            except StopIteration as end:
-                results.append(end.value)
-                break
-            yield number * total + done, len(works) * total
+
+        def counted(passes: tuple[int, int], before: int = number) -> tuple[int, int]:
+            done, total = passes
+            return before * total + done, len(works) * total
+
+        results.append((yield from mapped(work, counted)))
     return torch.stack(results)
 
 

@@ -1,10 +1,24 @@
-"""Own models: from a file that `dltool finetune` wrote to a network to look into."""
+"""The network that the settings name: a backbone, or an own model from a file that `dltool finetune` wrote."""
 
 from pathlib import Path
 
 import torch
 
-from dltool.featmap.network import Network, resized
+from dltool.backbones.registry import create_backbone
+from dltool.featmap.network import Network, network_from_backbone, resized
+from dltool.featmap.settings import NetworkSettings
+
+
+def load_network(choice: NetworkSettings, device: torch.device, size: int | None = None) -> Network:
+    """Build the network that is chosen, to see squares of `size` pixels; None for what its weights expect.
+
+    Raises:
+        SettingsError: no such backbone.
+        ModelError: the weights or the model file cannot be used.
+    """
+    if choice.model is not None:
+        return network_from_model(choice.model, device, size)
+    return network_from_backbone(create_backbone(choice.backbone, choice.weights, choice.seed), device, size)
 
 
 def network_from_model(path: Path, device: torch.device, size: int | None = None) -> Network:

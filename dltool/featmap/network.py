@@ -25,6 +25,8 @@ class Network:
         classes: names in index order; empty where they are not known.
         device: where the module is.
         missing: tensors that are random because the file `weights` lacked them.
+        weights: what they are called: `default`, `none` or a file.
+        leftovers: a line about tensors of that file that have no place in the network; empty where there are none.
     """
 
     name: str
@@ -34,6 +36,7 @@ class Network:
     device: torch.device
     missing: tuple[str, ...] = ()
     weights: str = "default"
+    leftovers: str = ""
 
     @property
     def size(self) -> int:
@@ -67,6 +70,7 @@ def network_from_backbone(backbone: Backbone, device: torch.device, size: int | 
         device,
         backbone.missing,
         backbone.weights,
+        backbone.leftovers,
     )
 
 

@@ -1,9 +1,16 @@
-"""Everything that decides what `featmap` draws; free of torch, so that the help page is quick."""
+"""Everything that decides what `featmap` draws, as options; free of torch, so that the help page is quick."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
 
+from dltool.backbones import DEFAULT_BACKBONE
 from dltool.errors import SettingsError, did_you_mean
+from dltool.settings import Backbone, Option, Seed, Weights, check_options
+
+_MAPS, _WHY, _LOOKS_FOR, _NETWORK = "Maps", "Why", "What it looks for", "Network"
 
 
 class Method(StrEnum):
@@ -39,6 +46,122 @@ class Channels:
     indices: tuple[int, ...] = ()
 
 
+def read_channels(text: str) -> Channels:
+    """Read `16` (the strongest), `all`, or a list such as `3,7,12` (a single one is `3,`).
+
+    Raises:
+        ValueError: none of these.
+    """
+    words = [word.strip() for word in text.split(",")]
+    numbers = [word for word in words if word]
+    if text.strip() == "all":
+        return Channels(count=None)
+    if not numbers or not all(number.isdecimal() for number in numbers):
+        raise ValueError("give a number of channels, 'all', or a list such as 3,7,12")
+    if len(words) > 1:
+        return Channels(indices=tuple(int(number) for number in numbers))
+    if int(text) < 1:
+        raise ValueError("at least 1 is needed")
+    return Channels(count=int(text))
+
+
+@dataclass(frozen=True)
+class FeatmapFiles:
+    """Which images, and the folder, or for one page the file, that is written."""
+
+    images: Annotated[tuple[Path, ...], Option("Images, or folders of them.", argument=True)] = ()
+    output: Annotated[
+        Path | None,
+        Option("Where the pages go; a file for one image.", flags=("--output", "-o"), metavar="FOLDER|FILE"),
+    ] = None
+
+    __post_init__ = check_options
+
+
+@dataclass(frozen=True)
+class LookSettings:
+    """What several kinds of pages have in common.
+
+    Attributes:
+        layer: names and patterns; empty for what suits.
+        size: side of the square that the network sees, in pixels, of a dream the longest side; None for what suits.
+        raw: also write the numbers.
+        colormap: matplotlib's name; None for what suits.
+        channels: which of each layer's; None for what suits.
+        steps: of what takes steps; None for what suits.
+        batch_size: images, or variants of one, that go through the network at once.
+    """
+
+    layer: Annotated[
+        tuple[str, ...],
+        Option(
+            "A layer, or a pattern such as 'layer3.*'; repeat for more. With --method the one to look at.",
+            flags=("--layer", "-l"),
+            metavar="NAME",
+        ),
+    ] = ()
+    size: Annotated[int | None, Option("Side of the square that the network sees.", min=1, shown="the weights'")] = None
+    raw: Annotated[bool, Option("Also write the numbers, as .npz.")] = False
+    colormap: Annotated[
+        str | None, Option("matplotlib's name.", metavar="NAME", shown="viridis; turbo over photos")
+    ] = None
+    channels: Annotated[
+        Channels | None,
+        Option(
+            "The N strongest, all, or these.",
+            metavar="N|all|3,7,12",
+            shown="16; all filters",
+            panel=_MAPS,
+            read=read_channels,
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            "Of --maximize, of --dream at each size, or of integrated gradients.",
+            min=1,
+            shown="256, 12, 256",
+        ),
+    ] = None
+    batch_size: Annotated[int, Option("Images, or variants of one, that the network sees at once.", min=1)] = 8
+
+    __post_init__ = check_options
+
+
+@dataclass(frozen=True)
+class Questions:
+    """What is asked of the network; without any, its maps.
+
+    Attributes:
+        list_layers: which layers are there.
+        method: which pixels made it decide, by these methods; as typed, see `parse_methods`.
+        filters: what its first layer's weights look like.
+        maximize: what excites these channels and classes most.
+        dream: what the layer of this name sees more of.
+    """
+
+    list_layers: Annotated[bool, Option("Print every layer with its output's size, and leave.")] = False
+    method: Annotated[
+        tuple[str, ...],
+        Option(
+            "Which pixels made it decide; several give one comparison page.",
+            flags=("--method", "-m"),
+            metavar="|".join([*Method, "all"]),
+            panel=_WHY,
+        ),
+    ] = ()
+    filters: Annotated[bool, Option("The first layer's weights as images.", panel=_LOOKS_FOR)] = False
+    maximize: Annotated[
+        tuple[str, ...],
+        Option("The image that excites it most; repeat for more.", metavar="LAYER:CHANNEL|CLASS", panel=_LOOKS_FOR),
+    ] = ()
+    dream: Annotated[
+        str | None, Option("Let a layer see more of what it sees.", metavar="LAYER", shown="", panel=_LOOKS_FOR)
+    ] = None
+
+    __post_init__ = check_options
+
+
 @dataclass(frozen=True)
 class MapSettings:
     """Settings of feature-map sheets.
@@ -55,11 +178,13 @@ class MapSettings:
 
     layers: tuple[str, ...] = ()
     channels: Channels = Channels()
-    scale: Scale = Scale.MAP
+    scale: Annotated[Scale, Option("Colours span each map's range, or the layer's.", panel=_MAPS)] = Scale.MAP
     colormap: str = "viridis"
-    gif: bool = False
+    gif: Annotated[bool, Option("Also an animation through the depth.", panel=_MAPS)] = False
     raw: bool = False
     batch_size: int = 8
+
+    __post_init__ = check_options
 
 
 @dataclass(frozen=True)
@@ -84,23 +209,31 @@ class WhySettings:
     """
 
     methods: tuple[Method, ...] = (Method.GRADCAM,)
-    classes: tuple[str, ...] = ()
-    contrast: bool = False
+    classes: Annotated[
+        tuple[str, ...],
+        Option(
+            "Explain this class; repeat for more.",
+            flags=("--class", "-c"),
+            metavar="NAME|INDEX",
+            shown="the top one",
+            panel=_WHY,
+        ),
+    ] = ()
+    contrast: Annotated[bool, Option("Of two classes, also what speaks for one only.", panel=_WHY)] = False
     layer: str = ""
-    alpha: float = 0.5
+    alpha: Annotated[float, Option("How much the colours cover the photo.", min=0, max=1, panel=_WHY)] = 0.5
     colormap: str = "turbo"
-    score: bool = False
-    samples: int = 25
+    score: Annotated[bool, Option("Measure each map by deletion and insertion.", panel=_WHY)] = False
+    samples: Annotated[int, Option("Noisy copies for smoothgrad.", min=1, panel=_WHY)] = 25
     noise: float = 0.15
     steps: int = 256
-    window: int = 0
+    window: Annotated[int, Option("Side of occlusion's square; 0 is an eighth of --size.", min=0, panel=_WHY)] = 0
     batch_size: int = 8
     raw: bool = False
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.alpha <= 1:
-            raise SettingsError(f"--alpha {self.alpha}: a number from 0 to 1 is needed")
+        check_options(self)
         if self.contrast and len(self.classes) != 2:
             raise SettingsError("--contrast: exactly two --class options are needed")
 
@@ -122,26 +255,22 @@ class DreamSettings:
     seed: int = 0
 
 
-def parse_channels(text: str) -> Channels:
-    """Read `--channels`: `16` (the strongest), `all`, or a list such as `3,7,12` (a single one is `3,`).
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Which network is looked into: a backbone with its weights, or a model file. `seed` is of all that is random."""
 
-    Raises:
-        SettingsError: none of these.
-    """
-    words = [word.strip() for word in text.split(",")]
-    numbers = [word for word in words if word]
-    if text.strip() == "all":
-        return Channels(count=None)
-    if not numbers or not all(number.isdecimal() for number in numbers):
-        raise SettingsError(f"--channels {text}: give a number of channels, 'all', or a list such as 3,7,12")
-    if len(words) > 1:
-        return Channels(indices=tuple(int(number) for number in numbers))
-    if int(text) < 1:
-        raise SettingsError(f"--channels {text}: at least 1 is needed")
-    return Channels(count=int(text))
+    backbone: Backbone = DEFAULT_BACKBONE
+    weights: Weights = "default"
+    model: Annotated[
+        Path | None,
+        Option("A model made by dltool, instead of --backbone.", metavar="FILE", shown="", panel=_NETWORK),
+    ] = None
+    seed: Seed = 0
+
+    __post_init__ = check_options
 
 
-def parse_methods(texts: list[str]) -> tuple[Method, ...]:
+def parse_methods(texts: Sequence[str]) -> tuple[Method, ...]:
     """Read `--method`: names, lists of names with commas, or `all`.
 
     Raises:

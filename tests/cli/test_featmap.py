@@ -157,9 +157,10 @@ def test_dream(cat, tmp_path) -> None:
         (("--method", "gradcam", "--class", "2000"), 2, "classes are 0 to 999"),
         (("--method", "gradcam", "--filters"), 2, "one at a time"),
         (("--colormap", "virids"), 2, "did you mean 'viridis'"),
-        (("--method", "gradcam", "--gif"), 2, "--gif: belongs to maps"),
+        (("--method", "gradcam", "--gif"), 2, "--gif: has no effect with --method"),
         (("--size", "3"), 2, "--size 3: squeezenet1_0 cannot take it"),
-        (("--model", "none.safetensors"), 4, "none.safetensors"),
+        (("--method", "gradcam", "--layer", "a", "--layer", "b"), 2, "--layer b: --method looks at one layer"),
+        (("--contrast", "--class", "1"), 2, "--contrast: exactly two --class options are needed"),
     ],
 )
 def test_refusals_say_what_to_do(cat, tmp_path, words, code: int, message: str) -> None:
@@ -168,6 +169,53 @@ def test_refusals_say_what_to_do(cat, tmp_path, words, code: int, message: str) 
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "out").exists()
+
+
+def test_a_model_file_that_is_not_there(cat, tmp_path) -> None:
+    result = featmap(cat, "-o", tmp_path / "out", "--model", "none.safetensors")
+    assert result.exit_code == 4, result.output
+    assert "none.safetensors" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+IMAGE = "cat"  # stands for the photo
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ((IMAGE, "--alpha", "0.2"), "--alpha: has no effect without --method"),
+        ((IMAGE, "--steps", "5"), "--steps: has no effect without --method or --maximize or --dream"),
+        ((IMAGE, "--class", "tabby", "--channels", "3"), "--channels: has no effect with --class"),
+        ((IMAGE, "--score", "--scale", "layer"), "--scale: has no effect with --score"),
+        ((IMAGE, "-m", "gradcam", "--samples", "5"), "--samples: has no effect without --method smoothgrad"),
+        ((IMAGE, "-m", "saliency", "--window", "5"), "--window: has no effect without --method occlusion"),
+        ((IMAGE, "-m", "all,gradcam", "-m", "saliency", "--gif"), "--gif: has no effect with --method"),
+        ((IMAGE, "-m", "saliency", "--layer", "bn2"), "--layer: has no effect without a --method that looks at one"),
+        ((IMAGE, "--dream", "bn2", "--layer", "bn2"), "--layer: has no effect with --dream, which names its layer"),
+        ((IMAGE, "--dream", "bn2", "--batch-size", "2"), "--batch-size: has no effect with --dream"),
+        ((IMAGE, "--model", "run", "--weights", "none"), "--weights: has no effect with --model"),
+        (("--filters", "--class", "tabby"), "--class: has no effect with --filters"),
+        (("--maximize", "tabby", "--raw"), "--raw: has no effect with --maximize"),
+        (("--maximize", "tabby", "-j", "0"), "--workers: has no effect with --maximize"),
+        (("--list-layers",), "--output: has no effect with --list-layers"),
+    ],
+)
+def test_what_has_no_effect_is_refused_in_dry_runs_too(cat, tmp_path, words, message: str) -> None:
+    result = featmap(*(cat if word == IMAGE else word for word in words), "-o", tmp_path / "out", "--dry-run")
+    assert result.exit_code == 2, result.output
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+
+
+def test_what_has_no_effect_may_stand_in_a_file(cat, tmp_path) -> None:
+    (tmp_path / "c.toml").write_text('[featmap]\nalpha = 0.3\nsamples = 9\ncolormap = "magma"\n')
+    words = (cat, "-o", tmp_path / "out", "--config", tmp_path / "c.toml", "--dry-run", "--json")
+    maps = json.loads(featmap(*words).stdout)["settings"]
+    assert (maps["colormap"], maps["channels"]) == ("magma", {"count": 16, "indices": []})
+    why = json.loads(featmap(*words, "-m", "smoothgrad").stdout)["settings"]
+    assert (why["alpha"], why["samples"], why["methods"]) == (0.3, 9, ["smoothgrad"])
 
 
 def test_foreign_manifest_is_refused_before_any_work(cat, tmp_path) -> None:

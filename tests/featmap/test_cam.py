@@ -5,12 +5,12 @@ import pytest
 import torch
 from captum.attr import LayerGradCam
 
+from dltool.events import finish
 from dltool.featmap import cam
 from dltool.featmap.layers import list_layers
 from dltool.featmap.methods import explain
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target
-from dltool.featmap.work import finish
 from tests.featmap.networks import RedMinusBlue, count_hooks, lite0, photo, red_left_blue_right, untrained, wrap
 
 

@@ -6,11 +6,11 @@ from captum.attr import GuidedBackprop, IntegratedGradients, Saliency
 from torch import nn
 
 from dltool.errors import SettingsError
+from dltool.events import finish
 from dltool.featmap import gradients
 from dltool.featmap.methods import explain
 from dltool.featmap.settings import Method, WhySettings
 from dltool.featmap.targets import Target
-from dltool.featmap.work import finish
 from tests.featmap.networks import RedMinusBlue, count_hooks, lite0, photo, red_left_blue_right, untrained, wrap
 from tests.featmap.test_cam import relative_error
 

@@ -6,8 +6,17 @@ import torch
 from torch import nn
 
 from dltool.errors import ModelError, SettingsError
+from dltool.events import finish
 from dltool.featmap.deepdream import DreamResult, dream, octave_sizes
-from dltool.featmap.excitation import FourierImage, MaximizeResult, Objective, maximize, parse_objective, transform
+from dltool.featmap.excitation import (
+    FourierImage,
+    MaximizeResult,
+    MaximizeStep,
+    Objective,
+    maximize,
+    parse_objective,
+    transform,
+)
 from dltool.featmap.filters import filter_weights, filters_page
 from dltool.featmap.relus import ReLUGradients, redirect
 from dltool.featmap.settings import Channels, DreamSettings, Scale
@@ -16,14 +25,10 @@ from dltool.images.tensors import resize_image, to_tensor
 from tests.featmap.networks import CPU, RedMinusBlue, count_hooks, lite0, untrained, wrap
 
 
-def result_of(events):
-    return list(events)[-1]
-
-
 def test_maximized_red_is_red() -> None:
     network = wrap(RedMinusBlue(), size=32, classes=("red", "blue"))
     for text, channel in (("red", 0), ("maps:2", 2)):
-        result = result_of(maximize(network, parse_objective(network, text), DreamSettings(steps=80)))
+        result = finish(maximize(network, parse_objective(network, text), DreamSettings(steps=80)))
         assert isinstance(result, MaximizeResult)
         means = result.image.mean((0, 2, 3))
         assert int(means.argmax()) == channel
@@ -33,14 +38,15 @@ def test_maximized_red_is_red() -> None:
 
 def test_class_of_the_bundled_network_becomes_its_answer() -> None:
     network = lite0()
-    events = list(maximize(network, parse_objective(network, "daisy"), DreamSettings(steps=25)))
-    assert len(events) == 26
-    image = network.preprocessing.normalize(events[-1].image)
+    steps: list[MaximizeStep] = []
+    result = finish(maximize(network, parse_objective(network, "daisy"), DreamSettings(steps=25)), steps.append)
+    assert [step.step for step in steps] == list(range(1, 26))
+    image = network.preprocessing.normalize(result.image)
     with torch.no_grad():
         answer = network.module(image).softmax(1)[0]
     assert network.class_name(int(answer.argmax())) == "daisy"
-    again = result_of(maximize(network, Objective("", 985, "daisy"), DreamSettings(steps=2)))
-    once_more = result_of(maximize(network, Objective("", 985, "daisy"), DreamSettings(steps=2)))
+    again = finish(maximize(network, Objective("", 985, "daisy"), DreamSettings(steps=2)))
+    once_more = finish(maximize(network, Objective("", 985, "daisy"), DreamSettings(steps=2)))
     torch.testing.assert_close(again.image, once_more.image, rtol=0, atol=0)
 
 
@@ -58,7 +64,7 @@ class OffAtFirst(nn.Module):
 
 def test_unit_that_is_off_is_switched_on() -> None:
     network = wrap(OffAtFirst(), size=32)
-    result = result_of(maximize(network, Objective("unit", 0, "unit:0"), DreamSettings(steps=40)))
+    result = finish(maximize(network, Objective("unit", 0, "unit:0"), DreamSettings(steps=40)))
     assert result.first == 0
     assert result.last > 0.02
 
@@ -103,7 +109,7 @@ def test_dream_excites_its_layer_and_stays_a_photo(sample_images) -> None:
     network = lite0()
     photo = resize_image(read_image(sample_images / "photos" / "cat.jpg"), 96)
     image = to_tensor(photo.pixels)
-    result = result_of(dream(network, image, "blocks.2.1", DreamSettings(steps=4, octaves=2)))
+    result = finish(dream(network, image, "blocks.2.1", DreamSettings(steps=4, octaves=2)))
     assert isinstance(result, DreamResult)
     assert result.image.shape == image.shape
     assert result.last > 1.2 * result.first
@@ -113,7 +119,7 @@ def test_dream_excites_its_layer_and_stays_a_photo(sample_images) -> None:
 
 def test_dream_in_a_network_of_one_size_is_refused_by_name() -> None:
     with pytest.raises(SettingsError, match="vit_tiny_patch16_224 cannot take it"):
-        result_of(dream(untrained("timm:vit_tiny_patch16_224"), torch.rand(1, 3, 80, 80), "blocks.3", DreamSettings()))
+        finish(dream(untrained("timm:vit_tiny_patch16_224"), torch.rand(1, 3, 80, 80), "blocks.3", DreamSettings()))
 
 
 def test_octaves() -> None:

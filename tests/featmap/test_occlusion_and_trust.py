@@ -5,10 +5,10 @@ import pytest
 import torch
 from captum.attr import Occlusion
 
+from dltool.events import finish
 from dltool.featmap.occlusion import occlusion, places_along
 from dltool.featmap.targets import Target
 from dltool.featmap.trust import blur, measure_trust
-from dltool.featmap.work import finish
 from tests.featmap.networks import RedMinusBlue, red_left_blue_right, untrained, wrap
 from tests.featmap.test_cam import relative_error
 

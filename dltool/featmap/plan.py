@@ -1,0 +1,217 @@
+"""What a run of `featmap` shall do, looked at before any work starts; free of torch."""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+from pathlib import Path
+
+from dltool.errors import SettingsError
+from dltool.featmap.manifest import read_entries
+from dltool.featmap.settings import (
+    LAYER_METHODS,
+    Channels,
+    DreamSettings,
+    FeatmapFiles,
+    LookSettings,
+    MapSettings,
+    Method,
+    NetworkSettings,
+    Questions,
+    WhySettings,
+    parse_methods,
+)
+from dltool.images.folder import Job, OnExisting, plan_outputs, process_rank
+
+_DREAM_STEPS = 12
+_DREAM_SIZE = 512
+
+
+class Question(StrEnum):
+    """What is asked of the network, by the option that asks it; maps are what is drawn without one."""
+
+    MAPS = ""
+    WHY = "--method"
+    LAYERS = "--list-layers"
+    FILTERS = "--filters"
+    MAXIMIZE = "--maximize"
+    DREAM = "--dream"
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is about images, rather than about the network alone."""
+        return self in (Question.MAPS, Question.WHY, Question.DREAM)
+
+
+_MAPS, _WHY = Question.MAPS, Question.WHY
+# Which questions an option matters to; what is not here matters to all.
+_MATTERS_TO: dict[str, tuple[Question, ...]] = {
+    **dict.fromkeys(("images", "workers"), (_MAPS, _WHY, Question.DREAM)),
+    **dict.fromkeys(("output", "overwrite", "skip_existing"), tuple(set(Question) - {Question.LAYERS})),
+    "layer": (_MAPS, _WHY, Question.LAYERS, Question.FILTERS),
+    **dict.fromkeys(("raw", "colormap", "batch_size"), (_MAPS, _WHY)),
+    **dict.fromkeys(("channels", "scale"), (_MAPS, Question.FILTERS)),
+    "gif": (_MAPS,),
+    **dict.fromkeys(("classes", "contrast", "alpha", "score", "samples", "window"), (_WHY,)),
+    "steps": (_WHY, Question.MAXIMIZE, Question.DREAM),
+}
+_SUFFIXES = {_MAPS: ".maps.png", _WHY: ".why.png", Question.DREAM: ".dream.png"}
+_PAGES = {Question.FILTERS: "filters.png", Question.MAXIMIZE: "maximize.png"}
+
+
+@dataclass(frozen=True)
+class FeatmapTask:
+    """Everything that a run is told."""
+
+    files: FeatmapFiles
+    look: LookSettings
+    maps: MapSettings
+    questions: Questions
+    why: WhySettings
+    network: NetworkSettings
+
+    def __post_init__(self) -> None:
+        question, images = self.question, self.files.images
+        if not question.takes_images and process_rank() != (0, 1):
+            raise SettingsError(
+                f"{question}: looks at the network alone, which is nothing to share; start one process only"
+            )
+        if question.takes_images and not images:
+            raise SettingsError("IMAGE: name at least one picture or folder (--filters and --maximize need none)")
+        if not question.takes_images and images:
+            raise SettingsError(f"{question}: looks at the network alone; leave {images[0]} out")
+        if question in (Question.WHY, Question.FILTERS) and len(self.look.layer) > 1:
+            raise SettingsError(f"--layer {self.look.layer[1]}: {question} looks at one layer")
+
+    @cached_property
+    def question(self) -> Question:
+        """What is asked.
+
+        Raises:
+            SettingsError: several things at once.
+        """
+        asked = self.questions
+        given = {
+            Question.LAYERS: asked.list_layers,
+            Question.FILTERS: asked.filters,
+            Question.MAXIMIZE: bool(asked.maximize),
+            Question.DREAM: asked.dream is not None,
+            Question.WHY: bool(self.methods),
+        }
+        found = [question for question, holds in given.items() if holds]
+        if len(found) > 1:
+            raise SettingsError(f"{found[0]} and {found[1]}: one at a time")
+        if found:
+            return found[0]
+        return Question.WHY if self.why.classes or self.why.score else Question.MAPS
+
+    @cached_property
+    def methods(self) -> tuple[Method, ...]:
+        """The methods of explaining that were named."""
+        return parse_methods(self.questions.method)
+
+    @property
+    def layer(self) -> str:
+        """The one layer of a question that looks at one; empty where none is named."""
+        return self.look.layer[0] if self.look.layer else ""
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside the others, and why."""
+        asked = self.question
+        by = "--class" if self.why.classes else "--score"  # which ask why by themselves
+        reason = f"with {by if asked is Question.WHY and not self.methods else asked}"
+        found = {}
+        for name, questions in _MATTERS_TO.items():
+            if asked in questions:
+                continue
+            others = " or ".join(question for question in Question if question and question in questions)
+            found[name] = f"without {others}" if asked is Question.MAPS else reason
+        if asked in (Question.MAXIMIZE, Question.DREAM):
+            found["layer"] = f"with {asked}, which names its layer itself"
+        if asked is Question.WHY:
+            methods = self.why_settings().methods
+            for name, needed in (
+                ("samples", Method.SMOOTHGRAD),
+                ("window", Method.OCCLUSION),
+                ("steps", Method.INTEGRATED_GRADIENTS),
+            ):
+                if needed not in methods:
+                    found[name] = f"without --method {needed}"
+            if not set(methods) & set(LAYER_METHODS):
+                found["layer"] = f"without a --method that looks at one: {', '.join(LAYER_METHODS)}"
+        if self.network.model is not None:
+            found |= dict.fromkeys(("backbone", "weights"), "with --model")
+        return found
+
+    def map_settings(self) -> MapSettings:
+        """Settings of sheets of feature maps."""
+        look = self.look
+        return replace(
+            self.maps,
+            layers=look.layer,
+            channels=look.channels or MapSettings.channels,
+            colormap=look.colormap or MapSettings.colormap,
+            raw=look.raw,
+            batch_size=look.batch_size,
+        )
+
+    def why_settings(self) -> WhySettings:
+        """Settings of explanations."""
+        look = self.look
+        return replace(
+            self.why,
+            methods=self.methods or WhySettings.methods,
+            layer=self.layer,
+            colormap=look.colormap or WhySettings.colormap,
+            steps=look.steps or WhySettings.steps,
+            batch_size=look.batch_size,
+            raw=look.raw,
+            seed=self.network.seed,
+        )
+
+    def maximize_settings(self, size: int = DreamSettings.size) -> DreamSettings:
+        """Settings of the images that excite most, of the side that the network sees."""
+        return DreamSettings(self.look.steps or DreamSettings.steps, size, seed=self.network.seed)
+
+    def dream_settings(self) -> DreamSettings:
+        """Settings of dreams."""
+        return DreamSettings(self.look.steps or _DREAM_STEPS, self.look.size or _DREAM_SIZE, seed=self.network.seed)
+
+    def filter_channels(self) -> Channels:
+        """Which filters are drawn."""
+        return self.look.channels or Channels(count=None)
+
+    @property
+    def manifest(self) -> Path:
+        """Pages in a folder have one manifest there; a page that was named as a file has its own beside it."""
+        output = self._output
+        single = output.suffix != "" and not output.is_dir()
+        return output.with_suffix(".json") if single else output / "manifest.json"
+
+    def plan_files(self, on_existing: OnExisting) -> list[Job]:
+        """Pair every image with its page.
+
+        Raises:
+            DataError: an input is missing, or the manifest is none.
+            SettingsError: there is no output; see `plan_outputs`.
+        """
+        read_entries(self.manifest)
+        return plan_outputs(self.files.images, self._output, _SUFFIXES[self.question], on_existing)
+
+    def plan_page(self, on_existing: OnExisting) -> tuple[Path, bool]:
+        """The file of a page that shows the network alone, and whether it is there and stays.
+
+        Raises:
+            DataError: the manifest is none.
+            SettingsError: the file exists, or there is no output.
+        """
+        read_entries(self.manifest)
+        path = self._output if self._output.suffix == ".png" else self._output / _PAGES[self.question]
+        if path.exists() and on_existing is OnExisting.ERROR:
+            raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
+        return path, path.exists() and on_existing is OnExisting.SKIP
+
+    @property
+    def _output(self) -> Path:
+        if self.files.output is None:
+            raise SettingsError("-o: say where the pages go")
+        return self.files.output
