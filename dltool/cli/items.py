@@ -1,5 +1,7 @@
 """Reporting on commands over files: a line and a JSON item for each, counts, failures by name, the exit code."""
 
+import os
+import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
@@ -64,6 +66,8 @@ def collect_items(
         for event in events:
             show(event)
             if isinstance(event, FileDone):
+                if event.error is not None and os.environ.get("DLTOOL_DEBUG") == "1":
+                    traceback.print_exception(event.error)
                 place = order[event.job.input, event.job.variant]
                 items[place] = new_item(event.job, event.status, event.error) | figures(event.result)
     return [items[place] for place in sorted(items)]

@@ -27,6 +27,14 @@ def test_the_next_item_is_read_while_the_first_is_worked_on():
     assert second_read.wait(5)
 
 
+def test_more_items_than_threads_can_be_read_ahead():
+    read = [threading.Event() for _ in range(6)]
+    stream = read_ahead(range(6), lambda item: read[item].set(), workers=1, ahead=3)
+    next(stream)
+    assert all(event.wait(5) for event in read[:4])
+    assert not read[4].wait(0.1)
+
+
 def test_an_unexpected_error_is_not_swallowed():
     with pytest.raises(ZeroDivisionError):
         list(read_ahead([1], lambda item: item / 0, workers=1))
