@@ -1,6 +1,7 @@
 """A trained autoencoder in memory and as a model file."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from torch import nn
 
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.errors import ModelError
-from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restored_module
 
 COMMAND = "ae"
 
@@ -60,8 +61,8 @@ def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
     if file.arguments.get("in_channels") not in (1, 3):
         raise ModelError(f"{path}: its description is damaged (in_channels)")
     with torch.random.fork_rng(devices=[]):  # its first weights are thrown away and must not cost the caller randomness
-        module = create_autoencoder(file.architecture, **file.arguments)
-    restore_module(module, file.tensors, path)
+        build = partial(create_autoencoder, file.architecture, **file.arguments)
+        module = restored_module(build, file.arguments, file.tensors, path)
     module.eval().requires_grad_(False)
     return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics)
 

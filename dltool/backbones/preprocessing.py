@@ -12,6 +12,8 @@ from dltool.images.tensors import to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
+LARGEST_SIDE = 4096
+_LARGEST_NUMBER = 1000.0
 # Beyond this proportion of the sides only the middle is scaled: all that a crop of at most that proportion sees.
 _LONGEST_SCALED = 4
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -33,6 +35,24 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+
+    def check(self) -> None:
+        """See that it can be used at all: what a file says may be anything.
+
+        Raises:
+            ValueError: a size, the interpolation or a number is out of its range; the message says which.
+            TypeError: something is of another type.
+        """
+        for name, side in (("resize", self.resize), ("crop", self.crop)):
+            if type(side) is not int or not 1 <= side <= LARGEST_SIDE:
+                raise ValueError(f"{name} {side!r} is not from 1 to {LARGEST_SIDE}")
+        if self.interpolation not in _FILTERS:
+            raise ValueError(f"interpolation {self.interpolation!r} is none of {', '.join(_FILTERS)}")
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if len(values) != 3 or not all(abs(value) <= _LARGEST_NUMBER for value in values):  # NaN is not, either
+                raise ValueError(f"{name} {list(values)!r} is not three numbers of that kind")
+        if not min(self.std) > 0:
+            raise ValueError(f"std {list(self.std)!r} is not above 0")
 
     def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more.

@@ -1,6 +1,7 @@
 """An autoencoder of the images that are to be grouped, whose codes are compared: built, trained, kept, used."""
 
 from collections.abc import Callable, Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from dltool.cluster.views import Views
 from dltool.errors import ModelError
 from dltool.training.context import RunContext
 from dltool.training.events import Notice
-from dltool.training.model_file import restore_module
+from dltool.training.model_file import restored_module
 from dltool.training.seeds import seeded
 from dltool.training.trainer import Batch, Share
 
@@ -99,13 +100,12 @@ def restore_network(arguments: Any, tensors: dict[str, Tensor], source: Path) ->
     Raises:
         ModelError: its description or tensors are damaged.
     """
+    own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
     try:
         with torch.random.fork_rng(devices=[]):
-            network = create_autoencoder(**arguments)
+            network = restored_module(partial(create_autoencoder, **arguments), arguments, own, source)
     except TypeError as error:
         raise ModelError(f"{source}: its description is damaged") from error
-    own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
-    restore_module(network, own, source)
     assert isinstance(network, Autoencoder)
     return network.eval()
 

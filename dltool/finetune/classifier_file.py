@@ -1,6 +1,7 @@
 """A trained classifier with what it needs to answer: class names and preprocessing; to a model file and back."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError
 from dltool.finetune.network import Classifier, build_classifier
 from dltool.finetune.settings import SMALL_NETWORKS
-from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restored_module
 
 COMMAND = "finetune"
 _ARCHITECTURE = "classifier"
@@ -64,10 +65,10 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
         raise ModelError(f"{path}: not a classifier that this version knows ({file.architecture})")
     _check_class_names(file, path)
     try:
-        module = build_classifier(file.arguments)
+        build = partial(build_classifier, file.arguments)
+        module = restored_module(build, file.arguments, file.tensors, path)
     except ModelError as error:
-        raise ModelError(f"{path}: {error}") from error
-    restore_module(module, file.tensors, path)
+        raise error if str(error).startswith(f"{path}: ") else ModelError(f"{path}: {error}") from error
     precision = file.settings.get("precision", "auto")
     return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file
 

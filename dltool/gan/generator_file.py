@@ -1,6 +1,7 @@
 """A trained generator with all that drawing from it needs, in memory and as a model file."""
 
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from dltool.errors import ModelError, SettingsError
 from dltool.gan.networks import Generator, build_generator
 from dltool.gan.settings import NetworkSpec
-from dltool.training.model_file import ModelFile, load_model, model_path, restore_module
+from dltool.training.model_file import ModelFile, load_model, model_path, restored_module
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,10 @@ def load_generator(path: Path | str, device: torch.device | str = "cpu") -> Trai
     path = model_path(path)
     file = load_model(path, "gan")
     try:
-        spec = NetworkSpec(**file.arguments)
-        with torch.device("cpu"), torch.random.fork_rng(devices=[]):
-            module = build_generator(spec)
+        build = partial(build_generator, NetworkSpec(**file.arguments))
+        with torch.random.fork_rng(devices=[]):
+            module = restored_module(build, file.arguments, file.tensors, path)
     except (TypeError, ValueError, SettingsError) as error:
         raise ModelError(f"{path}: describes no generator that this version builds ({error})") from error
-    restore_module(module, file.tensors, path)
     module = module.to(device, memory_format=torch.channels_last).eval().requires_grad_(False)
     return TrainedGenerator(module, file.class_names, file.metrics, file.settings)

@@ -2,7 +2,8 @@
 
 import json
 import platform
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from dltool import __version__
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.backbones.weights import check_tensors
 from dltool.device import is_out_of_memory
 from dltool.errors import ModelError
 from dltool.files import write_atomically
@@ -20,6 +22,8 @@ FORMAT_VERSION = 1
 # What the best model of a run is called in the run's folder.
 MODEL_NAME = "model.safetensors"
 _KEY = "dltool"
+_MOST_ARGUMENTS = 1000
+_LARGEST_ARGUMENT = 100_000
 
 
 @dataclass(frozen=True)
@@ -121,12 +125,55 @@ def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     return ModelFile(tensors=tensors, **values)
 
 
+def restored_module(
+    build: Callable[[], nn.Module], arguments: Any, tensors: Mapping[str, Tensor], source: Path | str
+) -> nn.Module:
+    """Build the module that a model file describes, with the file's tensors.
+
+    It is first built without memory (on torch's device `meta`), and in earnest only if it is as large as the tensors
+    that are there: a damaged description may ask for any size.
+
+    Args:
+        build: builds it with `arguments`.
+
+    Raises:
+        ModelError: arguments out of every range, or other tensors; the message names `source`.
+    """
+    _check_arguments(arguments, source)
+    shape: nn.Module | None = None
+    # Some networks of other libraries compute with tensors while they are built; they have no sizes among arguments.
+    with suppress(RuntimeError, NotImplementedError, ModelError), torch.device("meta"):
+        shape = build()
+    if shape is not None:
+        _check_fit(shape, tensors, source)
+    module = build()
+    restore_module(module, tensors, source)
+    return module
+
+
+def _check_arguments(value: Any, source: Path | str, depth: int = 0) -> None:
+    """Refuse sizes and counts that no network has, before anything loops over them."""
+    parts = value if isinstance(value, list | tuple) else ()
+    if isinstance(value, dict):  # a seed alone may be any number
+        parts = [part for name, part in value.items() if name != "seed"]
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if depth > 4 or len(parts) > _MOST_ARGUMENTS or (number and not abs(value) <= _LARGEST_ARGUMENT):
+        raise ModelError(f"{source}: its description is damaged: arguments out of range")
+    for part in parts:
+        _check_arguments(part, source, depth + 1)
+
+
 def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
     """Copy `tensors` into `module`, which must have exactly these names and shapes.
 
     Raises:
         ModelError: something differs; the message names `source` and the first difference of each kind.
     """
+    _check_fit(module, tensors, source)
+    module.load_state_dict(dict(tensors))
+
+
+def _check_fit(module: nn.Module, tensors: Mapping[str, Tensor], source: Path | str) -> None:
     own = module.state_dict()
     missing = [name for name in own if name not in tensors]
     unexpected = [name for name in tensors if name not in own]
@@ -141,7 +188,6 @@ def restore_module(module: nn.Module, tensors: Mapping[str, Tensor], source: Pat
         differences.append(f"has {name} as {list(tensors[name].shape)} instead of {list(own[name].shape)}")
     if differences:
         raise ModelError(f"{source}: does not fit the network that it describes: it {', '.join(differences)}")
-    module.load_state_dict(dict(tensors))
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -150,7 +196,8 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     try:
         with safe_open(path, "pt") as file:
             described = _describe(path, file.metadata() or {})
-            return described, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+            return described, check_tensors(path, tensors)
     except (SafetensorError, OSError) as error:
         if is_out_of_memory(error):
             raise
@@ -167,7 +214,7 @@ def _describe(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
         described = json.loads(metadata[_KEY])
         number = int(described["format"])
         absent = [name for name in ("command", "architecture", "arguments") if name not in described]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path}: its description is damaged") from error
     if number > FORMAT_VERSION:
         by = described.get("versions", {}).get("dltool", "a newer version")
@@ -180,8 +227,7 @@ def _describe(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
 def _preprocessing(values: Any, path: Path) -> Preprocessing:
     try:
         read = Preprocessing(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
-        if min(read.resize, read.crop) < 1 or len(read.mean) != 3 or len(read.std) != 3 or not min(read.std) > 0:
-            raise ValueError("sizes or normalisation out of range")
+        read.check()
     except (TypeError, AttributeError, ValueError) as error:
         raise ModelError(f"{path}: its preprocessing is damaged ({error})") from error
     return read

@@ -1,4 +1,5 @@
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -76,4 +77,33 @@ def test_a_lack_of_memory_is_not_called_damage(tmp_path: Path, name: str, monkey
     monkeypatch.setattr(torch, "load", fail)
     monkeypatch.setattr("safetensors.torch.load_file", fail)
     with pytest.raises(OSError, match="Cannot allocate memory"):
+        read_tensors(tmp_path / name)
+
+
+def test_a_dict_that_holds_itself_ends(tmp_path: Path):
+    state: dict = {"epoch": 1}
+    state["state_dict"] = state
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"w\.pth: no state dict within"):
+        read_tensors(tmp_path / "w.pth")
+
+
+def test_tensors_larger_than_the_file_are_refused(tmp_path: Path):
+    torch.save({"w": torch.zeros(1).expand(10**6, 10**6)}, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"w\.pth: w is \[1000000, 1000000\], larger than what the file holds of it"):
+        read_tensors(tmp_path / "w.pth")
+    torch.save({"w": torch.zeros(10**6)}, tmp_path / "plain.pth")
+    with zipfile.ZipFile(tmp_path / "plain.pth") as plain, zipfile.ZipFile(tmp_path / "zip.pth", "w") as packed:
+        for entry in plain.infolist():
+            packed.writestr(entry.filename, plain.read(entry), zipfile.ZIP_DEFLATED)
+    with pytest.raises(ModelError, match=r"zip\.pth: a compressed archive"):
+        read_tensors(tmp_path / "zip.pth")
+
+
+@pytest.mark.parametrize("name", ["w.safetensors", "w.pth"])
+def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, name: str):
+    tensors = {"a": torch.tensor([1.0, float("nan")]), "mask": torch.tensor([0.0, float("-inf")])}
+    save_file(tensors, tmp_path / "w.safetensors")
+    torch.save(tensors, tmp_path / "w.pth")
+    with pytest.raises(ModelError, match=r"a has numbers that are none"):
         read_tensors(tmp_path / name)

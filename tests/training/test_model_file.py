@@ -13,7 +13,7 @@ from torch import nn
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError
-from dltool.training.model_file import ModelFile, load_model, restore_module, save_model
+from dltool.training.model_file import ModelFile, load_model, restore_module, restored_module, save_model
 
 
 @pytest.fixture
@@ -102,3 +102,47 @@ def test_restoring_names_every_kind_of_difference() -> None:
     tensors = {"weight": torch.ones(2, 4), "extra": torch.ones(1)}
     with pytest.raises(ModelError, match=r"m: .*lacks bias, has extra too many, has weight as \[2, 4\] instead"):
         restore_module(nn.Linear(3, 2), tensors, "m")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("resize", 100_000),
+        ("crop", 0),
+        ("crop", 7.5),
+        ("mean", [float("nan"), 0.5, 0.5]),
+        ("std", [0.2, float("inf"), 0.2]),
+        ("std", [0.2, 0.2]),
+        ("interpolation", "magic"),
+    ],
+)
+def test_a_preprocessing_that_cannot_be_is_refused(tmp_path: Path, model: ModelFile, name: str, value: object) -> None:
+    saved = replace(model, preprocessing=replace(model.preprocessing, **{name: value}))
+    save_model(tmp_path / "m.safetensors", saved)
+    with pytest.raises(ModelError, match=rf"m\.safetensors: its preprocessing is damaged \({name}"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_numbers_that_are_none_are_refused(tmp_path: Path, model: ModelFile) -> None:
+    save_model(tmp_path / "m.safetensors", replace(model, tensors={"w": torch.tensor([1.0, float("nan")])}))
+    with pytest.raises(ModelError, match=r"m\.safetensors: w has numbers that are none \(NaN\)"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_nothing_is_built_that_the_tensors_do_not_fit() -> None:
+    """A description that asks for a terabyte is refused by the tensors that lie beside it."""
+    built = []
+
+    def build() -> nn.Module:
+        layer = nn.Linear(90_000, 3_000_000)
+        built.append(layer.weight.device.type)
+        return layer
+
+    tensors = nn.Linear(3, 2).state_dict()
+    with pytest.raises(ModelError, match=r"m: does not fit .* has weight as \[2, 3\] instead of \[3000000, 90000\]"):
+        restored_module(build, {"width": 90_000}, tensors, "m")
+    assert built == ["meta"]
+    with pytest.raises(ModelError, match="m: its description is damaged: arguments out of range"):
+        restored_module(build, {"widths": [10**9]}, tensors, "m")
+    module = restored_module(lambda: nn.Linear(3, 2), {"seed": 2**62, "width": 3}, tensors, "m")
+    assert torch.equal(module.weight, tensors["weight"]) and module.weight.device.type == "cpu"
