@@ -1,6 +1,5 @@
 """`ae reconstruct` from files to files: what is read, and the sheet, table, codes and GIF that are written."""
 
-import csv
 import io
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
@@ -25,6 +24,7 @@ from dltool.images.folder import Job, list_images
 from dltool.images.formats import WRITABLE, image_format
 from dltool.images.read import read_image
 from dltool.images.write import write_gif, write_image
+from dltool.tables import to_csv
 
 MOST_ON_SHEET = 60
 FIGURES = ("mse", "psnr", "ssim")
@@ -167,7 +167,7 @@ def write_reconstructions(
     if plan.latents is not None and results:
         write_codes(plan.latents, results)
     if plan.csv is not None:
-        write_atomically(plan.csv, as_table(ends).encode())
+        write_atomically(plan.csv, as_table(ends))
     return ends
 
 
@@ -184,15 +184,13 @@ def write_interpolation(path: Path, images: Tensor) -> None:
     write_gif(path, [*there, *there[-2:0:-1]], _GIF_SECONDS)
 
 
-def as_table(ends: Sequence[FileDone]) -> str:
+def as_table(ends: Sequence[FileDone]) -> bytes:
     """CSV with a row for each image: input, status, error, mse, psnr, ssim."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["input", "status", "error", *FIGURES])
+    rows: list[Sequence[object]] = [["input", "status", "error", *FIGURES]]
     for end in ends:
         figures = ["" if end.result is None else f"{getattr(end.result, name):.6f}" for name in FIGURES]
-        writer.writerow([end.job.input, end.status, end.error or "", *figures])
-    return buffer.getvalue()
+        rows.append([end.job.input, end.status, end.error, *figures])
+    return to_csv(rows)
 
 
 def mean_figures(results: Sequence[Reconstruction]) -> dict[str, float] | None:

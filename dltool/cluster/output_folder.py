@@ -9,6 +9,7 @@ from dltool.cluster.grouping import Grouped
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import OnExisting
 from dltool.images.sorting import SortBy
+from dltool.tables import read_name
 from dltool.training.model_file import MODEL_NAME
 from dltool.training.run_folder import RunFolder
 
@@ -93,7 +94,7 @@ class OutputFolder:
         if not self.assignments.is_file() or not (self.path / SORTED).is_dir():
             return []
         with self.assignments.open(newline="", encoding="utf-8", errors="surrogateescape") as file:
-            rows = [(row.get("file") or "", row.get("cluster") or "") for row in csv.DictReader(file)]
+            rows = [(read_name(row.get("file") or ""), row.get("cluster") or "") for row in csv.DictReader(file)]
         targets = [self.path / SORTED / f"cluster-{number}" / name for name, number in rows]
         own = self.path / SORTED  # what the table says may lead anywhere
         return [t for t in targets if t.is_relative_to(own) and ".." not in t.parts and t.parent.is_dir()]

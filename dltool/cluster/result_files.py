@@ -50,7 +50,7 @@ def write_result(
         place_file(placement.source, placement.target, placement.way)
         yield GroupingStep("sorting", number, len(placements))
     content = {"settings": as_plain(settings), **summary}
-    write_atomically(out.summary, (json.dumps(content, indent=2, ensure_ascii=False) + "\n").encode(errors="replace"))
+    write_atomically(out.summary, (json.dumps(content, indent=2) + "\n").encode())
     return summary
 
 

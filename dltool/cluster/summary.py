@@ -1,7 +1,5 @@
 """The files of a result: who is where, and the summary."""
 
-import csv
-import io
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from dltool.cluster.scores import (
 )
 from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.files import open_atomically
+from dltool.tables import to_csv
 
 _LINES = 65_536
 
@@ -35,12 +34,11 @@ def write_assignments(path: Path, source: ClusterSource, clustering: Clustering)
     with open_atomically(path) as file:
         file.write(b"file,cluster,distance,margin\n")
         for start in range(0, len(source), _LINES):
-            buffer = io.StringIO(newline="")
-            writer = csv.writer(buffer, lineterminator="\n")
+            rows = []
             for index, values in enumerate(zip(*(c[start : start + _LINES].tolist() for c in columns), strict=True)):
                 label, distance, margin = values
-                writer.writerow([source.item(start + index), label, f"{distance:.6g}", f"{margin:.6g}"])
-            file.write(buffer.getvalue().encode(errors="surrogateescape"))
+                rows.append([source.item(start + index), label, f"{distance:.6g}", f"{margin:.6g}"])
+            file.write(to_csv(rows))
 
 
 def agreement(source: ClusterSource, clustering: Clustering) -> Agreement | None:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -14,6 +13,7 @@ import numpy as np
 from dltool.errors import DataError
 from dltool.files import write_atomically
 from dltool.images.read import read_image
+from dltool.tables import to_csv
 
 SPLITS = ("train", "val", "test")
 
@@ -188,13 +188,11 @@ def apply_splits_csv(split: Split, path: Path) -> dict[str, Split]:
 
 def write_splits_csv(path: Path, dataset: Dataset) -> None:
     """Write which sample is in which split: columns `sample,class,split,content`."""
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["sample", "class", "split", "content"])
+    rows = [["sample", "class", "split", "content"]]
     for name, split in dataset.splits.items():
         for index in range(len(split)):
-            writer.writerow([split.name(index), dataset.class_names[split.labels[index]], name, split.hashes[index]])
-    write_atomically(path, buffer.getvalue().encode())
+            rows.append([split.name(index), dataset.class_names[split.labels[index]], name, split.hashes[index]])
+    write_atomically(path, to_csv(rows))
 
 
 def with_hashes(split: FileSplit, hashes: Iterable[str]) -> FileSplit:

@@ -1,7 +1,5 @@
 """Predicting files: found, read ahead, answered in batches, sorted into folders, listed in a table."""
 
-import csv
-import io
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -19,6 +17,7 @@ from dltool.finetune.settings import PredictSettings
 from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job, OnExisting, list_images, own_share, process_rank
 from dltool.images.sorting import SortBy, place_file
+from dltool.tables import to_csv
 
 UNSURE = "unsure"
 _BATCH = 16
@@ -185,12 +184,10 @@ def write_table(path: Path, ends: Sequence[FileDone]) -> None:
         DltoolError: it cannot be written.
     """
     ranks = max((len(end.result or ()) for end in ends), default=0)
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer, lineterminator="\n")
     names = [f"{kind}{rank}" for rank in range(1, ranks + 1) for kind in ("class", "probability")]
-    writer.writerow(["input", "status", "error", *names])
+    rows: list[Sequence[object]] = [["input", "status", "error", *names]]
     for end in ends:
         values = [value for name, probability in end.result or () for value in (name, f"{probability:.6f}")]
         values += [""] * (2 * ranks - len(values))
-        writer.writerow([end.job.input, end.status, "" if end.error is None else str(end.error), *values])
-    write_atomically(path, buffer.getvalue().encode())
+        rows.append([end.job.input, end.status, end.error, *values])
+    write_atomically(path, to_csv(rows))
