@@ -16,8 +16,8 @@ from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 from dltool.files import printable
 
-_MACHINE, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
-    f"dltool.cli.options:{name}" for name in ("Machine", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
+_MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
+    f"dltool.cli.options:{name}" for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
 )
 _STYLIZE = tuple(
     f"dltool.stylize.settings:{name}"
@@ -79,8 +79,19 @@ COMMANDS: dict[str, Command | OldCommand] = {
         "Train a generator of images: a grid each epoch, a quality figure, the best snapshot kept.",
         ("dltool.gan.settings:GanSettings", "dltool.data.settings:DataSettings", _PLACE, _MACHINE),
     ),
-    "gan sample": OldCommand("dltool.cli.gan_sample"),
-    "gan evaluate": OldCommand("dltool.cli.gan_evaluate"),
+    "gan sample": Command(
+        "dltool.cli.gan_sample",
+        "Draw images from a generator; the same seed gives the same image.",
+        ("dltool.gan.sample_settings:SampleSettings", _OUTPUTS, _PROCESSOR),
+    ),
+    "gan evaluate": Command(
+        "dltool.cli.gan_evaluate",
+        "Measure how near generated images are to real ones: Fréchet distance, KID, precision and recall.",
+        (
+            *("dltool.gan.evaluate_settings:EvaluateSettings", "dltool.gan.evaluate_settings:RealData"),
+            *(_OVERWRITE, _MACHINE),
+        ),
+    ),
     "ae train": Command(
         "dltool.cli.ae_train",
         "Train an autoencoder; with --noise it learns to give the clean image back.",

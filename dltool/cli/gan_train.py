@@ -24,24 +24,28 @@ def run(
     """Train, or say what would be trained."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
-    typed.refuse(data.without_effect())
+    for line in typed.refuse(settings.without_effect() | data.without_effect()):
+        console.say(f"note: {line}")
     if place.dry_run:
         machine.check()
-        _show_dry_run(console, place, settings, data)
+        _show_dry_run(console, typed, settings, data, place)
         return
-    done = run_training(console, place, machine, partial(train_gan, data, settings), _GanWatcher)
+    watcher = partial(_GanWatcher, typed=typed)
+    done = run_training(console, place, machine, partial(train_gan, data, settings), watcher)
     if done is not None:
         _report(console, RunFolder(place.output), *done)
 
 
 class _GanWatcher(Watcher):
-    def __init__(self, progress: Progress, quiet: bool) -> None:
+    def __init__(self, progress: Progress, quiet: bool, typed: Typed) -> None:
         super().__init__(progress, quiet)
+        self._typed = typed
         self._seconds: float | None = None
 
     def show(self, event: Any) -> None:
         match event:
             case Decided():
+                self._typed.refuse(event.settings.without_effect(len(event.data)))
                 self._seconds = event.settings.time
                 for line in [*_describe_data(event.data), _describe_networks(event)]:
                     self.say(line)
@@ -118,13 +122,14 @@ def _report(console: Console, folder: RunFolder, result: GanResult, device: str)
     console.result(f"model {folder.model}")
 
 
-def _show_dry_run(console: Console, place: RunPlace, settings: GanSettings, data: DataSettings) -> None:
+def _show_dry_run(console: Console, typed: Typed, settings: GanSettings, data: DataSettings, place: RunPlace) -> None:
     """Look at the data and say what would be trained and written."""
     if not place.resume:
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
         (found,) = finish(load_images(data, settings.size, 0, exclude=place.output), watcher.show)
+    typed.refuse(settings.without_effect(len(found)))
     settings = complete(settings, found.class_counts, found.size)
     for line in _describe_data(found):
         console.result(line)

@@ -33,8 +33,8 @@ class Talk:
 
 
 @dataclass(frozen=True)
-class Machine:
-    """Where to compute."""
+class Processor:
+    """Where to compute, for commands that read no images ahead."""
 
     device: Annotated[
         str,
@@ -46,23 +46,8 @@ class Machine:
         int | None,
         Option("CPU threads of torch and BLAS; all cores unless told.", min=1, shown="", panel=COMMON),
     ] = None
-    workers: Annotated[
-        int | None,
-        Option(
-            "Threads that read images ahead; 0 reads as needed.",
-            flags=("--workers", "-j"),
-            min=0,
-            shown="",
-            panel=COMMON,
-        ),
-    ] = None
 
     __post_init__ = check_options
-
-    @property
-    def reading_threads(self) -> int:
-        """How many threads read images ahead: as told, else two."""
-        return 2 if self.workers is None else self.workers
 
     def check(self, backbone: str | None = None) -> None:
         """Look in a dry run at what a run would stumble over first.
@@ -77,6 +62,27 @@ class Machine:
             from dltool.backbones.registry import check_name
 
             check_name(backbone)
+
+
+@dataclass(frozen=True)
+class Machine(Processor):
+    """Where to compute, and by how many threads to read."""
+
+    workers: Annotated[
+        int | None,
+        Option(
+            "Threads that read images ahead; 0 reads as needed.",
+            flags=("--workers", "-j"),
+            min=0,
+            shown="",
+            panel=COMMON,
+        ),
+    ] = None
+
+    @property
+    def reading_threads(self) -> int:
+        """How many threads read images ahead: as told, else two."""
+        return 2 if self.workers is None else self.workers
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dltool.data.check import Checked
 from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
+from dltool.gan.evaluate_settings import EvaluateSettings
 from dltool.gan.features import Extracted, Extractor
 from dltool.gan.generator_file import TrainedGenerator, load_generator
 from dltool.gan.metrics import (
@@ -26,8 +27,8 @@ from dltool.gan.metrics import (
 from dltool.gan.nearest import Nearest, find_nearest
 from dltool.gan.sample import generate
 from dltool.images.folder import find_images
+from dltool.images.formats import image_format
 from dltool.images.read import read_size
-from dltool.training.model_file import MODEL_NAME
 from dltool.training.seeds import new_generator
 
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
@@ -41,30 +42,6 @@ _FEWEST, _FEWEST_KID = 4, 10
 
 Event = TypeVar("Event")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class EvaluateSettings:
-    """What is measured.
-
-    Attributes:
-        samples: images that a generator draws; of a folder, at most so many are taken. None draws 10,000, and takes
-            all of a folder.
-        extractor, weights, input_size: see `Extractor`.
-        split: of the data; None takes test, else val, else train.
-        size: side of the images where two folders are compared; 0 finds it.
-        nearest: whether to look for the nearest training image of each sample.
-        seed: of the samples, and of what is chosen at random.
-    """
-
-    samples: int | None = None
-    extractor: str = "efficientnet_lite0"
-    weights: str = "default"
-    input_size: int | None = None
-    split: str | None = None
-    size: int = 0
-    nearest: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True)
@@ -118,25 +95,24 @@ class Evaluation:
     held_out: Nearest | None = field(repr=False)
 
 
-def evaluate(
-    source: Path, data: DataSettings, settings: EvaluateSettings, device: torch.device, workers: int
+def evaluate_samples(
+    data: DataSettings, settings: EvaluateSettings, device: torch.device, workers: int
 ) -> Generator[Checked | Drawn | Extracted, None, Evaluation]:
     """Compare a generator's samples, or a folder of images, with data; yield progress and return the Evaluation.
 
     Args:
-        source: a model file, the folder of a run, or a folder of images.
-        data: what to compare with, `complete` and `labelled` False.
-        settings: see there.
+        data: what to compare with; classes and a val split need not be there.
+        settings: what is compared, and how.
         device: for generator and extractor.
         workers: threads that decode.
 
     Raises:
         DataError, ModelError, SettingsError, DeviceError: by what cannot be used.
     """
-    trained = None
-    if is_model(source):
-        trained = load_generator(source, device)
-    size = trained.spec.size if trained else settings.size or common_size(source, data.source)
+    trained = None if settings.is_folder else load_generator(settings.model, device)
+    if trained is not None and settings.size is not None:
+        raise SettingsError("--size: a generator's pictures have their own; it is for two folders")
+    size = trained.spec.size if trained else settings.size or common_size(settings.model, data.source)
     extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
     channels = trained.spec.channels if trained else None
     training, real = yield from _load_real(data, settings.split, size, channels, workers)
@@ -144,21 +120,25 @@ def evaluate(
     if trained is not None:
         made = yield from draw_samples(trained, training, settings)
     else:
-        (own,) = yield from load_images(replace(data, source=str(source), limit=0), size, workers)
+        (own,) = yield from load_images(replace(data, source=str(settings.model), limit=0), size, workers)
         left_out += own.unreadable
         made = _some(own.images, settings.samples, settings.seed)
-    known = training.images if real.split != training.split else None
-    if min(len(made), len(real)) < _FEWEST:
-        raise DataError(
-            f"{len(made)} pictures against {len(real)}: every figure takes at least {_FEWEST} of either side"
-        )
     made, target, shown = _same_channels(made, real.images, training.images)
+    if min(len(made), len(target)) < _FEWEST:
+        count = f"{len(made)} pictures against {len(target)}"
+        raise DataError(f"{count}: every figure takes at least {_FEWEST} of either side")
     of_target = yield from extractor.extract(target)
     of_made = yield from extractor.extract(made)
+    known = shown if real.split != training.split else None
     floor = None
     if known is not None:
         of_known = yield from extractor.extract(_some(known, len(made), settings.seed))
         floor = compare(of_target, of_known, settings.seed)
+    nearest, held_out = None, None
+    if settings.sheet is not None:
+        nearest = find_nearest(made[:_MOST_NEAREST], shown)
+        if known is not None:
+            held_out = find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
     return Evaluation(
         comparison=compare(of_target, of_made, settings.seed),
         floor=floor,
@@ -167,10 +147,8 @@ def evaluate(
         channels=made.shape[1],
         left_out=tuple(left_out),
         extractor=extractor,
-        nearest=find_nearest(made[:_MOST_NEAREST], shown) if settings.nearest else None,
-        held_out=find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
-        if settings.nearest and known is not None
-        else None,
+        nearest=nearest,
+        held_out=held_out,
     )
 
 
@@ -186,9 +164,13 @@ def _load_real(
     return training, real
 
 
-def is_model(source: Path) -> bool:
-    """Whether this is a generator's file or run rather than a folder of images."""
-    return source.is_file() or not source.exists() or (source / MODEL_NAME).is_file()
+def check_sheet(path: Path, overwrite: bool) -> None:
+    """Raise SettingsError if the sheet could not be written, or would replace a file unasked."""
+    image_format(path)
+    if path.is_dir():
+        raise SettingsError(f"--sheet {path}: a folder, but a file is needed")
+    if path.exists() and not overwrite:
+        raise SettingsError(f"--sheet {path}: output exists; give --overwrite")
 
 
 def common_size(first: Path, second: str) -> int:

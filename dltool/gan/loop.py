@@ -23,9 +23,9 @@ from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.health import Health
 from dltool.gan.images import class_columns, grid_page, write_film
-from dltool.gan.quality import FEWEST_REAL, Quality, QualityMeter
+from dltool.gan.quality import Quality, QualityMeter
 from dltool.gan.sample import generate, latent
-from dltool.gan.settings import FIGURES, Arch, Augment, GanSettings
+from dltool.gan.settings import FEWEST_REAL, FIGURES, Arch, Augment, GanSettings
 from dltool.gan.step import PENALTY_EVERY, GanStep
 from dltool.images.write import write_image
 from dltool.plots import plot_gan

@@ -10,7 +10,6 @@ from dltool.gan.metrics import frechet_distance, kernel_distance, moments, too_f
 from dltool.training.seeds import new_generator
 
 _MOST_REAL = 2000
-FEWEST_REAL = 10
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class QualityMeter:
     """
 
     def __init__(self, real: Tensor, device: torch.device, seed: int) -> None:
-        """Look at N × C × S × S uint8 real images (N at least `FEWEST_REAL`), at most 2000 that `seed` chooses."""
+        """Look at N × C × S × S uint8 real images (N at least 10), at most 2000 that `seed` chooses."""
         self.extractor = Extractor(QUICK_EXTRACTOR, real.shape[-1], device)
         chosen = torch.randperm(len(real), generator=new_generator(seed, "quality"))[:_MOST_REAL]
         self._features = self.extractor(real[chosen.to(real.device)])

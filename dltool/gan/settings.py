@@ -169,6 +169,19 @@ class GanSettings:
         if self.gamma and self.arch is not Arch.MODERN:
             raise SettingsError(f"--gamma {self.gamma}: the penalties are for --arch modern only")
 
+    def without_effect(self, count: int | None = None) -> dict[str, str]:
+        """Options that change nothing beside the others, and why; see `dltool.settings.Typed.refuse`.
+
+        Args:
+            count: of the images to learn from, once they are known.
+        """
+        found = {}
+        if self.arch is not Arch.MODERN:
+            found |= dict.fromkeys(("width", "gamma"), f"with --arch {self.arch}; it is for modern")
+        if count is not None and count < FEWEST_REAL:
+            found["figure_every"] = f"with {count} images: a quality figure takes {FEWEST_REAL}"
+        return found
+
 
 # What an architecture takes for the settings that are None, and Adam's decay rates.
 _DEFAULTS: dict[Arch, dict[str, Any]] = {
@@ -203,6 +216,8 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
 BETAS = {Arch.MLP: (0.5, 0.999), Arch.DCGAN: (0.5, 0.999), Arch.MODERN: (0.0, 0.95)}
 
 
+# With fewer images no quality figure is taken.
+FEWEST_REAL = 10
 # Fewer images than this a discriminator learns by heart, unless it never sees the same one twice.
 FEW_IMAGES = 1000
 # Classes with fewer images are learnt better together, unless each is asked for.

@@ -46,7 +46,8 @@ def model(run: Path) -> Path:
 
 def test_a_dry_run_looks_and_writes_nothing(run: Path, tmp_path: Path) -> None:
     result = run_inside(
-        "gan", "train", "digits", "-o", tmp_path / "run", *FAST, "--limit", 9, "--arch", "mlp", "--dry-run"
+        *("gan", "train", "digits", "-o", tmp_path / "run", "--epochs", 2, "--device", "cpu"),
+        *("--limit", 9, "--arch", "mlp", "--dry-run"),
     )
     assert result.exit_code == 0 and not (tmp_path / "run").exists()
     assert "9 grey pictures of 8x8 pixels" in result.stdout
@@ -115,6 +116,50 @@ def test_misuse_of_sample(model: Path, tmp_path: Path) -> None:
     out.write_bytes(b"mine")
     refused(run_inside("gan", "sample", model, "-o", out), 2, "out.png")
     assert out.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--arch", "mlp", "--width", 8), "--width: has no effect with --arch mlp"),
+        (("--arch", "dcgan", "--gamma", 0), "--gamma: has no effect with --arch dcgan"),
+        (("--limit", 9, "--figure-every", 2), "--figure-every: has no effect with 9 images"),
+        (("--on-bad", "fail"), "--on-bad: has no effect on a set by name"),
+    ],
+)
+def test_what_training_would_not_heed_is_refused(words: tuple[object, ...], said: str, tmp_path: Path) -> None:
+    for more in ((), ("--dry-run",)):
+        refused(run_inside("gan", "train", "digits", "-o", tmp_path / "run", *words, *more, "--epochs", 1), 2, said)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("-o", "grid.png", "--frames", 9), "--frames: has no effect without --interpolate"),
+        (("-o", "grid.png", "--seeds", "1,2", "--seed", 3), "--seed: has no effect beside --seeds"),
+        (("-o", "files", "--columns", 3), "--columns: has no effect on files or a film"),
+        (("-o", "walk.gif", "--interpolate", 3, "--columns", 3), "--columns: has no effect on files or a film"),
+        (("-o", "walk.gif", "--interpolate", 3, "--class", "1,2"), "--class 1,2: a walk stays in one class"),
+    ],
+)
+def test_what_drawing_would_not_heed_is_refused(
+    words: tuple[object, ...], said: str, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for more in ((), ("--dry-run",)):
+        refused(run_inside("gan", "sample", model, *words, *more), 2, said)
+    assert files_in(tmp_path) == {}
+
+
+def test_a_dry_run_of_sample_names_the_files(model: Path, tmp_path: Path) -> None:
+    result = run_inside("gan", "sample", model, "-o", tmp_path / "files", "--seeds", "4,11", "--dry-run", "--json")
+    items = json.loads(result.stdout)["items"]
+    assert [(Path(item["output"]).name, item["status"]) for item in items] == [
+        ("seed04.png", "planned"),
+        ("seed11.png", "planned"),
+    ]
+    assert not (tmp_path / "files").exists()
 
 
 def test_misuse_of_train(run: Path, tmp_path: Path) -> None:

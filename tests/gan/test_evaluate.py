@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from dltool.errors import DataError
 from dltool.events import finish
 from dltool.gan.data import GanData
-from dltool.gan.evaluate import Drawn, EvaluateSettings, common_size, draw_samples
+from dltool.gan.evaluate import Drawn, common_size, draw_samples
+from dltool.gan.evaluate_settings import EvaluateSettings
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.settings import NetworkSpec
 
@@ -32,7 +33,7 @@ def share_of_white(class_names: tuple[str, ...], count: int) -> float:
     training = GanData("set", "train", torch.zeros(40, 1, 8, 8, dtype=torch.uint8), labels, ("black", "white"), (), ())
     trained = TrainedGenerator(Painter().eval(), class_names, {}, {})
     progress: list[Drawn] = []
-    images = finish(draw_samples(trained, training, EvaluateSettings(samples=count)), progress.append)
+    images = finish(draw_samples(trained, training, EvaluateSettings(Path("model"), samples=count)), progress.append)
     assert progress[-1].done == progress[-1].total == count
     assert images.shape == (count, 1, 8, 8)
     return float((images[:, 0, 0, 0] == 255).float().mean())

@@ -1,0 +1,136 @@
+"""Samples as files: what is written where, one page, a file for each seed, or a film of the way between seeds."""
+
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from dltool.errors import DltoolError
+from dltool.gan.generator_file import TrainedGenerator
+from dltool.gan.images import class_columns, grid_page
+from dltool.gan.sample import class_labels, generate, latent, walk
+from dltool.gan.sample_settings import SampleKind, SampleSettings
+from dltool.images.batch import FileDone
+from dltool.images.folder import Job, OnExisting, plan_file
+from dltool.images.write import write_gif, write_image
+
+_GRID = 64
+_FRAMES_PER_SECOND = 20
+
+
+@dataclass(frozen=True)
+class SamplePlan:
+    """What is drawn and written, checked before any work starts.
+
+    Attributes:
+        seeds: of the images; of a walk those that it goes through.
+        columns: images in a row of the grid; None makes it about square.
+        jobs: the model and each file to write; with several files one for each seed.
+    """
+
+    kind: SampleKind
+    seeds: tuple[int, ...]
+    columns: int | None
+    jobs: tuple[Job, ...]
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """What one file holds: `images` of them, or the one of `seed`, and its class where the model knows classes."""
+
+    images: int
+    seed: int | None = None
+    class_name: str | None = None
+
+
+def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_existing: OnExisting) -> SamplePlan:
+    """See that the model can draw what is asked for, and that nothing is in the way.
+
+    Raises:
+        SettingsError: no such class, or an output exists, is an input, or cannot be written.
+    """
+    class_labels(generator, settings.classes or (), [settings.seed])
+    columns = settings.columns
+    if columns is None and not settings.classes:
+        columns = class_columns(len(generator.class_names))
+    count = settings.interpolate or settings.number or -(-_GRID // (columns or 1)) * (columns or 1)
+    seeds = settings.seeds or tuple(range(settings.seed, settings.seed + count))
+    protected = [settings.model]
+    if settings.kind is not SampleKind.FILES:
+        jobs = plan_file(settings.model, settings.output, on_existing, protected)
+    else:
+        width = len(str(max(seeds)))
+        names = {seed: settings.output / f"seed{seed:0{width}d}.png" for seed in seeds}
+        jobs = [
+            replace(job, variant=str(seed))
+            for seed, path in names.items()
+            for job in plan_file(settings.model, path, on_existing, protected)
+        ]
+    return SamplePlan(settings.kind, seeds, columns, tuple(jobs))
+
+
+def write_samples(
+    generator: TrainedGenerator,
+    plan: SamplePlan,
+    settings: SampleSettings,
+    should_stop: Callable[[], bool] = lambda: False,
+) -> Generator[FileDone, None, None]:
+    """Draw and write what is planned; yield the end of each file, its result a Sampled.
+
+    Args:
+        should_stop: asked after every 64 files; when it says so, the rest is left.
+
+    Raises:
+        DltoolError: a page or a film cannot be written; one file of many that cannot is only told.
+    """
+    if plan.kind is SampleKind.FILES:
+        yield from _draw_files(generator, plan, settings, should_stop)
+        return
+    (job,) = plan.jobs
+    if job.exists:
+        yield FileDone(job, "skipped")
+        return
+    noise = latent(plan.seeds, generator.spec.latent_dim, settings.truncation)
+    if plan.kind is SampleKind.WALK:
+        noise = walk(noise, settings.frames)
+        # A walk stays in one class; a grid shows them in turn.
+        labels = class_labels(generator, (settings.classes or generator.class_names)[:1], range(len(noise)))
+        images = generate(generator.module, noise, labels)
+        pages = [grid_page(image[None], scale=settings.scale, gap=0) for image in images]
+        write_gif(job.output, pages, 1 / _FRAMES_PER_SECOND)
+    else:
+        images = generate(generator.module, noise, class_labels(generator, settings.classes or (), plan.seeds))
+        write_image(job.output, grid_page(images, plan.columns, settings.scale))
+    yield FileDone(job, "done", result=Sampled(len(noise)))
+
+
+def _draw_files(
+    generator: TrainedGenerator, plan: SamplePlan, settings: SampleSettings, should_stop: Callable[[], bool]
+) -> Generator[FileDone, None, None]:
+    """One file for each seed; what is there already is left alone, where that was asked for."""
+    labels = class_labels(generator, settings.classes or (), plan.seeds)
+    names = [None] * len(plan.seeds) if labels is None else [generator.class_names[i] for i in labels.tolist()]
+    told = [Sampled(1, *pair) for pair in zip(plan.seeds, names, strict=True)]
+    left = []
+    for index, job in enumerate(plan.jobs):
+        if job.exists:
+            yield FileDone(job, "skipped", result=replace(told[index], class_name=None))
+        else:
+            left.append(index)
+    for start in range(0, len(left), _GRID):
+        if should_stop():
+            return
+        part = left[start : start + _GRID]
+        noise = latent([plan.seeds[index] for index in part], generator.spec.latent_dim, settings.truncation)
+        images = generate(generator.module, noise, None if labels is None else labels[part])
+        for index, image in zip(part, images, strict=True):
+            error = _write(image, plan.jobs[index], settings.scale or 1)
+            yield FileDone(plan.jobs[index], "failed" if error else "done", error, told[index])
+
+
+def _write(image: Tensor, job: Job, scale: int) -> DltoolError | None:
+    try:
+        write_image(job.output, grid_page(image[None], scale=scale, gap=0))
+    except DltoolError as error:
+        return error
+    return None
