@@ -234,6 +234,21 @@ def test_a_grid_is_one_sheet_with_a_cell_for_each_layer_and_ratio(tmp_path: Path
     assert "--grid and --gif do not go together" in together.stderr
 
 
+def test_a_broken_photo_has_no_sheet_and_the_next_one_has(tmp_path: Path, cat: Path, styles: Path):
+    folder = tmp_path / "in"
+    folder.mkdir()
+    (folder / "a.jpg").write_text("no picture")
+    Image.open(cat).resize((64, 43)).save(folder / "b.png")
+    words = ["-s", styles / "bold_shapes.png", "--grid", "--grid-ratios", "2", "-o", tmp_path / "out", *QUICK]
+    result = run_inside("stylize", folder, *words, "--json")
+    assert result.exit_code == 1, result.stderr
+    broken, sheet = json.loads(result.stdout)["items"]
+    assert (broken["status"], sheet["status"], len(sheet["cells"])) == ("failed", "done", 1)
+    assert sorted(files_in(tmp_path / "out")) == ["b.png"]
+    again = run_inside("stylize", folder, *words, "--skip-existing", "--json")
+    assert json.loads(again.stdout)["counts"] == {"done": 0, "skipped": 1, "failed": 1}
+
+
 def test_an_animation_and_a_folder_of_frames(tmp_path: Path, cat: Path, styles: Path):
     photo = Image.open(cat).resize((64, 43))
     frames = [photo.rotate(5 * index) for index in range(3)]
