@@ -11,7 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from dltool import __version__
-from dltool.cli.command import Command, OldCommand, for_one_process, to_typer
+from dltool.cli.command import Command, for_one_process, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 from dltool.files import printable
@@ -29,7 +29,7 @@ _FEATMAP = tuple(
 )
 
 # Every command by the words that call it, in the order of the help page.
-COMMANDS: dict[str, Command | OldCommand] = {
+COMMANDS: dict[str, Command] = {
     "stylize": Command(
         "dltool.cli.stylize",
         "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",

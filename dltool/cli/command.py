@@ -52,16 +52,6 @@ class Command:
         return call
 
 
-@dataclass(frozen=True)
-class OldCommand:
-    """Transitional: a module with a Typer function `command`."""
-
-    module: str
-
-    def build(self, name: str) -> Callable[..., None]:
-        return import_module(self.module).command
-
-
 def for_one_process(function: Callable[..., None], name: str) -> Callable[..., None]:
     """The function of a command whose work several processes would each do, and write, for themselves."""
 
