@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
@@ -32,6 +32,7 @@ def run(
     typed.refuse(settings.without_effect())
     read_too = [path for path in (network.model, talk.config) if path is not None]
     jobs = plan_files(files, outputs.on_existing, read_too)
+    say_unread(console, files.images, files.output)
     reported: dict[str, Any] = {**vars(settings), **vars(network), "reference": files.reference}
     if outputs.dry_run:
         machine.check()

@@ -16,7 +16,7 @@ from dltool.autoencoder.reconstruction_files import (
 )
 from dltool.autoencoder.settings import ReconstructSettings
 from dltool.cli.console import Console
-from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Overwriting, Talk
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -35,6 +35,7 @@ def run(
     """Send images through an autoencoder, or say which."""
     typed.refuse(settings.without_effect())
     plan = plan_reconstruction(settings, outputs.overwrite, [] if talk.config is None else [talk.config])
+    say_unread(console, settings.images, settings.output)
     reported: dict[str, Any] = {"model": settings.model, "noise": settings.noise, "seed": settings.seed}
     reported |= {"csv": plan.csv, "latents": plan.latents, "interpolate": settings.interpolate}
     if outputs.dry_run:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -85,6 +85,7 @@ def _show_layers(console: Console, task: FeatmapTask, machine: Machine) -> None:
 def _draw_files(console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine) -> None:
     """Draw maps, explanations or dreams of every image, and report."""
     jobs = task.plan_files(outputs.on_existing)
+    say_unread(console, task.files.images, task.files.output)
     asked = {
         Question.MAPS: task.map_settings,
         Question.WHY: task.why_settings,

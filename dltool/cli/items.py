@@ -5,6 +5,7 @@ import traceback
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -12,7 +13,7 @@ import typer
 from dltool.cli.console import Console
 from dltool.cli.signals import StopRequest
 from dltool.errors import DltoolError
-from dltool.images.folder import Job, process_rank
+from dltool.images.folder import Job, process_rank, unread_among
 
 if TYPE_CHECKING:
     from dltool.images.batch import FileDone, FileStep
@@ -29,6 +30,13 @@ def new_item(job: Job, status: str, error: DltoolError | None = None) -> dict[st
         "error": None if error is None else str(error),
         "exit_code": 0 if error is None else error.exit_code,
     }
+
+
+def say_unread(console: Console, inputs: Sequence[Path], exclude: Path | None = None) -> None:
+    """Say how many files of the folders among `inputs` are passed over because of their kind."""
+    unread = unread_among(inputs, exclude)
+    if unread:
+        console.say(f"note: {unread}")
 
 
 def report_planned(

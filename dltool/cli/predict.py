@@ -4,7 +4,7 @@ from collections import Counter
 from typing import Any
 
 from dltool.cli.console import Console
-from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -22,6 +22,7 @@ def run(console: Console, typed: Typed, settings: PredictSettings, outputs: Outp
     for line in typed.refuse(settings.without_effect()):
         console.say(f"note: {line}")
     images = plan_predictions(settings, outputs.on_existing)
+    say_unread(console, settings.images, settings.sort)
     jobs = [Job(path) for path, _ in images]
     reported = {name: getattr(settings, name) for name in ("model", "top", "tta", "sort", "precision")}
     reported["csv"] = settings.csv_file

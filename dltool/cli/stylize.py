@@ -8,7 +8,7 @@ import torch
 
 from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
-from dltool.cli.items import collect_items, report_batch, report_planned
+from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs, Talk
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -31,6 +31,7 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, talk
     task = StylizeTask(*groups)
     typed.refuse(task.without_effect())
     jobs = task.plan(outputs.on_existing, [talk.config] if talk.config else [])
+    say_unread(console, task.files.content, task.files.output)
     reported = as_plain(task.settings) | as_plain(task.network)
     reported |= {"recipe": task.files.recipe, "style": _as_typed(task.styles), "mask": task.files.mask}
     if outputs.dry_run:

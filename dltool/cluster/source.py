@@ -11,7 +11,7 @@ from dltool.cluster.settings import ClusterData
 from dltool.cluster.table import TABLE_SUFFIXES, TableFile, check_finite, read_csv
 from dltool.data.builtin import BUILTIN, is_builtin
 from dltool.data.check import Checked
-from dltool.data.folders import Findings
+from dltool.data.findings import Findings
 from dltool.data.limit import choose_evenly
 from dltool.data.load import Listed, check_data, list_data
 from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dltool.data.folders import Findings
+from dltool.data.findings import Finding, Findings
 from dltool.data.splits import Dataset, FileSplit, Split, content_hash, with_hashes
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, DltoolError
@@ -69,13 +69,14 @@ def check_files(
         hashes: list[str] = []
         fresh: dict[str, torch.Tensor] = {}
         try:
-            for _, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
+            for path, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
                 done += 1
                 yield Checked(done, total)
                 if isinstance(seen, DltoolError):
                     if not skip_bad:
                         raise DataError(f"{seen}; remove it, or give --on-bad skip")
                     findings.unreadable.append(str(seen))
+                    findings.files.append(Finding("unreadable", str(path), said=str(seen)))
                     hashes.append("")
                     continue
                 hashes.append(seen[0])
@@ -115,19 +116,18 @@ def _without_empty(checked: Dataset, listed: Dataset, findings: Findings, labell
     return replace(checked, splits={name: split for name, split in checked.splits.items() if len(split)})
 
 
-def find_duplicates(dataset: Dataset, store: ContentStore | None = None) -> list[str]:
-    """Describe equal images in two splits or two classes, and (with the store of fingerprints) nearly equal ones."""
-    notes = _exact_duplicates(dataset)
+def find_duplicates(dataset: Dataset, findings: Findings, store: ContentStore | None = None) -> None:
+    """Find equal images, in two splits or two classes too, and (with the store of fingerprints) nearly equal ones."""
+    findings.notes += _exact_duplicates(dataset, findings.files)
     names = list(dataset.splits)
     sizes = [len(split) for split in dataset.splits.values()]
     if store is not None and max(sizes) <= _LARGEST_COMPARED:
         for index, first in enumerate(names):
             for second in names[index + 1 :]:
-                notes += _near_duplicates(dataset, first, second, store)
-    return notes
+                findings.notes += _near_duplicates(dataset, first, second, store, findings.files)
 
 
-def _exact_duplicates(dataset: Dataset) -> list[str]:
+def _exact_duplicates(dataset: Dataset, files: list[Finding]) -> list[str]:
     homes: dict[str, list[tuple[str, int]]] = {}
     for name, split in dataset.splits.items():
         for index, h in enumerate(split.hashes):
@@ -136,6 +136,14 @@ def _exact_duplicates(dataset: Dataset) -> list[str]:
     contradicting = [
         places for places in homes.values() if len({dataset.splits[name].labels[index] for name, index in places}) > 1
     ]
+    for places in homes.values():
+        first, *others = [
+            (dataset.splits[name].name(index), dataset.splits[name].labels[index]) for name, index in places
+        ]
+        for file, label in others:
+            kind = "duplicate" if label == first[1] else "contradicting"
+            said = "" if label == first[1] else f"{dataset.class_names[label]} and {dataset.class_names[first[1]]}"
+            files.append(Finding(kind, file, first[0], said))
     notes = []
     if across:
         notes.append(f"{len(across)} pictures stand in more than one split, such as {_places(dataset, across[0])}")
@@ -145,7 +153,7 @@ def _exact_duplicates(dataset: Dataset) -> list[str]:
     return notes
 
 
-def _near_duplicates(dataset: Dataset, first: str, second: str, store: ContentStore) -> list[str]:
+def _near_duplicates(dataset: Dataset, first: str, second: str, store: ContentStore, files: list[Finding]) -> list[str]:
     """Pairs across two splits whose fingerprints differ in at most 10 of 256 bits, equal files left out."""
     bits = []
     for name in (first, second):
@@ -159,6 +167,8 @@ def _near_duplicates(dataset: Dataset, first: str, second: str, store: ContentSt
     ]
     if not pairs:
         return []
+    for (_, i), (_, j) in pairs:
+        files.append(Finding("near duplicate", dataset.splits[second].name(j), dataset.splits[first].name(i)))
     return [f"{len(pairs)} nearly equal pairs across {first} and {second}, such as {_places(dataset, pairs[0])}"]
 
 

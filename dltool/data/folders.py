@@ -1,27 +1,28 @@
-"""Folders of images: `DATA/<class>/…`, or `DATA/train/<class>/…` beside `val`, `valid` or `test`; or just images."""
+"""Listing folders of images as data sets: `DATA/<class>/…`, `DATA/train/<class>/…` beside `val` or `test`,
+`DATA/<class>/train/…` (see `layouts.py`); or just images."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from dltool.data.findings import Finding, Findings
+from dltool.data.layouts import (
+    SPLIT_NAMES,
+    class_folders_of,
+    find_classes,
+    find_home,
+    has_folders,
+    in_order,
+    is_split_name,
+    match_class,
+    name_splits,
+    splits_in_classes,
+)
 from dltool.data.splits import SPLITS, Dataset, FileSplit
 from dltool.errors import DataError
-from dltool.images.folder import find_images, is_folder, natural_key
-from dltool.images.formats import IMAGE_SUFFIXES
-
-# What a folder may be called, and the split that it then is.
-SPLIT_NAMES = {"train": "train", "val": "val", "valid": "val", "validation": "val", "test": "test"}
-
-
-@dataclass
-class Findings:
-    """What a look at the data found, by kind; every list names files or classes."""
-
-    notes: list[str] = field(default_factory=list)
-    unreadable: list[str] = field(default_factory=list)
+from dltool.images.folder import describe_unread, find_images, find_unread, natural_key, no_images
 
 
 def read_folder(root: Path, findings: Findings, for_training: bool = True, exclude: Path | None = None) -> Dataset:
@@ -35,36 +36,80 @@ def read_folder(root: Path, findings: Findings, for_training: bool = True, exclu
 
     Raises:
         DataError: no such folder, no classes, one class only, an empty class, or a class that train lacks; two
-            folders for one split.
+            folders for one split; some classes divided into splits and some not.
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    folders = [folder for folder in _class_folders(root, findings) if exclude is None or not _same(folder, exclude)]
-    named = [folder for folder in folders if folder.name.lower() in SPLIT_NAMES and _has_folders(folder)]
-    by_split = {split: root / name for split, name in _by_split(root, [folder.name for folder in named]).items()}
-    if "train" not in by_split and (for_training or not by_split):
-        if not folders:
-            raise DataError(f"{root}: no class folders in it; one folder of pictures for each class is needed")
-        return Dataset(root.name, *_one_split(root, folders, for_training))
-    listed = {name: _class_folders(by_split[name], findings) for name in SPLITS if name in by_split}
-    if "train" in by_split:
-        class_names, splits = _one_split(by_split["train"], listed["train"], for_training)
-    else:
-        class_names, splits = tuple(_in_order({folder.name for found in listed.values() for folder in found})), {}
-    for name in [name for name in listed if name != "train"]:
-        splits[name] = _other_split(by_split[name], listed[name], class_names, findings)
+    _note_unread(root, findings, exclude)
+    home = find_home(root)
+    if home != root:
+        findings.notes.append(f"{home}: the classes are looked for here")
+    folders = [each for each in class_folders_of(home, findings) if exclude is None or not _same(each, exclude)]
+    named = [folder.name for folder in folders if is_split_name(folder.name) and has_folders(folder)]
+    by_split = {split: home / name for split, name in name_splits(home, named).items()}
+    if "train" in by_split or (by_split and not for_training):
+        return _read_splits(root.name, home, by_split, folders, findings, for_training)
+    if not folders:
+        raise _no_classes(home)
+    if divided := splits_in_classes(home, folders):
+        return _read_divided(root.name, home, divided, for_training)
+    classes = find_classes(home, folders, findings)
+    return Dataset(root.name, *_one_split(home, classes, for_training))
+
+
+def _read_splits(
+    name: str, home: Path, by_split: dict[str, Path], folders: list[Path], findings: Findings, for_training: bool
+) -> Dataset:
+    """Folders of splits with folders of classes in them."""
+    class_names: tuple[str, ...] = ()
+    splits: dict[str, FileSplit] = {}
+    inside = {split: class_folders_of(by_split[split], findings) for split in SPLITS if split in by_split}
+    if "train" in inside:
+        train = find_classes(by_split["train"], inside.pop("train"), findings)
+        class_names, splits = _one_split(by_split["train"], train, for_training)
+    others = {split: find_classes(by_split[split], found, findings, class_names) for split, found in inside.items()}
+    if not class_names:
+        class_names = tuple(in_order({each for classes in others.values() for each in classes}))
+    for split, found in others.items():
+        splits[split] = _other_split(by_split[split], found, class_names, findings)
     for folder in folders:
         if folder not in by_split.values():
             findings.notes.append(f"{folder}: beside train/, so not used")
-    return Dataset(root.name, class_names, splits)
+    return Dataset(name, class_names, splits)
+
+
+def _read_divided(name: str, home: Path, divided: dict[str, dict[str, Path]], for_training: bool) -> Dataset:
+    """Folders of classes with folders of splits in them."""
+    splits: dict[str, FileSplit] = {}
+    for split in SPLITS:
+        images = {each: find_images(inside[split]) if split in inside else [] for each, inside in divided.items()}
+        if split == "train" and for_training:
+            splits |= _one_split(home, images, for_training)[1]
+        elif any(images.values()):
+            splits[split] = _as_split(images, tuple(divided))
+    return Dataset(name, tuple(divided), splits)
+
+
+def _note_unread(root: Path, findings: Findings, exclude: Path | None) -> None:
+    """A note on files of a kind that is not read, and each of them as a finding."""
+    unread = find_unread(root, exclude)
+    if unread:
+        findings.notes.append(f"{root}: {describe_unread(unread)}")
+        findings.files += [Finding("unknown kind", str(file)) for file in unread]
+
+
+def _no_classes(home: Path) -> DataError:
+    unread = describe_unread(find_unread(home))
+    said = f"; {unread}" if unread else ""
+    return DataError(f"{home}: no class folders in it; one folder of pictures for each class is needed{said}")
 
 
 def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None) -> Dataset:
     """List a folder whose classes need not be known; images may lie anywhere in it. Nothing is decoded yet.
 
-    Folders called after splits are splits where nothing but those is there, or where `train` is one with folders in
-    it. The first folder below is the class, as `class_folders` tells it; without classes all images have one, called
-    after `root`.
+    Folders called after splits, in it or in the one folder that it holds, are splits where nothing but those is
+    there, or where `train` is one with folders in it. The first folder below is the class, as `class_folders` tells
+    it; without classes all images have one, called after `root`.
 
     Args:
         exclude: a folder in it whose images are not listed.
@@ -76,13 +121,15 @@ def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None)
         raise DataError(f"{root}: no such folder")
     images = find_images(root, exclude)
     if not images:
-        raise DataError(f"{root}: no pictures in this folder")
-    relative = [image.relative_to(root) for image in images]
-    by_split = _by_split(root, _split_names(relative))
+        raise no_images(root, exclude)
+    _note_unread(root, findings, exclude)
+    home = _home_of_splits(root, images)
+    relative = [image.relative_to(home) for image in images]
+    by_split = name_splits(home, _split_names(relative))
     homes = {name: split for split, name in by_split.items()}
     used = [index for index, path in enumerate(relative) if not homes or path.parts[0] in homes]
     if len(used) < len(images):
-        beside = _in_order({path.parts[0] for path in relative} - set(homes))
+        beside = in_order({path.parts[0] for path in relative} - set(homes))
         count = len(images) - len(used)
         findings.notes.append(f"{root}: {count} pictures beside train/ ({beside[0]}, …) are not used")
     split_of = np.array([homes.get(relative[index].parts[0], "train") for index in used])
@@ -112,10 +159,22 @@ def class_folders(relative: Sequence[Path]) -> tuple[tuple[str, ...], np.ndarray
     return tuple(names), np.array([names.index(path.parts[0]) for path in relative], np.int64), ()
 
 
+def _home_of_splits(root: Path, images: Sequence[Path]) -> Path:
+    """The folder in which splits lie, where all images lie in one folder below `root`; else `root`."""
+    home = root
+    while True:
+        relative = [image.relative_to(home).parts for image in images]
+        if _split_names([Path(*parts) for parts in relative]):
+            return home
+        if len({parts[0] for parts in relative}) != 1 or any(len(parts) < 3 for parts in relative):
+            return root
+        home /= relative[0][0]
+
+
 def _split_names(relative: Sequence[Path]) -> list[str]:
     """The folders that are splits of unlabelled data, by name."""
     folders = list(dict.fromkeys(path.parts[0] for path in relative if len(path.parts) > 1))
-    named = [name for name in folders if name.lower() in SPLIT_NAMES]
+    named = [name for name in folders if is_split_name(name)]
     if named != folders:  # `train` beside `station` may well be a class, unless it has folders in it
         deep = {path.parts[0] for path in relative if len(path.parts) > 2}
         named = [name for name in named if name in deep]
@@ -124,75 +183,45 @@ def _split_names(relative: Sequence[Path]) -> list[str]:
     return named if has_train or alone else []
 
 
-def _in_order(names: Iterable[str]) -> list[str]:
-    return sorted(names, key=lambda name: natural_key(Path(name)))
-
-
 def _same(folder: Path, other: Path) -> bool:
     return os.path.realpath(folder) == os.path.realpath(other)
 
 
-def _has_folders(folder: Path) -> bool:
-    """Whether it can hold classes; without folders in it `train` is a class, of railways perhaps."""
-    try:
-        return any(is_folder(entry) and not entry.name.startswith(".") for entry in folder.iterdir())
-    except OSError:
-        return False  # which is told where its images are looked for
-
-
-def _by_split(root: Path, names: Sequence[str]) -> dict[str, str]:
-    """The folders of splits by the split's name."""
-    found: dict[str, str] = {}
-    for name in names:
-        split = SPLIT_NAMES[name.lower()]
-        if split in found:
-            raise DataError(f"{root}: {found[split]} and {name} are both the {split} split; keep one of them")
-        found[split] = name
-    return found
-
-
-def _one_split(root: Path, folders: list[Path], for_training: bool) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
-    images = {folder.name: find_images(folder) for folder in folders}
+def _one_split(
+    root: Path, images: dict[str, list[Path]], for_training: bool
+) -> tuple[tuple[str, ...], dict[str, FileSplit]]:
     if not any(images.values()):
-        raise DataError(f"{root}: no pictures in its class folders")
+        unread = describe_unread(find_unread(root))
+        raise DataError(f"{root}: no pictures in its class folders{f'; {unread}' if unread else ''}")
     if not for_training:
         images = {name: found for name, found in images.items() if found}
     elif len(images) == 1:
-        raise DataError(f"{root}: one class only ({folders[0].name}); at least two are needed")
+        raise DataError(f"{root}: one class only ({next(iter(images))}); at least two are needed")
     for name, found in images.items():
         if not found:
             raise DataError(f"{root / name}: an empty class; add pictures or remove the folder")
-    labels = np.repeat(np.arange(len(images)), [len(found) for found in images.values()])
-    return tuple(images), {"train": FileSplit(tuple(p for found in images.values() for p in found), labels)}
+    return tuple(images), {"train": _as_split(images, tuple(images))}
 
 
-def _other_split(root: Path, folders: list[Path], class_names: tuple[str, ...], findings: Findings) -> FileSplit:
-    paths: list[Path] = []
-    labels: list[int] = []
-    for folder in folders:
-        found = find_images(folder)
-        if folder.name not in class_names and found:
-            known = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
-            raise DataError(f"{folder}: a class that train lacks; train has {known}")
-        if folder.name in class_names:
-            paths += found
-            labels += [class_names.index(folder.name)] * len(found)
-    if not paths:
+def _other_split(
+    root: Path, images: dict[str, list[Path]], class_names: tuple[str, ...], findings: Findings
+) -> FileSplit:
+    mapped: dict[str, list[Path]] = {}
+    for name, found in images.items():
+        known = match_class(name, class_names)
+        if known is not None:
+            mapped[known] = [*mapped.get(known, []), *found]
+        elif found:
+            names = ", ".join(class_names[:6]) + (", …" if len(class_names) > 6 else "")
+            raise DataError(f"{root / name}: a class that train lacks; train has {names}")
+    if not any(mapped.values()):
         raise DataError(f"{root}: no pictures in its class folders")
-    absent = [name for index, name in enumerate(class_names) if index not in labels]
+    absent = [name for name in class_names if not mapped.get(name)]
     if absent:
         findings.notes.append(f"{root}: no pictures of {', '.join(absent)}")
-    return FileSplit(tuple(paths), np.array(labels))
+    return _as_split(mapped, class_names)
 
 
-def _class_folders(root: Path, findings: Findings) -> list[Path]:
-    try:
-        entries = sorted(root.iterdir(), key=natural_key)
-    except OSError as error:
-        raise DataError(f"{root}: cannot be listed ({error.strerror})") from error
-    hidden = [entry for entry in entries if is_folder(entry) and entry.name.startswith(".")]
-    loose = [entry for entry in entries if not is_folder(entry) and entry.suffix.lower() in IMAGE_SUFFIXES]
-    findings.notes += [f"{entry}: hidden, so no class" for entry in hidden]
-    if loose:
-        findings.notes.append(f"{root}: {len(loose)} pictures in no class folder ({loose[0].name}, …) are not used")
-    return [entry for entry in entries if is_folder(entry) and not entry.name.startswith(".")]
+def _as_split(images: dict[str, list[Path]], class_names: tuple[str, ...]) -> FileSplit:
+    labels = np.repeat([class_names.index(name) for name in images], [len(found) for found in images.values()])
+    return FileSplit(tuple(path for found in images.values() for path in found), labels)

@@ -9,7 +9,8 @@ import numpy as np
 
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
-from dltool.data.folders import Findings, read_folder, read_unlabelled
+from dltool.data.findings import Finding, Findings, count_findings
+from dltool.data.folders import read_folder, read_unlabelled
 from dltool.data.limit import choose_evenly, hold_back, limit_samples
 from dltool.data.settings import DataSettings, OnBad
 from dltool.data.splits import SPLITS, Dataset, FileSplit, Split, apply_splits_csv, join_splits, split_off, with_hashes
@@ -34,12 +35,13 @@ class Listed:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The data set with what the check found; `facts` is for the JSON document."""
+    """The data set with what the check found; `findings` names every file, `facts` is for the JSON document."""
 
     dataset: Dataset
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
     facts: dict[str, Any] = field(repr=False)
+    findings: tuple[Finding, ...] = field(default=(), repr=False)
 
 
 def load_data(
@@ -142,17 +144,19 @@ def check_data(
         dataset = divide(dataset, settings, findings)
     if settings.splits_file is not None:
         dataset = limit_samples(dataset, settings.limit)
-    notes = findings.notes
     if settings.labelled:
-        notes = [*notes, *find_duplicates(dataset, None if dataset.in_memory else store), *describe_balance(dataset)]
+        find_duplicates(dataset, findings, None if dataset.in_memory else store)
+        findings.notes += describe_balance(dataset)
+    notes = findings.notes
     facts = {
         "name": dataset.name,
         "classes": dataset.class_names,
         "counts": count_by_class(dataset),
         "notes": notes,
         "unreadable": findings.unreadable,
+        "findings": count_findings(findings.files),
     }
-    return DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts)
+    return DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts, tuple(findings.files))
 
 
 def _hashed(split: Split, digest: Callable[[Path], str]) -> Split:

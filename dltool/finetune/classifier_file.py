@@ -73,11 +73,17 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file
 
 
+def _is_folder_name(part: str) -> bool:
+    return part not in ("", ".", "..") and Path(part).name == part
+
+
 def _check_class_names(file: ModelFile, path: Path) -> None:
-    """Refuse names that would lead `predict --sort` elsewhere, and numbers of them that answers cannot have."""
+    """Refuse names that would lead `predict --sort` elsewhere, and numbers of them that answers cannot have.
+
+    A class of a folder in a folder is called `animals/cat`.
+    """
     for name in file.class_names:
-        folder = isinstance(name, str) and name not in ("", ".", "..") and "\0" not in name and "/" not in name
-        if not folder or Path(name).name != name:
+        if not isinstance(name, str) or "\0" in name or any(not _is_folder_name(part) for part in name.split("/")):
             raise ModelError(f"{path}: {name!r} cannot be a class's name: it is no name of a folder")
     if len(set(file.class_names)) != len(file.class_names):
         raise ModelError(f"{path}: two of its classes have the same name")

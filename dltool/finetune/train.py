@@ -16,6 +16,7 @@ from dltool.backbones.registry import Backbone
 from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
+from dltool.data.findings import write_findings
 from dltool.data.load import DataReport, load_data
 from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
@@ -129,6 +130,7 @@ def finetune(
         context.open_run("finetune", data, _digest(dataset), as_plain(settings), MAY_CHANGE)
         if writes:
             write_splits_csv(context.run.path / "splits.csv", dataset)
+            write_findings(context.run.path / "data_check.csv", report.findings)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:

@@ -14,6 +14,11 @@ from dltool.images.formats import IMAGE_SUFFIXES, WRITABLE, image_format
 
 Item = TypeVar("Item")
 
+# Folders that systems leave in archives and on shares; files in them are called like images, and nobody means them.
+_JUNK_FOLDERS = frozenset({"__macosx", "@eadir", "#recycle", "$recycle.bin"})
+_JUNK_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini"})
+_KINDS_NAMED = 5
+
 
 class OnExisting(StrEnum):
     """What to do about an output that is already there."""
@@ -56,17 +61,55 @@ def own_share(items: Sequence[Item]) -> Sequence[Item]:
 def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
     """Every image file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
 
-    Hidden files and folders are skipped, links to folders are followed once, and nothing below `exclude` is returned,
-    so that outputs written inside an input folder are not read again. What cannot be read as an image though it is
-    called one, links to nothing and pipes among them, and a folder below that cannot be listed, are returned, too, so
-    that whoever reads them names them.
+    Hidden files and folders, and what systems leave behind (`__MACOSX`), are skipped, links to folders are followed
+    once, and nothing below `exclude` is returned, so that outputs written inside an input folder are not read again.
+    What cannot be read as an image though it is called one, links to nothing and pipes among them, and a folder below
+    that cannot be listed, are returned, too, so that whoever reads them names them.
 
     Raises:
         DataError: `folder` itself cannot be listed.
     """
     excluded = _real(exclude) if exclude is not None else None
     # Names that differ by case or leading zeros alone have an order, too: processes that share a folder out need one.
-    return sorted(_walk(folder, excluded, set()), key=lambda path: (natural_key(path), path.parts))
+    found = (path for path, is_read in _walk(folder, excluded, set()) if is_read)
+    return sorted(found, key=lambda path: (natural_key(path), path.parts))
+
+
+def find_unread(folder: Path, exclude: Path | None = None) -> list[Path]:
+    """Every file below `folder` that `find_images` passes over because of its kind, in natural order.
+
+    Raises:
+        DataError: `folder` itself cannot be listed.
+    """
+    excluded = _real(exclude) if exclude is not None else None
+    found = (path for path, is_read in _walk(folder, excluded, set()) if not is_read)
+    return sorted(found, key=lambda path: (natural_key(path), path.parts))
+
+
+def describe_unread(unread: Sequence[Path]) -> str:
+    """`12 files of a kind that is not read: .heic`; empty for none."""
+    if not unread:
+        return ""
+    kinds = [kind for kind, _ in Counter(path.suffix.lower() or "no suffix" for path in unread).most_common()]
+    named = ", ".join(kinds[:_KINDS_NAMED]) + (", …" if len(kinds) > _KINDS_NAMED else "")
+    return f"{len(unread)} file{'s' if len(unread) > 1 else ''} of a kind that is not read: {named}"
+
+
+def unread_among(inputs: Sequence[Path], exclude: Path | None = None) -> str:
+    """`describe_unread` of all folders among `inputs`; a file that is named is read whatever its kind."""
+    folders = [path for path in inputs if is_folder(path)]
+    return describe_unread([file for folder in folders for file in find_unread(folder, exclude)])
+
+
+def no_images(folder: Path, exclude: Path | None = None) -> DataError:
+    """The error for a folder without images, which names what is there instead."""
+    unread = describe_unread(find_unread(folder, exclude))
+    return DataError(f"{folder}: no pictures in this folder{f'; {unread}' if unread else ''}")
+
+
+def is_junk(name: str) -> bool:
+    """Whether a folder or file of this name is hidden, or is one that systems leave behind, so that nobody means it."""
+    return name.startswith(".") or name.lower() in _JUNK_FOLDERS or name.lower() in _JUNK_FILES
 
 
 def list_images(inputs: Sequence[Path], exclude: Path | None = None) -> list[tuple[Path, Path]]:
@@ -81,7 +124,7 @@ def list_images(inputs: Sequence[Path], exclude: Path | None = None) -> list[tup
         if is_folder(path):
             images = find_images(path, exclude)
             if not images:
-                raise DataError(f"{path}: no pictures in this folder")
+                raise no_images(path, exclude)
             for image in images:
                 found.setdefault(_real(image), (image, image.relative_to(path)))
         else:
@@ -124,7 +167,8 @@ def _real(path: Path) -> str:
     return os.path.realpath(path)
 
 
-def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[tuple[Path, bool]]:
+    """Files below `folder` that are not junk, and whether each is to be read as an image."""
     real = _real(folder)
     if real == excluded or real in seen:
         return
@@ -132,18 +176,18 @@ def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[Path]:
         entries = list(os.scandir(folder))
     except OSError as error:
         if seen:
-            yield folder
+            yield folder, True
             return
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
     seen.add(real)
     for entry in entries:
-        if entry.name.startswith("."):
+        if is_junk(entry.name):
             continue
         path = Path(entry)
         if is_folder(path):
             yield from _walk(path, excluded, seen)
-        elif path.suffix.lower() in IMAGE_SUFFIXES:
-            yield path
+        else:
+            yield path, path.suffix.lower() in IMAGE_SUFFIXES
 
 
 def plan_outputs(
@@ -214,7 +258,7 @@ def _mirrored(inputs: Sequence[Path], output: Path, suffix: str) -> list[tuple[P
                 raise SettingsError(f"-o {output}: is the input folder itself; choose another")
             images = find_images(path, exclude=output)
             if not images:
-                raise DataError(f"{path}: no pictures in this folder")
+                raise no_images(path, output)
             prefix = Path(Path(_real(path)).name) if several_folders else Path()
             found += [(image, prefix / image.relative_to(path)) for image in images]
         else:

@@ -17,8 +17,8 @@ from dltool.files import write_atomically
 from dltool.training.model_file import MODEL_NAME
 
 _OWN_FILES = (
-    *("config.json", "metrics.jsonl", "results.json", MODEL_NAME, "last.ckpt", "splits.csv", "checkpoints"),
-    *("samples", "curves.png"),
+    *("config.json", "metrics.jsonl", "results.json", MODEL_NAME, "last.ckpt", "splits.csv"),
+    *("data_check.csv", "checkpoints", "samples", "curves.png"),
 )
 
 

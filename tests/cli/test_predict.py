@@ -29,7 +29,7 @@ def small_model(**changes: object) -> ModelFile:
     return replace(classifier.to_file({}, {}), **changes)
 
 
-@pytest.mark.parametrize("name", ["../../x", "/x", "a/b", "..", "."])
+@pytest.mark.parametrize("name", ["../../x", "/x", "a//b", "a/../b", "..", "."])
 def test_class_names_that_lead_elsewhere_are_refused(tmp_path: Path, name: str) -> None:
     save_model(tmp_path / "m.safetensors", small_model(class_names=("a", "b", name)))
     result = run_inside("predict", tmp_path / "m.safetensors", IMAGE, "--sort", tmp_path / "in" / "sorted")
@@ -103,3 +103,25 @@ def test_every_row_of_the_table_is_as_long_as_its_head(tmp_path: Path) -> None:
 
 def test_a_dry_run_looks_at_the_model(tmp_path: Path) -> None:
     assert run_inside("predict", tmp_path / "nomodel", IMAGE, "--dry-run").exit_code == 4
+
+
+def test_files_of_a_kind_that_is_not_read_are_counted_by_every_command(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small_model())
+    folder = tmp_path / "photos"
+    for name in ("a", "b"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / "raw.heic").write_bytes(b"heic")
+        for index in range(3):
+            source = IMAGE.with_name(f"brick_0{index}.png" if name == "a" else f"brick_0{index + 3}.png")
+            (folder / name / f"{index}.png").write_bytes(source.read_bytes())
+    for words in (
+        ("predict", tmp_path / "m.safetensors", folder),
+        ("finetune", folder, "-o", tmp_path / "run", "--dry-run"),
+        ("cluster", folder, "-o", tmp_path / "out", "--dry-run", "-k", 2),
+        ("ae", "denoise", folder, "-o", tmp_path / "clean", "--dry-run"),
+        ("featmap", folder, "-o", tmp_path / "maps", "--dry-run"),
+        ("ae", "train", folder, "-o", tmp_path / "coder", "--dry-run"),
+    ):
+        result = run_inside(*words)
+        assert result.exit_code == 0, (words, result.stderr)
+        assert "2 files of a kind that is not read: .heic" in result.output, words

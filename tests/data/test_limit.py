@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.data.folders import Findings, class_folders, read_unlabelled
+from dltool.data.findings import Findings
+from dltool.data.folders import class_folders, read_unlabelled
 from dltool.data.limit import choose_evenly, hold_back
 from dltool.data.load import list_data, load_data
 from dltool.data.pixels import PixelReader
