@@ -97,5 +97,5 @@ def _figures(done: DenoisedFile | None) -> dict[str, Any]:
         item["ssim"] = {"before": done.before.ssim, "after": done.after.ssim}
         notes.append(f"PSNR {done.before.psnr:.2f} -> {done.after.psnr:.2f} dB")
         notes.append(f"SSIM {done.before.ssim:.4f} -> {done.after.ssim:.4f}")
-    item["note"] = ", ".join(notes)
+    item["note"] = ", ".join([*notes, *done.notes])
     return item

@@ -150,6 +150,7 @@ def _figures(result: StylizeResult | GridSheet | Clip | None) -> dict[str, Any]:
                 "seconds": round(result.seconds, 3),
                 "content_loss": result.content_loss,
                 "style_loss": result.style_loss,
+                **({"note": ", ".join(result.notes)} if result.notes else {}),
             }
         case GridSheet():
             return {"size": result.pixels.shape[1::-1], "cells": result.cells}

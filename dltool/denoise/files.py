@@ -1,7 +1,7 @@
 """Denoising files: noisy images in, clean ones out, with measures and a page of before and after where wanted."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -31,12 +31,14 @@ class DenoisedFile:
         image: without its noise; the file may hold fewer bits.
         size: width and height.
         bits: of each channel of the written file.
+        notes: what of the image's file is not in the written one, in words.
         before, after: how near the noisy and the written image are to the clean one; None without a reference.
     """
 
     image: Denoised
     size: tuple[int, int]
     bits: int
+    notes: tuple[str, ...] = ()
     before: Quality | None = None
     after: Quality | None = None
 
@@ -139,23 +141,27 @@ class _Output:
 
     def __init__(self, path: Path, noisy: _Noisy, result: Denoised, compare: bool) -> None:
         pixels = result.pixels[..., 0] if result.pixels.shape[2] == 1 else result.pixels
-        if not keeps_16_bits(path, pixels, noisy.image.alpha):
+        if not keeps_16_bits(path, pixels):
             pixels = to_eight_bits(pixels)
         before = after = None
         if noisy.clean is not None:
             before = measure_quality(noisy.image.pixels, noisy.clean)
             after = measure_quality(_three_channels(pixels), noisy.clean)
         self._path, self._noisy, self._pixels, self._compare = path, noisy.image, pixels, compare
-        self._done = DenoisedFile(result, pixels.shape[1::-1], 8 * pixels.itemsize, before, after)
+        size, bits = pixels.shape[1::-1], 8 * pixels.itemsize
+        notes = noisy.image.notes
+        if bits < 8 * noisy.image.pixels.itemsize:
+            notes = (*notes, "16 bits are not kept in this kind of file")
+        self._done = DenoisedFile(result, size, bits, notes, before, after)
 
     def write(self) -> DenoisedFile:
         alpha = self._noisy.alpha
         if alpha is not None and alpha.dtype != self._pixels.dtype:
             alpha = to_eight_bits(alpha)
-        write_image(self._path, self._pixels, alpha)
+        lost = write_image(self._path, self._pixels, alpha, self._noisy.metadata)
         if self._compare:
             write_image(compare_path(self._path), self._page())
-        return self._done
+        return replace(self._done, notes=(*self._done.notes, *lost))
 
     def _page(self) -> np.ndarray:
         noisy, restored = (to_eight_bits(_three_channels(pixels)) for pixels in (self._noisy.pixels, self._pixels))

@@ -6,12 +6,15 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from dltool.images.metadata import NO_METADATA, Metadata
+
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_METRES_PER_INCH = 0.0254
 _CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4}  # by colour type: grey, grey and alpha, colours, colours and alpha
 _COLOR_TYPES = {channels: kind for kind, channels in _CHANNELS.items()}
 
 
-def encode_png16(channels: np.ndarray) -> bytes:
+def encode_png16(channels: np.ndarray, metadata: Metadata = NO_METADATA) -> bytes:
     """Return the file's content for H × W × C uint16; C is 1 to 4, an alpha channel the last of 2 or 4."""
     height, width, count = channels.shape
     # Each value minus its left neighbour's, byte by byte: the filter "Sub", which halves the size of photos.
@@ -20,11 +23,25 @@ def encode_png16(channels: np.ndarray) -> bytes:
     filtered[:, 2 * count :] -= rows[:, : -2 * count]
     content = np.concatenate([np.ones((height, 1), np.uint8), filtered], axis=1).tobytes()
     header = struct.pack(">IIBBBBB", width, height, 16, _COLOR_TYPES[count], 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(content, 6)), (b"IEND", b""))
+    chunks = (
+        (b"IHDR", header),
+        *_describe(metadata),
+        (b"IDAT", zlib.compress(content, 6)),
+        (b"IEND", b""),
+    )
     packed = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
     )
     return _SIGNATURE + b"".join(packed)
+
+
+def _describe(metadata: Metadata) -> Iterator[tuple[bytes, bytes]]:
+    if metadata.profile is not None:
+        yield b"iCCP", b"ICC profile\0\0" + zlib.compress(metadata.profile)
+    if metadata.dpi is not None:
+        yield b"pHYs", struct.pack(">IIB", *(round(dpi / _METRES_PER_INCH) for dpi in metadata.dpi), 1)
+    if metadata.exif is not None:
+        yield b"eXIf", metadata.exif
 
 
 def decode_png16(content: bytes) -> np.ndarray | None:

@@ -13,18 +13,29 @@ from PIL import Image, UnidentifiedImageError
 
 from dltool.errors import DataError, DeviceError, SettingsError
 from dltool.files import check_regular
-from dltool.images.convert import is_sideways, orientation, to_pixels_and_alpha, upright, values_to_pixels_and_alpha
+from dltool.images.convert import (
+    is_deep,
+    is_sideways,
+    orientation,
+    to_pixels_and_alpha,
+    upright,
+    values_to_pixels_and_alpha,
+)
 from dltool.images.formats import readable_formats
+from dltool.images.metadata import NO_METADATA, Metadata, is_srgb, read_metadata, read_tiff_metadata, srgb_profile
 from dltool.images.tiff import is_tiff, read_tiff, tiff_size
 
 MAX_PIXELS_VARIABLE = "DLTOOL_MAX_PIXELS"
 
+_FEWER_BITS = "8 bits of its 16 or more"
 _MOST_BYTES = 2 * 10**9
 _RESULT_BYTES = 4  # of a pixel: three colours, and what may be transparency
 _DECODED_BYTES = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2, "I;16L": 2}
 
 # Pillow warns at the limit and refuses at twice the limit; here only the refusal matters.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+# And of damaged tags it tells in its own words, in the midst of ours.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 
 
 @dataclass(frozen=True)
@@ -35,11 +46,15 @@ class DecodedImage:
         pixels: H × W × 3 uint8, sRGB, upright; transparent pixels are laid on white unless asked otherwise.
         alpha: H × W uint8, 0 is transparent; None for an image without transparency.
         size: width and height of the upright image in its file, which `pixels` may be a reduction of.
+        metadata: what the file says beside the pixels, whose `profile` is that of `pixels`.
+        notes: what of the file is not in the pixels, in words.
     """
 
     pixels: np.ndarray
     alpha: np.ndarray | None
     size: tuple[int, int]
+    metadata: Metadata = NO_METADATA
+    notes: tuple[str, ...] = ()
 
     @property
     def image(self) -> Image.Image:
@@ -241,12 +256,27 @@ def _decode(
     elif shortest_side is not None:
         image.draft(None, fit_shortest(size, 2 * shortest_side))
     _check_memory(image)
+    notes = _left_out(image)
     image.load()
     lies = orientation(image)
     pixels, alpha = to_pixels_and_alpha(image, on_white)
     if is_sideways(lies):
         size = size[::-1]
-    return DecodedImage(upright(pixels, lies), None if alpha is None else upright(alpha, lies), size)
+    profile = image.info.get("icc_profile")
+    if profile and not is_srgb(profile):
+        profile = srgb_profile()
+    metadata = read_metadata(image, profile or None)
+    return DecodedImage(upright(pixels, lies), None if alpha is None else upright(alpha, lies), size, metadata, notes)
+
+
+def _left_out(image: Image.Image) -> tuple[str, ...]:
+    """What 8-bit pixels of the first image of a file that has been opened do not hold."""
+    notes = []
+    if getattr(image, "is_animated", False) and image.format not in ("MPO", "PSD", "ICO", "ICNS"):
+        notes.append("only the first of its pages" if image.format == "TIFF" else "only the first of its frames")
+    if is_deep(image) or any(";16" in str(tile.args) for tile in getattr(image, "tile", ())):
+        notes.append(_FEWER_BITS)
+    return tuple(notes)
 
 
 def _decode_tiff(path: Path | str, on_white: bool) -> DecodedImage | None:
@@ -264,4 +294,7 @@ def _decode_tiff(path: Path | str, on_white: bool) -> DecodedImage | None:
     tiff = read_tiff(path)
     pixels, alpha = values_to_pixels_and_alpha(tiff, on_white)
     pixels = upright(pixels, tiff.orientation)
-    return DecodedImage(pixels, None if alpha is None else upright(alpha, tiff.orientation), pixels.shape[1::-1])
+    alpha = None if alpha is None else upright(alpha, tiff.orientation)
+    metadata = read_tiff_metadata(Path(path).read_bytes(), srgb_profile() if tiff.profile else None)
+    notes = () if tiff.values.dtype.itemsize == 1 else (_FEWER_BITS,)
+    return DecodedImage(pixels, alpha, pixels.shape[1::-1], metadata, notes)

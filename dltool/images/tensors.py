@@ -1,5 +1,7 @@
 """Between pixels and tensors."""
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from PIL import Image
@@ -35,4 +37,4 @@ def resize_image(image: DecodedImage, longest_side: int) -> DecodedImage:
     """Scale an image, and its alpha with it, so that its longer side is `longest_side`."""
     size = fit_longest(image.size, longest_side)
     alpha = None if image.alpha is None else resize_pixels(image.alpha, size)
-    return DecodedImage(resize_pixels(image.pixels, size), alpha, image.size)
+    return replace(image, pixels=resize_pixels(image.pixels, size), alpha=alpha)

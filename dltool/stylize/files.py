@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -129,7 +129,7 @@ class _Easel:
             for lapse, pixels in zip(lapses, shown, strict=True):
                 lapse.finish(pixels)
         return [
-            partial(_write, output, pixels, image.alpha, result)
+            partial(_write, output, pixels, image, result)
             for output, pixels, image, result in zip(outputs, shown, images, results, strict=True)
         ]
 
@@ -149,9 +149,9 @@ def of_this_size(size: tuple[int, int]) -> Iterator[None]:
         raise DltoolError(f"the network does not take it at {width} x {height} pixels ({reason})") from error
 
 
-def _write(output: Path, pixels: np.ndarray, alpha: np.ndarray | None, result: StylizeResult) -> StylizeResult:
-    write_image(output, pixels, alpha)
-    return result
+def _write(output: Path, pixels: np.ndarray, photo: DecodedImage, result: StylizeResult) -> StylizeResult:
+    lost = write_image(output, pixels, photo.alpha, photo.metadata)
+    return replace(result, notes=(*photo.notes, *lost))
 
 
 class _Gallery:

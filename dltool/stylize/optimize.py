@@ -64,7 +64,8 @@ class StylizeStep:
 class StylizeResult:
     """The best image of the last scale, 1 × 3 × H × W on the CPU in [0, 1], with its losses and what it took.
 
-    `seconds` are the image's share where several were optimized together.
+    `seconds` are the image's share where several were optimized together; `notes` say what of the photo's file is
+    not in the one that was written.
     """
 
     image: Tensor
@@ -72,6 +73,7 @@ class StylizeResult:
     seconds: float
     content_loss: float
     style_loss: float
+    notes: tuple[str, ...] = ()
 
 
 def stylize(
