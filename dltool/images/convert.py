@@ -48,7 +48,7 @@ def to_pixels_and_alpha(image: Image.Image, on_white: bool) -> tuple[np.ndarray,
         # Grey stays grey, so that an embedded profile for grey still fits it.
         colors = strip.convert("L") if strip.mode == "LA" else rgba.convert("RGB")
         alpha[rows] = np.asarray(rgba.getchannel("A"))
-        pixels[rows] = _on_white(np.asarray(to_srgb(colors)), alpha[rows], on_white)
+        pixels[rows] = lay_on_white(np.asarray(to_srgb(colors)), alpha[rows], on_white)
     return pixels, alpha
 
 
@@ -68,13 +68,16 @@ def values_to_pixels_and_alpha(tiff: TiffValues, on_white: bool) -> tuple[np.nda
         eight = levels.to_eight_bits(values[rows])
         eight = 255 - eight if tiff.min_white else eight
         colors = np.asarray(to_srgb(Image.fromarray(eight[..., 0] if eight.shape[2] == 1 else eight)))
-        pixels[rows] = colors if alpha is None else _on_white(colors, alpha[rows], on_white)
+        pixels[rows] = colors if alpha is None else lay_on_white(colors, alpha[rows], on_white)
     return pixels, alpha
 
 
-def _on_white(colors: np.ndarray, alpha: np.ndarray, mixed: bool) -> np.ndarray:
-    """Lay H × W × 3 uint8 colours on white; without `mixed`, only what cannot be seen at all becomes white."""
-    opacity = alpha[..., None].astype(np.float32) / 255
+def lay_on_white(colors: np.ndarray, alpha: np.ndarray, mixed: bool = True) -> np.ndarray:
+    """Lay H × W (× 3) uint8 colours of which H × W uint8 `alpha` can be seen on white.
+
+    Without `mixed`, only what cannot be seen at all becomes white.
+    """
+    opacity = alpha.reshape(alpha.shape + (1,) * (colors.ndim - alpha.ndim)).astype(np.float32) / 255
     if not mixed:
         opacity = np.ceil(opacity)
     return np.rint(colors * opacity + 255 * (1 - opacity)).astype(np.uint8)

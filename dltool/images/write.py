@@ -10,6 +10,7 @@ from PIL import Image
 
 from dltool.errors import DltoolError
 from dltool.files import write_atomically
+from dltool.images.convert import lay_on_white
 from dltool.images.formats import image_format
 from dltool.images.metadata import NO_METADATA, Metadata, is_grey_profile
 from dltool.images.png16 import encode_png16
@@ -27,7 +28,7 @@ def write_image(
 ) -> tuple[str, ...]:
     """Write pixels, with an H × W alpha channel of the same type where the format has one, and what is said of them.
 
-    Into a JPEG, which has none, transparent pixels go as they are: colours on white.
+    A JPEG has none: its pixels are laid on white.
 
     Args:
         pixels: H × W × 3 for colour, H × W for grey; uint8, or uint16, which PNG and TIFF keep; all else is rounded
@@ -42,11 +43,11 @@ def write_image(
     """
     kind = image_format(path)
     metadata, lost = _fitting(metadata, kind, pixels.ndim == 2)
-    if kind == "JPEG" and alpha is not None:
-        alpha, lost = None, [*lost, "transparency"]
     if not keeps_16_bits(path, pixels):
         lost += ["16 bits"] if pixels.dtype == np.uint16 else []
         pixels, alpha = to_eight_bits(pixels), None if alpha is None else to_eight_bits(alpha)
+    if kind == "JPEG" and alpha is not None:
+        pixels, alpha, lost = lay_on_white(pixels, alpha), None, ["transparency", *lost]
     if kind == "TIFF" or pixels.dtype == np.uint16:
         channels = np.atleast_3d(pixels) if alpha is None else np.dstack([pixels, alpha])
         if kind == "TIFF":

@@ -25,22 +25,24 @@ class Canvas:
         style: StyleTargets | Sequence[StyleTargets],
         settings: StylizeSettings,
         mask: Tensor | None,
+        opacity: Tensor | None = None,
     ) -> None:
         styles = [style] if isinstance(style, StyleTargets) else list(style)
         self.margin = Margin.around(content.shape[:1:-1], settings.margin)
         content = self.margin.add(content)
-        mask = None if mask is None else self.margin.add(mask)
+        mask, opacity = (None if each is None else self.margin.add(each) for each in (mask, opacity))
         assert len(styles) == 1 or (mask is not None and mask.shape[1] == len(styles)), "a mask has a layer per style"
         self._original = content
         self._settings = settings
         self._mask = mask
+        self._opacity = opacity
         self._content = content
         if settings.preserve_color is PreserveColor.LUMINANCE:
             self._content = luminance(content)
             styles = [targets.grey() for targets in styles]
             # The photo's range of light is the painting's for the whole run; the chroma comes back at the end.
         elif settings.preserve_color is PreserveColor.HISTOGRAM:
-            own = color_statistics(content)
+            own = color_statistics(content, opacity)
             styles = [targets.recolored(own) for targets in styles]
         self._styles = styles
 
@@ -74,15 +76,26 @@ class Canvas:
         grams = [targets.at(side, content.device, settings.gram, tile_side) for targets in self._styles]
         if settings.strength == 1:
             return grams
-        own = style_grams(network, content, settings.gram, tile_side)
+        opacity = self._at(self._opacity, size)[0]
+        opacity = None if opacity is None else opacity.to(content.device)
+        own = style_grams(network, content, settings.gram, tile_side, opacity)
         return [{name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams]
 
     def masks(self, size: tuple[int, int]) -> list[Tensor | None]:
-        """Where each style goes in an image of `size`."""
-        if self._mask is None:
+        """Where each style goes in an image of `size`: where the mask says so and something can be seen."""
+        return self._at(self._times_opacity(self._mask), size)
+
+    def _at(self, mask: Tensor | None, size: tuple[int, int]) -> list[Tensor | None]:
+        """The layers of a mask of the photo's size, of which None has as many as there are styles, at `size`."""
+        if mask is None:
             return [None] * len(self._styles)
         outer = self.margin.outer_size(size)
-        return list(torch.nn.functional.interpolate(self._mask, outer[::-1], mode="area").split(1, dim=1))
+        return list(torch.nn.functional.interpolate(mask, outer[::-1], mode="area").split(1, dim=1))
+
+    def _times_opacity(self, mask: Tensor | None) -> Tensor | None:
+        if mask is None or self._opacity is None:
+            return self._opacity if mask is None else mask
+        return mask * self._opacity
 
     def finish(self, image: Tensor, size: tuple[int, int]) -> Tensor:
         """The result from an optimized image: without the margin, with the photo's colours or parts where kept."""
@@ -109,8 +122,8 @@ class Canvas:
 
     def _moved(self, content: Tensor, targets: StyleTargets, mask: Tensor | None) -> Tensor:
         if self._settings.preserve_color is PreserveColor.LUMINANCE:
-            return match_luminance(content, targets.colors)
-        return move_colors(content, color_statistics(content, mask), targets.colors)
+            return match_luminance(content, targets.colors, self._opacity)
+        return move_colors(content, color_statistics(content, self._times_opacity(mask)), targets.colors)
 
 
 def joint_objective(
@@ -122,7 +135,7 @@ def joint_objective(
     tile_side: int | None,
     hold: Hold | None = None,
 ) -> Objective:
-    """The losses of images of `size`, one for each canvas; all canvases have the same mask."""
+    """The losses of images of `size`, one for each canvas; all canvases have the same mask and opacity."""
     contents = [canvas.content(size).to(device) for canvas in canvases]
     asked = [
         canvas.grams(network, size, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)

@@ -15,9 +15,11 @@ from dltool.device import is_out_of_memory
 from dltool.errors import DeviceError, DltoolError, SettingsError
 from dltool.events import mapped
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
+from dltool.images.convert import lay_on_white
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, read_image
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
+from dltool.images.transparency import fill_transparent, visible_share
 from dltool.images.write import write_gif, write_image
 from dltool.stylize.budget import images_together
 from dltool.stylize.features import FeatureNetwork
@@ -95,8 +97,13 @@ class _Easel:
     together: int | None
 
     def kind(self, photo: OpenedFile[DecodedImage]) -> tuple[Hashable, int]:
-        """Size and style, which images that go together have in common, and how many go together."""
+        """Size and style, which images that go together have in common, and how many go together.
+
+        One with transparency goes alone, since those that go together have one mask.
+        """
         size = photo.content.pixels.shape[1::-1]
+        if photo.content.alpha is not None:
+            return photo.number, 1
         limit = self.together
         if limit is None:
             limit = images_together(self.network, size, self.settings, self.device)
@@ -110,7 +117,7 @@ class _Easel:
         contents = [to_tensor(image.pixels) for image in images]
         outputs = [photo.job.output for photo in photos]
         lapses = [
-            _Lapse(self.extras, self.settings.steps, output, image.pixels)
+            _Lapse(self.extras, self.settings.steps, output, image)
             for output, image in zip(outputs, images, strict=True)
         ]
         size = images[0].pixels.shape[1::-1]
@@ -124,7 +131,8 @@ class _Easel:
         with of_this_size(size):
             targets = self.gallery.targets(photos[0].job.variant)
             what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None)
-            results = yield from mapped(stylize_together(*what, lapses[0].every), watch)
+            opacity = visible_share(images[0].alpha)
+            results = yield from mapped(stylize_together(*what, lapses[0].every, opacity), watch)
             shown = [to_pixels(result.image) for result in results]
             for lapse, pixels in zip(lapses, shown, strict=True):
                 lapse.finish(pixels)
@@ -174,9 +182,9 @@ class _Gallery:
     def targets(self, name: str) -> list[StyleTargets]:
         """The targets of the style called `name`: one of the blend, or with labels one of each painting."""
         if name != self._name:
-            images = read_style(self._styles[name], self._settings)
+            paintings = read_style(self._styles[name], self._settings)
             labels = self.mask is not None and self.mask.has_labels
-            groups = [[pair] for pair in images] if labels else [images]
+            groups = [[painting] for painting in paintings] if labels else [paintings]
             self._targets = [StyleTargets(self._network, group) for group in groups]
             self._name = name
         return self._targets
@@ -185,33 +193,41 @@ class _Gallery:
 class _Lapse:
     """Collects and writes what the optimization looks like on its way."""
 
-    def __init__(self, extras: Extras, steps: int, output: Path, photo: np.ndarray) -> None:
+    def __init__(self, extras: Extras, steps: int, output: Path, photo: DecodedImage) -> None:
         often = max(1, steps // _GIF_FRAMES)
         self.every = math.gcd(extras.save_every, often if extras.gif else 0)
         self._often = often
         self._extras = extras
         self._output = output
-        height, width = photo.shape[:2]
+        height, width = photo.pixels.shape[:2]
         scale = min(1.0, _GIF_SIDE / max(height, width))
         self._size = max(1, round(width * scale)), max(1, round(height * scale))
-        self._frames = [resize_pixels(photo, self._size)] if extras.gif else []
+        self._alpha = photo.alpha
+        self._frames = [self._frame(photo.pixels)] if extras.gif else []
 
     def add(self, event: StylizeStep) -> None:
         if event.image is None:
             return
         pixels = to_pixels(event.image)
         if self._extras.gif and event.step % self._often == 0:
-            self._frames.append(resize_pixels(pixels, self._size))
+            self._frames.append(self._frame(pixels))
         if self._extras.save_every and event.step % self._extras.save_every == 0:
-            write_image(self._extras.step_path(self._output, event.step), pixels)
+            write_image(self._extras.step_path(self._output, event.step), pixels, self._alpha)
 
     def finish(self, pixels: np.ndarray) -> None:
         if self._extras.gif:
-            frames = [*self._frames, *[resize_pixels(pixels, self._size)] * 10]
+            frames = [*self._frames, *[self._frame(pixels)] * 10]
             write_gif(self._extras.gif_path(self._output), frames, _GIF_SECONDS)
+
+    def _frame(self, pixels: np.ndarray) -> np.ndarray:
+        shown = pixels if self._alpha is None else lay_on_white(pixels, self._alpha)
+        return resize_pixels(shown, self._size)
 
 
 def read_photo(path: Path, size: int | None) -> DecodedImage:
-    """Read an image and bring its longest side to `size`, or leave it as it is for None."""
-    image = read_image(path, size)
+    """Read an image and bring its longest side to `size`, or leave it as it is for None.
+
+    Under its transparent pixels are the colours of those around.
+    """
+    image = fill_transparent(read_image(path, size, on_white=False))
     return image if size is None else resize_image(image, size)

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from dltool.events import mapped
+from dltool.images.convert import lay_on_white
 from dltool.images.read import DecodedImage
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import to_pixels, to_tensor
+from dltool.images.transparency import visible_share
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.optimize import StyleTargets, StylizeStep, stylize
 from dltool.stylize.settings import StylizeSettings
@@ -61,7 +63,7 @@ def stylize_grid(
     Args:
         ratios: style weight : content weight; the content weight is the setting's, but where that is 0 it is 1.
     """
-    content = to_tensor(photo.pixels)
+    content, opacity = to_tensor(photo.pixels), visible_share(photo.alpha)
     base = settings.content_weight or 1.0
     layers = network.content_layers
     tiles: list[Tile] = []
@@ -76,7 +78,10 @@ def stylize_grid(
             style_weight=base * ratio,
         )
         place = len(cells) + 1, len(layers) * len(ratios)
-        result = yield from mapped(stylize(content, style, network, cell, device), partial(GridStep, *place))
-        tiles.append(Tile(to_pixels(result.image), f"{layer}  {ratio:g} : 1"))
+        work = stylize(content, style, network, cell, device, opacity=opacity)
+        result = yield from mapped(work, partial(GridStep, *place))
+        pixels = to_pixels(result.image)
+        shown = pixels if photo.alpha is None else lay_on_white(pixels, photo.alpha)
+        tiles.append(Tile(shown, f"{layer}  {ratio:g} : 1"))
         cells.append(GridCell(*place, layer, ratio, result.content_loss, result.style_loss))
     return GridSheet(contact_sheet(tiles, len(ratios), max(photo.pixels.shape), title), tuple(cells))

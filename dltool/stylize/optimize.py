@@ -86,6 +86,7 @@ def stylize(
     mask: Tensor | None = None,
     hold: Hold | None = None,
     save_every: int = 0,
+    opacity: Tensor | None = None,
 ) -> Generator[StylizeStep, None, StylizeResult]:
     """Yield a StylizeStep for every evaluation and return the StylizeResult.
 
@@ -98,12 +99,14 @@ def stylize(
             the share of each at every pixel, adding up to 1. The result's size.
         hold: an image of the result's size to stay near to, and where.
         save_every: every so many steps the event holds the image; 0 for never.
+        opacity: 1 × 1 × H × W in [0, 1], how much of each of the photo's pixels can be seen: the style goes there, and
+            the photo's own colours and style are taken from there. None: all of them.
 
     Raises:
         DltoolError: the loss is not finite at the start.
         DeviceError: `settings.max_memory` is too little for this size.
     """
-    work = stylize_together([content], style, network, settings, device, init, mask, hold, save_every)
+    work = stylize_together([content], style, network, settings, device, init, mask, hold, save_every, opacity)
     (result,) = yield from mapped(work, lambda numbered: numbered[1])
     return result
 
@@ -118,20 +121,21 @@ def stylize_together(
     mask: Tensor | None = None,
     hold: Hold | None = None,
     save_every: int = 0,
+    opacity: Tensor | None = None,
 ) -> Generator[tuple[int, StylizeStep], None, list[StylizeResult]]:
     """Do what `stylize` does for N photos of one size, evaluated in one pass of the network at each step.
 
     Every event comes with the number, from 0, of its image; a step's N events come one after the other. Each image has
     its own optimizer, losses and best image. One evaluation is what it would be alone but for rounding; over many steps
     that grows to other strokes, with losses as good. `settings.time` is for each image, so that all together have N
-    times as long.
+    times as long. The mask and the opacity are those of all images.
 
     Raises:
         DltoolError, DeviceError: as `stylize` does, for any of the images.
     """
     started = time.perf_counter()
     count = len(contents)
-    canvases = [Canvas(content, style, settings, mask) for content in contents]
+    canvases = [Canvas(content, style, settings, mask, opacity) for content in contents]
     (size,) = {content.shape[:1:-1] for content in contents}
     sizes = scale_sizes(size, settings.scales)[-settings.steps :]
     shares = _split_steps(settings.steps, sizes)

@@ -1,13 +1,16 @@
 """What the painting asks for: Gram matrices of one style image or of a blend, computed once for each size."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool.errors import DataError
 from dltool.images.read import fit_longest, read_image
 from dltool.images.tensors import resize_image, to_tensor
+from dltool.images.transparency import cut_to_visible, fill_transparent, visible_share
 from dltool.stylize.colors import ColorStatistics, color_statistics, luminance, mix_statistics, move_colors
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.losses import gram_sum
@@ -18,6 +21,17 @@ from dltool.stylize.tiles import Tile, cut_tiles, whole_tile
 _KEPT_SIZES = 64
 
 
+class Painting(NamedTuple):
+    """A style image, 1 × 3 × H × W in [0, 1], its weight in a blend, and how much each pixel of it counts.
+
+    `opacity` is 1 × 1 × H × W in [0, 1]; None: all count alike.
+    """
+
+    image: Tensor
+    weight: float = 1.0
+    opacity: Tensor | None = None
+
+
 class StyleTargets:
     """Gram matrices and colours of a style: one image, or several blended by their weights.
 
@@ -25,22 +39,22 @@ class StyleTargets:
     to all of the images at once are the same thing.
     """
 
-    def __init__(self, network: FeatureNetwork, style: Tensor | Sequence[tuple[Tensor, float]]) -> None:
+    def __init__(self, network: FeatureNetwork, style: Tensor | Sequence[Painting | tuple[Tensor, float]]) -> None:
         """Take a 1 × 3 × H × W image in [0, 1], or several with weights above zero, at the largest size needed."""
-        images = [(style, 1.0)] if isinstance(style, Tensor) else list(style)
-        total = sum(weight for _, weight in images)
-        self._images = [(image, weight / total) for image, weight in images]
+        paintings = [Painting(style)] if isinstance(style, Tensor) else [Painting(*each) for each in style]
+        total = sum(painting.weight for painting in paintings)
+        self._paintings = [painting._replace(weight=painting.weight / total) for painting in paintings]
         self._network = network
         self._grams: dict[tuple, dict[str, Tensor]] = {}
         self._grey: StyleTargets | None = None
         self.colors: ColorStatistics = mix_statistics(
-            [(color_statistics(image), weight) for image, weight in self._images]
+            [(color_statistics(image, opacity), weight) for image, weight, opacity in self._paintings]
         )
 
     @property
     def image(self) -> Tensor:
         """The style image, of several the one with the largest weight."""
-        return max(self._images, key=lambda pair: pair[1])[0]
+        return max(self._paintings, key=lambda painting: painting.weight).image
 
     def at(
         self,
@@ -56,9 +70,12 @@ class StyleTargets:
         key = (longest_side, gram)
         if key not in self._grams:
             mixed: dict[str, Tensor] = {}
-            for photo, weight in self._images:
-                image = resize_tensor(photo, fit_longest(photo.shape[:1:-1], longest_side)).to(device)
-                for name, matrix in style_grams(self._network, image, gram, tile_side).items():
+            for photo, weight, opacity in self._paintings:
+                size = fit_longest(photo.shape[:1:-1], longest_side)
+                image = resize_tensor(photo, size).to(device)
+                if opacity is not None:
+                    opacity = F.interpolate(opacity, size[::-1], mode="area").to(device)
+                for name, matrix in style_grams(self._network, image, gram, tile_side, opacity).items():
                     mixed[name] = weight * matrix if name not in mixed else mixed[name] + weight * matrix
             if len(self._grams) >= _KEPT_SIZES:  # photos of a thousand sizes do not fill the memory
                 del self._grams[next(iter(self._grams))]
@@ -67,45 +84,80 @@ class StyleTargets:
 
     def recolored(self, colors: ColorStatistics) -> "StyleTargets":
         """The same style painted in other colours."""
-        images = [(move_colors(image, color_statistics(image), colors), weight) for image, weight in self._images]
-        return StyleTargets(self._network, images)
+        paintings = [
+            each._replace(image=move_colors(each.image, color_statistics(each.image, each.opacity), colors))
+            for each in self._paintings
+        ]
+        return StyleTargets(self._network, paintings)
 
     def grey(self) -> "StyleTargets":
         """The same style without its colours."""
         if self._grey is None:
-            self._grey = StyleTargets(self._network, [(luminance(image), weight) for image, weight in self._images])
+            grey = [each._replace(image=luminance(each.image)) for each in self._paintings]
+            self._grey = StyleTargets(self._network, grey)
         return self._grey
 
 
-def read_style(style: Style, settings: StylizeSettings) -> list[tuple[Tensor, float]]:
+def read_style(style: Style, settings: StylizeSettings) -> list[Painting]:
     """Read a style's paintings, with their weights, no larger than results of `settings.size` have use for.
 
+    Of a painting with transparency the opaque part is the style: it is cut to that, and what is still transparent does
+    not count.
+
     Raises:
-        DataError: one of them cannot be read.
+        DataError: one of them cannot be read, or nothing of it can be seen.
     """
     limit = None if settings.size is None else round(settings.size * max(1.0, settings.style_scale))
-    images = []
+    paintings = []
     for path, weight in style.images:
-        image = read_image(path, limit)
+        image = fill_transparent(cut_to_visible(read_image(path, limit, on_white=False)))
+        if image.alpha is not None and not image.alpha.any():
+            raise DataError(f"{path}: wholly transparent, so that it has no style to give")
         if limit is not None and max(image.size) > limit:
             image = resize_image(image, limit)
-        images.append((to_tensor(image.pixels), weight))
-    return images
+        paintings.append(Painting(to_tensor(image.pixels), weight, visible_share(image.alpha)))
+    return paintings
 
 
 @torch.no_grad()
 def style_grams(
-    network: FeatureNetwork, image: Tensor, gram: GramForm = GramForm.POSITIONS, tile_side: int | None = None
+    network: FeatureNetwork,
+    image: Tensor,
+    gram: GramForm = GramForm.POSITIONS,
+    tile_side: int | None = None,
+    mask: Tensor | None = None,
 ) -> dict[str, Tensor]:
-    """Gram matrices, N × C × C, of the features of N × 3 × H × W images at the network's style layers."""
+    """Gram matrices, N × C × C, of the features of N × 3 × H × W images at the network's style layers.
+
+    A 1 × 1 × H × W `mask` in [0, 1] weighs the positions.
+    """
     sums: dict[str, Tensor] = {}
-    positions: dict[str, int] = {}
-    for tile in tiles_of(network, image, tile_side):
+    positions: dict[str, float] = {}
+    tiles = tiles_of(network, image, tile_side)
+    masks = {} if mask is None else _layer_masks(network, image, mask, tiles[-1])
+    for tile in tiles:
         features = inner_features(network, tile, tile.cut(image), network.style_layers)
         for name, maps in features.items():
-            sums[name] = sums.get(name, 0) + gram_sum(maps)
-            positions[name] = positions.get(name, 0) + maps.shape[2:].numel()
+            share = masks.get(name)
+            if share is not None and len(tiles) > 1:
+                share = tile.place_features(share, network.geometry.strides[name])
+            count = maps.shape[2:].numel() if share is None else share.sum().item()
+            sums[name] = sums.get(name, 0) + gram_sum(maps, share)
+            positions[name] = positions.get(name, 0) + count
+    positions = {name: max(count, 1e-6) for name, count in positions.items()}
     return {name: matrix / gram_divisor(gram, positions[name], matrix.shape[-1]) for name, matrix in sums.items()}
+
+
+def _layer_masks(network: FeatureNetwork, image: Tensor, mask: Tensor, last: Tile) -> dict[str, Tensor]:
+    """The mask at the size of each style layer's maps, which the image's last tile tells."""
+    masks = {}
+    for name, maps in inner_features(network, last, last.cut(image), network.style_layers).items():
+        rows, columns = maps.shape[2:]
+        if (last.rows.inner[0], last.columns.inner[0]) != (0, 0):
+            stride = network.geometry.strides[name]
+            rows, columns = rows + last.rows.inner[0] // stride, columns + last.columns.inner[0] // stride
+        masks[name] = F.adaptive_avg_pool2d(mask, (rows, columns))
+    return masks
 
 
 def gram_divisor(gram: GramForm, positions: float, channels: int) -> float:
