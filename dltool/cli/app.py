@@ -110,6 +110,11 @@ COMMANDS: dict[str, Command] = {
         "Send images through an autoencoder: originals beside what comes back, errors, codes.",
         ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE, _TALK),
     ),
+    "page": Command(
+        "dltool.cli.page",
+        "Make or remake the page of a run, which shows what came out: index.html in its folder.",
+        ("dltool.pages.settings:PageTask",),
+    ),
     "info": Command(
         "dltool.cli.info", "Show versions, devices, which weights are on this machine and where they are kept."
     ),

@@ -58,6 +58,10 @@ def own_share(items: Sequence[Item]) -> Sequence[Item]:
     return items[rank::count]
 
 
+# Beside a page of dltool's, the thumbnails that it shows.
+PAGE_NAME, PAGE_FOLDER = "index.html", "index_files"
+
+
 def find_images(folder: Path, exclude: Path | None = None) -> list[Path]:
     """Every image file below `folder`, by suffix, in natural order (`2.jpg` before `10.jpg`).
 
@@ -180,8 +184,9 @@ def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[tuple[
             return
         raise DataError(f"{folder}: cannot be listed ({error.strerror})") from error
     seen.add(real)
+    has_page = any(entry.name == PAGE_NAME for entry in entries)
     for entry in entries:
-        if is_junk(entry.name):
+        if is_junk(entry.name) or (entry.name == PAGE_FOLDER and has_page):
             continue
         path = Path(entry)
         if is_folder(path):

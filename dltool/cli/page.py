@@ -1,0 +1,72 @@
+"""`dltool page`: the page of a run, made or made again; and how other commands make theirs."""
+
+from pathlib import Path
+from typing import Any
+
+from dltool.cli.console import Console, Progress
+from dltool.errors import DltoolError
+from dltool.events import finish
+from dltool.pages.outputs import keep_record
+from dltool.pages.settings import PageChoice, PageTask
+from dltool.pages.write import write_page
+from dltool.settings import Typed
+
+
+def run(console: Console, typed: Typed, task: PageTask) -> None:
+    """Make the page of a folder that dltool wrote."""
+    path = _write(console, task.run, task.single_file)
+    console.result(f"page {path}")
+    console.document({"single_file": task.single_file}, None, run=task.run, page=path)
+
+
+def offer_page(console: Console, run: Path, choice: PageChoice) -> None:
+    """Make the page of a run that is done; one that cannot be made is a warning, for the run is none the worse."""
+    if choice.no_page:
+        return
+    try:
+        console.say(f"page {_write(console, run)}")
+    except Exception as error:  # whatever a page stumbles over, the run's results are there
+        _warn(console, run, error)
+
+
+def offer_output_page(console: Console, folder: Path, document: dict[str, Any], choice: PageChoice) -> None:
+    """Make the page of a folder of results, of which the document that was reported is kept beside the page."""
+    if choice.no_page or not folder.is_dir():
+        return
+    try:
+        keep_record(folder, document)
+    except DltoolError as error:
+        _warn(console, folder, error)
+        return
+    offer_page(console, folder, choice)
+
+
+def _warn(console: Console, run: Path, error: Exception) -> None:
+    reason = str(error) if isinstance(error, DltoolError) else f"{type(error).__name__}: {error}"
+    console.warn(f"no page of {run}: {reason}")
+
+
+def _write(console: Console, run: Path, single_file: bool = False) -> Path:
+    with console.progress() as progress:
+        return finish(
+            write_page(run, single_file), lambda step: progress.update("making the page", step.done, step.total)
+        )
+
+
+class WatchedPage:
+    """The page of a run that is under way, made anew after its epochs until it cannot be made."""
+
+    def __init__(self, console: Console, run: Path) -> None:
+        self._console = console
+        self._run = run
+        self._works = True
+
+    def update(self, progress: Progress) -> None:
+        """Make the page of what is there; the first that cannot be made is a warning, and the last that is tried."""
+        if not self._works:
+            return
+        try:
+            finish(write_page(self._run, watch=True))
+        except Exception as error:  # whatever a page stumbles over, the training goes on
+            self._works = False
+            progress.say(f"no page of {self._run}: {error}")
