@@ -166,7 +166,7 @@ def _show_dry_run(
         RunFolder(place.output).check(place.overwrite)
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
-        looking = load_labelled(data, settings.size, None, machine.reading_threads, place.output)
+        looking = load_labelled(data, None, machine.reading_threads, place.output)
         report = follow(looking, watcher.show)
     for line in describe_data(report):
         console.result(line)

@@ -17,6 +17,21 @@ _SHARE_OF_MEMORY = 0.2
 _MOST_BYTES = 4 * 2**30
 
 
+class _Kept:
+    """Pixels by file while there is room."""
+
+    def __init__(self, max_bytes: int) -> None:
+        self.pixels: dict[str, np.ndarray] = {}
+        self._left = max_bytes
+        self._lock = threading.Lock()
+
+    def add(self, path: Path, pixels: np.ndarray) -> None:
+        with self._lock:
+            if pixels.nbytes <= self._left and str(path) not in self.pixels:
+                self._left -= pixels.nbytes
+                self.pixels[str(path)] = pixels
+
+
 class PixelReader:
     """Reads images scaled to the preprocessing's shorter side; each is decoded once if all fit into memory.
 
@@ -26,9 +41,28 @@ class PixelReader:
     def __init__(self, preprocessing: Preprocessing, max_bytes: int | None = None) -> None:
         """Keep at most `max_bytes` (None: a fifth of the machine's memory, at most 4 GiB)."""
         self.preprocessing = preprocessing
-        self._left = default_budget() if max_bytes is None else max_bytes
-        self._kept: dict[str, np.ndarray] = {}
-        self._lock = threading.Lock()
+        self._kept = _Kept(default_budget() if max_bytes is None else max_bytes)
+
+    def for_preprocessing(self, preprocessing: Preprocessing) -> "PixelReader":
+        """A reader for another preprocessing: with all that this one keeps, if both scale images alike."""
+        reader = PixelReader(preprocessing)
+        own = self.preprocessing
+        if (own.resize, own.interpolation) == (preprocessing.resize, preprocessing.interpolation):
+            reader._kept = self._kept
+        return reader
+
+    def decode(self, path: Path) -> np.ndarray:
+        """Read a file for the data's check: keep it for `read_file`, and return it as decoded, H × W × 3 uint8.
+
+        Of a JPEG that is at least twice as large as `preprocessing.resize`, of other files their own size, so that what
+        the check sees does not depend much on what the images are for.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        pixels = read_image(path, shortest_side=self.preprocessing.resize).pixels
+        self._kept.add(path, self.preprocessing.scale_pixels(pixels))
+        return pixels
 
     def read_file(self, path: Path) -> np.ndarray:
         """Return the image in `path`, H × W × 3 uint8, its shorter side `preprocessing.resize`.
@@ -36,14 +70,11 @@ class PixelReader:
         Raises:
             DataError: it cannot be read.
         """
-        kept = self._kept.get(str(path))
+        kept = self._kept.pixels.get(str(path))
         if kept is not None:
             return kept
         pixels = self.preprocessing.scale_pixels(read_image(path, shortest_side=self.preprocessing.resize).pixels)
-        with self._lock:
-            if pixels.nbytes <= self._left and str(path) not in self._kept:
-                self._left -= pixels.nbytes
-                self._kept[str(path)] = pixels
+        self._kept.add(path, pixels)
         return pixels
 
     def read(self, split: Split, index: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone, create_backbone
 from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader, resident_images
-from dltool.data.splits import Dataset
+from dltool.data.splits import Dataset, Split
 from dltool.device import autocast
 from dltool.errors import SettingsError
 from dltool.finetune.batches import FeatureSource, ImageSource, ResidentSource, normalize_small
@@ -33,9 +33,12 @@ from dltool.finetune.phase import Phase
 from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, HeadInit, Strategy
 from dltool.finetune.small import channel_statistics
 from dltool.training import distributed
+from dltool.training.context import RunContext
 from dltool.training.seeds import seeded
 
 _MEASURED = 1024
+# Files are scaled to this side for the small networks.
+_SMALL_SIDE = 28
 
 
 @dataclass(frozen=True)
@@ -85,37 +88,35 @@ class Workbench:
 class Body:
     """A pretrained backbone without its last layer, at the size that a strategy wants, with its reader and features."""
 
-    def __init__(self, bench: Workbench, backbone: Backbone, multiscale: bool) -> None:
+    def __init__(self, backbone: Backbone, settings: FinetuneSettings, context: RunContext, multiscale: bool) -> None:
         """Take `backbone` apart (a copy of it), for one size of images or two."""
-        settings = bench.settings
         copied = replace(backbone, module=copy.deepcopy(backbone.module))
         network, dim, self.imagenet = remove_classifier(copied)
         self.preprocessing, self.small = input_size(network, backbone.preprocessing, settings.size, multiscale)
         self.module: nn.Module = MultiScale(network, self.small) if self.small else network
         self.dim = 2 * dim if self.small else dim
+        self.multiscale = multiscale
         self.reader = PixelReader(self.preprocessing)
-        self._bench = bench
+        self._context = context
+        self._bf16 = settings.precision == "bf16"  # as `predict` will compute them, on any device
         self._extractor: FeatureExtractor | None = None
 
     @property
     def extractor(self) -> FeatureExtractor:
         """The body as it is now, as a function with a cache behind it."""
         if self._extractor is None:
-            bench = self._bench
-            bf16 = bench.settings.precision == "bf16"  # as `predict` will compute them, on any device
-            self._extractor = FeatureExtractor(self.module, self.preprocessing, bench.device, bf16, bench.cache)
+            place = self._context
+            self._extractor = FeatureExtractor(self.module, self.preprocessing, place.device, self._bf16, place.cache)
         return self._extractor
 
-    def fill(self, *splits: str, flipped: bool = False) -> Iterator[Extracted]:
+    def fill(self, *splits: Split, flipped: bool = False) -> Iterator[Extracted]:
         """Compute the features of whole splits that are not cached yet."""
-        for name in splits:
-            yield from self.extractor.fill(
-                self._bench.dataset.splits[name], self.reader, self._bench.workers, flipped=flipped
-            )
+        for split in splits:
+            yield from self.extractor.fill(split, self.reader, self._context.workers, flipped)
 
-    def features(self, split: str, flipped: bool = False) -> Tensor:
+    def features(self, split: Split, flipped: bool = False) -> Tensor:
         """N × D features of a filled split, on the CPU."""
-        return self.extractor.store(flipped).rows(self._bench.dataset.splits[split].hashes)
+        return self.extractor.store(flipped).rows(split.hashes)
 
 
 def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:
@@ -137,13 +138,21 @@ def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:
     return TrainedClassifier(module, arguments, bench.dataset.class_names, body.preprocessing)
 
 
-def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
-    """One of the small networks for the data set's images, its normalisation measured on train."""
+def small_reader(settings: FinetuneSettings) -> PixelReader:
+    """The reader of files for a small network."""
+    side = settings.size or _SMALL_SIDE
+    return PixelReader(Preprocessing(resize=side, crop=side))
+
+
+def small_classifier(bench: Workbench, reader: PixelReader) -> tuple[TrainedClassifier, PixelReader]:
+    """One of the small networks for the data set's images, its normalisation measured on train.
+
+    `reader` is `small_reader`'s, which the check of files has read with.
+    """
     settings, train = bench.settings, bench.dataset.splits["train"]
     grey = bench.dataset.in_memory and train.images.ndim == 3
-    natural = train.images.shape[1] if bench.dataset.in_memory else 28
-    side = settings.size or natural
-    reader = PixelReader(Preprocessing(resize=side, crop=side))
+    side = settings.size or (train.images.shape[1] if bench.dataset.in_memory else _SMALL_SIDE)
+    reader = reader.for_preprocessing(Preprocessing(resize=side, crop=side))
     mean, std = channel_statistics(resident_images(train, reader, 1 if grey else 3))
     arguments = {
         "backbone": settings.backbone,
@@ -155,7 +164,7 @@ def small_classifier(bench: Workbench) -> tuple[TrainedClassifier, PixelReader]:
     preprocessing = replace(reader.preprocessing, mean=mean, std=std)
     module = build_classifier(arguments).to(bench.device)
     classifier = TrainedClassifier(module, arguments, bench.dataset.class_names, preprocessing)
-    return classifier, PixelReader(preprocessing)
+    return classifier, reader.for_preprocessing(preprocessing)
 
 
 def small_phase(bench: Workbench, classifier: TrainedClassifier, reader: PixelReader) -> Phase:
@@ -188,8 +197,8 @@ def head_phase(
     """Train the head on cached features, to convergence; every process does the same small work."""
     settings = bench.settings
     flips = (False,) if settings.augment is Augment.NONE else (False, True)
-    views = torch.stack([body.features("train", flipped) for flipped in flips]).to(bench.device)
-    val = body.features("val").to(bench.device)
+    views = torch.stack([body.features(bench.dataset.splits["train"], flipped) for flipped in flips]).to(bench.device)
+    val = body.features(bench.dataset.splits["val"]).to(bench.device)
     head = classifier.module.head
     weights = tuple(layer.weight for layer in head if isinstance(layer, nn.Linear)) if l2 else ()
     return Phase(
@@ -215,7 +224,7 @@ def start_head(bench: Workbench, body: Body, classifier: TrainedClassifier) -> d
     Raises:
         SettingsError: no class is named as one of ImageNet's.
     """
-    classifier.module.head[0].measure(body.features("train")[:].to(bench.device))
+    classifier.module.head[0].measure(body.features(bench.dataset.splits["train"])[:].to(bench.device))
     if bench.settings.head_init is not HeadInit.NAMES:
         return {}
     if body.imagenet is None or body.imagenet.out_features != 1000:

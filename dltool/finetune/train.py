@@ -43,6 +43,7 @@ from dltool.finetune.setup import (
     new_classifier,
     small_classifier,
     small_phase,
+    small_reader,
     start_head,
 )
 from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
@@ -118,12 +119,15 @@ def finetune(
         DltoolError: the loss is not finite.
     """
     writes = context.run is not None and distributed.rank() == 0
-    backbone = None
+    backbone, body, reader = None, None, small_reader(settings)
     if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
-        # Before the data is looked at, so that a mistyped name does not cost the user a minute.
+        # Before the data is looked at, so that a mistyped name does not cost the user a minute, and files are decoded
+        # for the body that looks at them first.
         backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
+        body = _first_body(backbone, settings, context)
+        reader = body.reader
     exclude = context.run and context.run.path
-    report = yield from load_labelled(data, settings.size, context.cache, context.workers, exclude)
+    report = yield from load_labelled(data, context.cache, context.workers, exclude, reader)
     yield report
     dataset = report.dataset
     if context.run is not None:
@@ -139,25 +143,36 @@ def finetune(
     bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache)
     if settings.backbone in SMALL_NETWORKS:
-        return (yield from _run_small(bench, session, state, context))
-    return (yield from _run_backbone(bench, backbone or load_backbone(settings), session, state, context))
+        return (yield from _run_small(bench, reader, session, state, context))
+    backbone = backbone or load_backbone(settings)
+    body = body or _first_body(backbone, settings, context)
+    return (yield from _run_backbone(bench, backbone, body, session, state, context))
+
+
+def _first_body(backbone: Backbone, settings: FinetuneSettings, context: RunContext) -> Body:
+    """The body that is probed, or without that the one that is trained."""
+    two_sizes = settings.multiscale is not False
+    if settings.strategy is not Strategy.AUTO:
+        two_sizes = bool(complete(replace(settings, backbone=backbone.name), in_memory=False).multiscale)
+    return Body(backbone, settings, context, two_sizes)
 
 
 def load_labelled(
-    data: DataSettings, size: int, cache: Path | None, workers: int, exclude: Path | None
+    data: DataSettings, cache: Path | None, workers: int, exclude: Path | None, reader: PixelReader | None = None
 ) -> Generator[Checked, None, DataReport]:
-    """Check the data as a run on images of `size` (0: of the weights' own) does; yield progress, return the report.
+    """Check the data as a run does; yield progress, return the report.
 
     Args:
         exclude: the run's folder, whose images are not data.
+        reader: decodes the files, and keeps what it can for later; None keeps nothing.
 
     Raises:
         DataError: no such data, or it cannot be trained on.
         SettingsError: the data is the run's folder itself.
     """
     store = ContentStore(cache / "fingerprints" if cache else None)
-    reader = PixelReader(Preprocessing(resize=size or 256), max_bytes=0)
-    return (yield from load_data(data, store, reader.read_file, workers, exclude))
+    reader = reader or PixelReader(Preprocessing(), max_bytes=0)
+    return (yield from load_data(data, store, reader.decode, workers, exclude))
 
 
 def _digest(dataset: Dataset) -> str:
@@ -180,14 +195,16 @@ def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSet
     return replace(settings, backbone=DEFAULT_BACKBONE)
 
 
-def _run_small(bench: Workbench, session: Session, state: dict[str, Any] | None, context: RunContext) -> _Run:
+def _run_small(
+    bench: Workbench, reader: PixelReader, session: Session, state: dict[str, Any] | None, context: RunContext
+) -> _Run:
     bench.settings = complete(bench.settings, bench.dataset.in_memory)
     train = bench.dataset.splits["train"]
     reason = f"{len(train)} tiny pictures: a small network ({bench.settings.backbone}) learns them from scratch"
     decided = Decided(bench.settings, reason, None)
     yield decided
     yield from map(Notice, describe_unused(bench.settings))
-    classifier, reader = small_classifier(bench)
+    classifier, reader = small_classifier(bench, reader)
     phase = small_phase(bench, classifier, reader)
     if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
         return None
@@ -196,21 +213,26 @@ def _run_small(bench: Workbench, session: Session, state: dict[str, Any] | None,
 
 
 def _run_backbone(
-    bench: Workbench, backbone: Backbone, session: Session, state: dict[str, Any] | None, context: RunContext
+    bench: Workbench,
+    backbone: Backbone,
+    body: Body,
+    session: Session,
+    state: dict[str, Any] | None,
+    context: RunContext,
 ) -> _Run:
     if backbone.unexpected or backbone.missing:
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
-    decided, body = yield from _decide(bench, backbone)
-    settings = bench.settings
-    if body is None or (body.small is not None) != bool(settings.multiscale):
-        body = Body(bench, backbone, bool(settings.multiscale))
+    decided = yield from _decide(bench, body)
+    settings, splits = bench.settings, bench.dataset.splits
+    if body.multiscale != bool(settings.multiscale):
+        body = Body(backbone, settings, context, bool(settings.multiscale))
     classifier = new_classifier(bench, body)
     matches: dict[str, list[str]] = {}
     if settings.strategy is not Strategy.SCRATCH:
-        yield from body.fill("train", "val")
+        yield from body.fill(splits["train"], splits["val"])
         if settings.strategy is not Strategy.FULL and settings.augment is not Augment.NONE:
-            yield from body.fill("train", flipped=True)
+            yield from body.fill(splits["train"], flipped=True)
         matches = start_head(bench, body, classifier)
     phase = None
     # Built one after the other: a phase starts from what the one before it made of the classifier.
@@ -225,13 +247,10 @@ def _run_backbone(
     return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase))
 
 
-def _decide(
-    bench: Workbench, backbone: Backbone
-) -> Generator[Extracted | Decided | Notice, None, tuple[Decided, Body | None]]:
-    """Settle the strategy and complete the settings; return Decided, and the body that was probed if there is one."""
-    body, probe = None, None
+def _decide(bench: Workbench, body: Body) -> Generator[Extracted | Decided | Notice, None, Decided]:
+    """Settle the strategy, by probing the body if that is asked for, and complete the settings."""
+    probe = None
     if bench.settings.strategy is Strategy.AUTO:
-        body = Body(bench, backbone, bench.settings.multiscale is not False)
         probe = yield from _probe(bench, body)
         decision = choose_strategy(probe, len(bench.dataset.splits["train"]), bench.num_classes)
     else:
@@ -240,7 +259,7 @@ def _decide(
     decided = Decided(bench.settings, decision.reason, probe)
     yield decided
     yield from map(Notice, describe_unused(bench.settings))
-    return decided, body
+    return decided
 
 
 def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
@@ -268,7 +287,8 @@ def _probe(bench: Workbench, body: Body) -> Generator[Extracted, None, Probe]:
 def _head_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None) -> Phase:
     settings = bench.settings
     if probe is None and settings.head_l2 is None:
-        probe = run_probe(body.features("train"), bench.labels("train"), bench.num_classes, settings.seed)
+        features = body.features(bench.dataset.splits["train"])
+        probe = run_probe(features, bench.labels("train"), bench.num_classes, settings.seed)
     alone = settings.strategy is Strategy.FEATURES
     l2 = head_penalty(settings, probe.l2 if probe else None)
     epochs = settings.epochs if alone else settings.head_epochs
