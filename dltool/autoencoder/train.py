@@ -1,14 +1,23 @@
 """One training run from images to a model file, as a generator of what happens."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, take_over
-from dltool.autoencoder.batches import CropSource, ResidentCrops, Source, WholeSource, common_size, whole_images
+from dltool.autoencoder.batches import (
+    CropSource,
+    ResidentCrops,
+    Source,
+    WholeSource,
+    common_size,
+    fit_pixels,
+    whole_images,
+)
 from dltool.autoencoder.data import ImageData, Loaded, load_images
 from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
@@ -76,7 +85,8 @@ def train_autoencoder(
     """
     noise = parse_noise(settings.noise)
     settings = complete(settings)
-    loaded = yield from load_images(data, context.workers, exclude=context.run and context.run.path)
+    exclude = context.run and context.run.path
+    loaded = yield from load_images(data, context.workers, fit=_kept_pixels(settings), exclude=exclude)
     yield loaded
     if context.run is not None:
         context.open_run("ae train", data, loaded.digest, as_plain(settings), _MAY_CHANGE)
@@ -115,6 +125,19 @@ def train_autoencoder(
         history=tuple(session.history),
         seconds=session.elapsed,
     )
+
+
+def _kept_pixels(settings: AeSettings) -> Callable[[np.ndarray], np.ndarray] | None:
+    """What is needed of an image's pixels, as far as that can be told before all are known; None: all of them."""
+    if settings.arch is Arch.UNET:
+        return None
+    side = settings.size or _DEFAULT_SIZE
+
+    def fit(pixels: np.ndarray) -> np.ndarray:
+        as_it_is = settings.size is None and max(pixels.shape[:2]) <= _SMALL_SIDE
+        return pixels if as_it_is else fit_pixels(pixels, (side, side))
+
+    return fit
 
 
 def learns_crops(settings: AeSettings, data: Loaded) -> bool:

@@ -87,3 +87,20 @@ def test_autoencoder(settings: dict, photos: Path, decoded: list[str]) -> None:
     result = finish(train_autoencoder(ImageData(str(photos)), AeSettings(epochs=1, **settings), RunContext(CPU)))
     assert result is not None
     assert sorted(decoded) == sorted(map(str, photos.rglob("*.jpg")))
+
+
+@pytest.mark.parametrize("size", [None, 48])
+def test_an_autoencoder_keeps_images_at_its_own_size(
+    size: int | None, photos: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, fitted = 12 * 150 * 170 * 3, 12 * 64 * 64 * 3
+    results = []
+    for budget, count in ((whole, 12), (fitted, 12), (0, 24)):
+        monkeypatch.setattr("dltool.autoencoder.data.default_budget", lambda budget=budget: budget)
+        decoded.clear()
+        run = train_autoencoder(
+            ImageData(str(photos)), AeSettings(arch="stacked", size=size, epochs=1), RunContext(CPU)
+        )
+        results.append(finish(run))
+        assert len(decoded) == count
+    assert len({result.metrics["mse"] for result in results}) == 1
