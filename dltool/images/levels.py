@@ -7,6 +7,7 @@ import numpy as np
 
 # Beyond it a float is a mark for "no data", whatever the file says: the least float32 is the usual one.
 _NO_DATA_BELOW = -1e30
+_NO_DATA_ABOVE = 1e15  # what is frequent and far above, but no more than this, may be a saturated sensor
 _MOST_SAMPLED = 2**20
 _REPEATED_SHARE = 0.001
 _USUAL_WHITES = (1.0, 255.0, 65535.0)
@@ -34,10 +35,10 @@ class Levels:
 def find_levels(strips: Iterable[np.ndarray], count: int, declared: float | None = None) -> Levels:
     """Look at an image's values, `count` in all, and tell what is black and what is white.
 
-    Integers that are not negative go up to 65535 or to their maximum. Floats that reach about 1, 255 or 65535 have
-    that white, so that a few highlights beyond it do not darken the image; all others are stretched from their
-    lower to their upper 0.5 %. NaN, infinity and what is no data are not looked at: the value that the file
-    declares, what is below -1e30, and a lowest or highest value that is frequent and far from all others.
+    Integers that are not negative, without no data among them, go up to 65535 or to their maximum. Values that reach
+    about 1, 255 or 65535 have that white, so that a few highlights beyond it do not darken the image; all others are
+    stretched from their lower to their upper 0.5 %. NaN, infinity and what is no data are not looked at: the value
+    that the file declares, what is below -1e30, and a lowest or highest value that is frequent and far from all others.
 
     Args:
         strips: the values, in parts of any shape.
@@ -49,8 +50,7 @@ def find_levels(strips: Iterable[np.ndarray], count: int, declared: float | None
         whole = whole and np.issubdtype(strip.dtype, np.integer)
         flat = strip.reshape(-1)
         if whole and flat.size:
-            known = flat if declared is None else flat[flat != declared]
-            highest = max(highest, float(known.max(initial=np.iinfo(flat.dtype).min)))
+            highest = max(highest, float(flat.max()))
         samples.append(flat[::step].astype(np.float64))
     values = np.concatenate(samples) if samples else np.zeros(1)
     values = values[np.isfinite(values) & (values > _NO_DATA_BELOW)]
@@ -62,9 +62,8 @@ def find_levels(strips: Iterable[np.ndarray], count: int, declared: float | None
         values = values if no_data is None else values[values != no_data]
     if not values.size:
         return Levels(0.0, 1.0, no_data)
-    if whole and values.min() >= 0:
-        most = float(values.max()) if no_data is not None and highest == no_data else highest
-        return Levels(0.0, max(65535.0, most), no_data)
+    if whole and no_data is None and values.min() >= 0:
+        return Levels(0.0, max(65535.0, highest))
     return Levels(*_limits(values), no_data)
 
 
@@ -92,7 +91,7 @@ def _extreme_value(values: np.ndarray) -> float | None:
             continue
         least, most = float(others.min()), float(others.max())
         gap = least - extreme if extreme == low else extreme - most
-        if most > least and gap > most - least and (extreme < 0 or extreme >= 9999):
+        if most > least and gap > most - least and (extreme < 0 or extreme >= _NO_DATA_ABOVE):
             return extreme
     return None
 

@@ -23,7 +23,7 @@ from dltool.images.convert import (
 )
 from dltool.images.formats import readable_formats
 from dltool.images.metadata import NO_METADATA, Metadata, is_srgb, read_metadata, read_tiff_metadata, srgb_profile
-from dltool.images.tiff import is_tiff, read_tiff, tiff_size
+from dltool.images.tiff import is_misread, is_tiff, read_tiff, tiff_size
 
 MAX_PIXELS_VARIABLE = "DLTOOL_MAX_PIXELS"
 
@@ -84,12 +84,17 @@ def read_image(
     with _told_by_name(path):
         try:
             with open_image(path) as opened:
-                return _decode(opened, longest_side, shortest_side, on_white)
-        except (UnidentifiedImageError, SyntaxError):
+                if not is_misread(opened):
+                    return _decode(opened, longest_side, shortest_side, on_white)
+        except UnidentifiedImageError:
             decoded = _decode_tiff(path, on_white)
             if decoded is None:
                 raise
             return decoded
+        decoded = _decode_tiff(path, on_white)
+        if decoded is None:
+            raise DataError(f"{path}: a TIFF of a layout that cannot be read")
+        return decoded
 
 
 def read_size(path: Path | str) -> tuple[int, int] | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from PIL import TiffImagePlugin, TiffTags
+from PIL import Image, TiffImagePlugin, TiffTags
 
 from dltool.images.levels import declared_no_data
 from dltool.images.metadata import Metadata
@@ -71,6 +71,14 @@ class _Layout:
 def is_tiff(start: bytes) -> bool:
     """Whether a file that starts so is a TIFF."""
     return start[:4] in _SIGNATURES
+
+
+def is_misread(image: Image.Image) -> bool:
+    """Whether Pillow takes an opened TIFF's values for others: more than 8 bits in planes, or 32 without a sign."""
+    tags = getattr(image, "tag_v2", {})
+    depth = max(tags.get(_BITS, (1,)))
+    in_planes = tags.get(_PLANAR, 1) == 2 and tags.get(_CHANNELS, 1) > 1
+    return (depth > 8 and in_planes) or (depth == 32 and tags.get(_SAMPLE_FORMAT, (1,))[0] == 1)
 
 
 def tiff_size(path: Path | str) -> tuple[int, int, int] | None:
