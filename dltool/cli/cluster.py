@@ -16,8 +16,15 @@ from dltool.cluster.groups_file import SavedGroups, load_groups
 from dltool.cluster.k_choice import Choice
 from dltool.cluster.output_folder import OutputFolder, Placement
 from dltool.cluster.result_files import write_result
-from dltool.cluster.settings import DECIDED_BY_A_MODEL, ClusterData, ClusterPlace, ClusterSettings, count_of
-from dltool.cluster.source import ClusterSource, open_source
+from dltool.cluster.settings import (
+    DECIDED_BY_A_MODEL,
+    OF_TABLES,
+    ClusterData,
+    ClusterPlace,
+    ClusterSettings,
+    count_of,
+)
+from dltool.cluster.source import ClusterSource, SourceKind, open_source
 from dltool.data.splits import FileSplit
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
@@ -44,6 +51,7 @@ def run(
         typed.refuse(dict.fromkeys(DECIDED_BY_A_MODEL, "with --model, whose groups are given"))
         groups = load_groups(place.model)
         settings = replace(groups.settings, seed=settings.seed)
+        data = replace(data, columns=groups.columns, ignore=())
     else:
         typed.refuse(settings.without_effect())
     out = OutputFolder(place.output)
@@ -121,6 +129,8 @@ def _check_source(
     """Refuse what makes no sense for this kind of data."""
     if place.sort is not None and not isinstance(source.split, FileSplit):
         raise SettingsError(f"--sort: needs files of pictures, and {data.source} has none")
+    if source.kind is not SourceKind.TABLE:
+        typed.refuse(dict.fromkeys(OF_TABLES, "here; it is for tables"))
     if place.model is None:
         typed.refuse(settings.without_effect(resolve_features(settings, source.kind)))
 

@@ -88,6 +88,11 @@ def _embed_new(groups: SavedGroups, source: ClusterSource, context: RunContext) 
     numbers = embedder.preprocessing is None
     if numbers != (source.kind in (SourceKind.TABLE, SourceKind.POINTS)):
         raise DataError(f"{source.name}: {source.kind.value}, but {path} groups {'rows' if numbers else 'pictures'}")
+    if numbers and embedder.columns and source.columns and source.columns != embedder.columns:
+        raise DataError(f"{source.name}: {path} compares the columns {', '.join(embedder.columns)}; open it with those")
+    if embedder.scaling is not None and source.rows.shape[1] != len(embedder.scaling.mean):
+        width = len(embedder.scaling.mean)
+        raise DataError(f"{source.name}: rows of {source.rows.shape[1]} numbers, but {path} groups those of {width}")
     rows = yield from embed(embedder, source, context)
     transform = Transform.from_tensors(model.tensors, bool(model.arguments.get("normalize")))
     width = transform.mean.shape[0] if transform.mean is not None else groups.centers.shape[1]

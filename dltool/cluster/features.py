@@ -23,6 +23,7 @@ from dltool.cluster.gradients import gradient_features
 from dltool.cluster.settings import AUTO, AUTOENCODER, GRADIENTS, PIXELS, VALUES, ClusterMethod, ClusterSettings
 from dltool.cluster.small_images import DeviceImages, encode_all, fit_channels, image_pixels
 from dltool.cluster.source import ClusterSource, SourceKind
+from dltool.cluster.table import Scaling
 from dltool.data.features import Extracted, FeatureExtractor
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import ArraySplit, Split
@@ -35,6 +36,7 @@ from dltool.training.model_file import ModelFile, restore_module
 # Files are scaled to this side where their pixels are compared.
 PIXEL_SIDE = 32
 _CHUNK = 512
+_MEAN, _SCALE = "table.mean", "table.scale"
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Embedder:
         preprocessing: of images.
         shape: of the images whose pixels are compared: H, W, and 3 where they have colours.
         built: what builds a network again that is no backbone.
+        scaling, columns: of a table, which columns are compared, and how they are centred and scaled.
     """
 
     features: str
@@ -54,11 +57,14 @@ class Embedder:
     preprocessing: Preprocessing | None = None
     shape: tuple[int, ...] = ()
     built: dict[str, Any] = field(default_factory=dict)
+    scaling: Scaling | None = None
+    columns: tuple[str, ...] = ()
 
     @property
     def arguments(self) -> dict[str, Any]:
         """What JSON can hold of it."""
-        return {"features": self.features, "shape": list(self.shape), "network": self.built}
+        table = {"columns": list(self.columns)} if self.columns else {}
+        return {"features": self.features, "shape": list(self.shape), "network": self.built, **table}
 
 
 def resolve_features(settings: ClusterSettings, kind: SourceKind) -> str:
@@ -93,7 +99,7 @@ def new_embedder(settings: ClusterSettings, source: ClusterSource) -> Embedder:
     """
     features = resolve_features(settings, source.kind)
     if features == VALUES:
-        return Embedder(VALUES)
+        return _table_embedder(settings, source)
     if features in (PIXELS, GRADIENTS):
         return replace(pixel_embedder(settings, source), features=features)
     backbone = create_backbone(features, settings.weights, settings.seed, "--features")
@@ -101,6 +107,14 @@ def new_embedder(settings: ClusterSettings, source: ClusterSource) -> Embedder:
     # The larger of the two sizes that suit a network trained on random crops; see `input_size`.
     preprocessing, _ = input_size(network, backbone.preprocessing, settings.size, multiscale=not settings.size)
     return Embedder(features, network, preprocessing)
+
+
+def _table_embedder(settings: ClusterSettings, source: ClusterSource) -> Embedder:
+    if source.statistics is None:
+        return Embedder(VALUES)
+    unlike = source.statistics.unlike is not None
+    standardize = unlike if settings.standardize is None else settings.standardize
+    return Embedder(VALUES, scaling=source.statistics.scaling(standardize, source.name), columns=source.columns)
 
 
 def pixel_embedder(settings: ClusterSettings, source: ClusterSource, size: tuple[int, int] | None = None) -> Embedder:
@@ -132,6 +146,13 @@ def make_features(
     if wanted.partition(":")[0] == AUTOENCODER:
         return (yield from _learn_codes(wanted, source, settings, context))
     embedder = new_embedder(settings, source)
+    if embedder.scaling is not None and embedder.scaling.scale is not None and settings.standardize is None:
+        wide, narrow = source.statistics.unlike
+        names = source.columns or tuple(str(number + 1) for number in range(source.rows.shape[1]))
+        told = ", ".join(f"'{names[column]}' has {source.statistics.spread[column]:.3g}" for column in (wide, narrow))
+        yield Notice(
+            f"columns are standardized, as their spreads differ: {told}; --no-standardize takes them as they are"
+        )
     rows = yield from until_stopped(embed(embedder, source, context), context.should_stop)
     return None if rows is None else (embedder, rows)
 
@@ -143,7 +164,7 @@ def embed(embedder: Embedder, source: ClusterSource, context: RunContext) -> Gen
         DataError: an image cannot be read, or is of another size than the model's.
     """
     if embedder.features == VALUES:
-        return source.rows
+        return source.rows if embedder.scaling is None else embedder.scaling(source.rows)
     assert source.split is not None and embedder.preprocessing is not None
     if embedder.network is None:
         rows = pixel_rows(source.split, embedder, context.workers)
@@ -212,7 +233,10 @@ def gradient_rows(rows: np.ndarray, shape: tuple[int, ...], device: torch.device
 
 
 def embedder_tensors(embedder: Embedder) -> dict[str, Tensor]:
-    """The network's tensors for the model file."""
+    """The tensors of the network, or of a table's scaling, for the model file."""
+    if embedder.scaling is not None:
+        own = {_MEAN: embedder.scaling.mean, _SCALE: embedder.scaling.scale}
+        return {name: torch.from_numpy(np.array(values)) for name, values in own.items() if values is not None}
     if embedder.network is None:
         return {}
     return {f"network.{name}": tensor for name, tensor in embedder.network.state_dict().items()}
@@ -227,7 +251,7 @@ def restore_embedder(model: ModelFile, path: Path) -> Embedder:
     arguments, preprocessing, tensors = model.arguments, model.preprocessing, model.tensors
     features, shape = arguments.get("features"), tuple(arguments.get("shape") or ())
     if features == VALUES:
-        return Embedder(VALUES)
+        return Embedder(VALUES, scaling=_stored_scaling(tensors), columns=tuple(arguments.get("columns") or ()))
     if preprocessing is None or not isinstance(features, str):
         raise ModelError(f"{path}: its description is damaged")
     if features in (PIXELS, GRADIENTS):
@@ -240,3 +264,10 @@ def restore_embedder(model: ModelFile, path: Path) -> Embedder:
     own = {name.removeprefix("network."): tensor for name, tensor in tensors.items() if name.startswith("network.")}
     restore_module(network, own, path)
     return Embedder(features, network.eval(), replace(preprocessing))
+
+
+def _stored_scaling(tensors: dict[str, Tensor]) -> Scaling | None:
+    """None for groups of toy points, and for those of older versions, whose rows were compared as they are."""
+    if _MEAN not in tensors:
+        return None
+    return Scaling(tensors[_MEAN].numpy(), tensors[_SCALE].numpy() if _SCALE in tensors else None)

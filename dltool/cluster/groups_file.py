@@ -63,6 +63,11 @@ class SavedGroups:
         return self.file.tensors["centers"].float()
 
     @property
+    def columns(self) -> tuple[str, ...]:
+        """Names of the columns of a table that are compared; empty where all are, or images were grouped."""
+        return tuple(self.file.arguments.get("columns") or ())
+
+    @property
     def settings(self) -> ClusterSettings:
         """What the groups were made with.
 

@@ -8,9 +8,9 @@ from typing import Annotated
 from dltool.data.settings import DataSettings, NoCache, OnBad
 from dltool.errors import SettingsError
 from dltool.images.sorting import SortBy
-from dltool.settings import Option, Seed, Weights, check_options
+from dltool.settings import Option, Seed, Weights, check_options, read_names
 
-_FEATURES, _KMEANS, _DEEP, _OUTPUT = "Features", "k-means", "Deep methods", "Output"
+_FEATURES, _KMEANS, _DEEP, _OUTPUT, _TABLES = "Features", "k-means", "Deep methods", "Output", "Tables"
 
 
 class ClusterMethod(StrEnum):
@@ -65,6 +65,8 @@ class ClusterSettings:
         pca: keep so many principal components; 0 keeps the features as they are.
         normalize: scale every row to length 1, so that angles are compared (spherical k-means); None: for a
             backbone's features.
+        standardize: divide each column of a table by its standard deviation; None: where one column's spread is over
+            ten times another's.
         smooth: steps of a walk to nearest neighbours over which features are averaged; None: 8 for a backbone's.
         n_init: starts of k-means, of which the one of least inertia is kept; None: 10, or 3 where that takes long.
         tol: k-means ends when no centre moves further than this share of the data's mean variance.
@@ -107,6 +109,15 @@ class ClusterSettings:
             min=0,
             shown="8 for a backbone's features",
             panel=_FEATURES,
+        ),
+    ] = None
+    standardize: Annotated[
+        bool | None,
+        Option(
+            "Bring columns to one spread.",
+            flags=("--standardize/--no-standardize",),
+            shown="where one's is over ten times another's",
+            panel=_TABLES,
         ),
     ] = None
     k_min: Annotated[int, Option("Least k that auto tries.", min=2, panel=_KMEANS)] = 2
@@ -178,6 +189,7 @@ class ClusterSettings:
             "--method deep-kmeans": () if method.is_deep else ("clustering_weight", "ramp_start", "ramp_end"),
             "--method deep-kmeans and --features ae": () if self.trains else ("epochs", "latent_dim"),
             "features of a backbone": ("weights",) if no_backbone else (),
+            "tables": () if features in (AUTO, VALUES) else ("standardize",),
             "pictures, but not those of ae:MODEL": ("size",) if features == VALUES or given_network else (),
             of_features: ("pca", "normalize", "smooth") if k_given and method.is_deep else (),
         }
@@ -196,19 +208,31 @@ class ClusterData(DataSettings):
     Attributes:
         source: a folder or an image, a name of `dltool.data.builtin.BUILTIN`, toy points, or a table.
         limit: use only so many items; 0 uses all.
+        columns, ignore: of a table, by name or by number from 1: those that are compared, and those that are not.
+        label_column: of a table, holds classes; for scores only. In an .npz file the name of an array.
         no_cache: keep neither features nor fingerprints on disk.
     """
 
     source: Annotated[
         str,
         Option(
-            "A folder of images, a .csv or .npy table, digits, mnist, fashion-mnist, cifar10, "
+            "A folder of images, a .csv, .npy, .npz or .parquet table, digits, mnist, fashion-mnist, cifar10, "
             "or the toy points circles, moons, blobs.",
             metavar="DATA",
             argument=True,
         ),
     ]
     limit: Annotated[int, Option("Use only so many items; 0: all.", min=0, panel="Data")] = 0
+    columns: Annotated[
+        tuple[str, ...],
+        Option("Compare only these columns.", metavar="NAME,…", shown="all numbers", panel=_TABLES, read=read_names),
+    ] = ()
+    ignore: Annotated[
+        tuple[str, ...], Option("Leave these columns out.", metavar="NAME,…", shown="", panel=_TABLES, read=read_names)
+    ] = ()
+    label_column: Annotated[
+        str | None, Option("Score the groups against this column.", metavar="NAME", shown="", panel=_TABLES)
+    ] = None
     on_bad: OnBad = OnBad.SKIP
     complete: bool = False
     labelled: bool = False
@@ -245,9 +269,11 @@ class ClusterPlace:
     __post_init__ = check_options
 
 
+OF_TABLES = ("columns", "ignore", "label_column", "standardize")
 # What a model has decided already.
 DECIDED_BY_A_MODEL = (
     *("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume"),
+    *("columns", "ignore", "standardize"),
     *("init", "n_init", "max_iter", "tol", "batch_size"),
     *("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end"),
 )

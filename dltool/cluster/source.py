@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from dltool.cluster.settings import ClusterData
-from dltool.cluster.table import TABLE_SUFFIXES, TableFile, check_finite, read_csv
+from dltool.cluster.table import ColumnStatistics, TableFile, measure_columns
+from dltool.cluster.table_columns import TABLE_SUFFIXES, TableChoice, read_table
 from dltool.data.builtin import BUILTIN, is_builtin
 from dltool.data.check import Checked
 from dltool.data.findings import Findings
@@ -43,7 +44,10 @@ class ClusterSource:
 
     Attributes:
         split: the images; None for numbers.
-        rows: N × D numbers; None for images.
+        rows: N × D numbers, float64 or a file of them for a table, float32 for toy points; None for images.
+        statistics: of a table's columns.
+        columns: the names of a table's columns; empty where it has none and all are compared.
+        names: of the rows; empty where they have none.
         root: the folder of files, which names are relative to.
         labels: N int64, the classes that are known, for scoring only; None where there are none.
     """
@@ -52,6 +56,9 @@ class ClusterSource:
     kind: SourceKind
     split: Split | None = None
     rows: np.ndarray | TableFile | None = None
+    statistics: ColumnStatistics | None = None
+    columns: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
     root: Path | None = None
     labels: np.ndarray | None = None
     class_names: tuple[str, ...] = ()
@@ -62,9 +69,11 @@ class ClusterSource:
         return len(self.split if self.split is not None else self.rows)
 
     def item(self, index: int) -> str:
-        """What a report calls an item: its path in the folder, or its number from 0."""
+        """What a report calls an item: its path in the folder, a row's name, or its number from 0."""
         if isinstance(self.split, FileSplit):
             return str(self.split.paths[index].relative_to(self.root))
+        if self.names:
+            return self.names[index]
         return str(index) if self.split is None else self.split.name(index)
 
 
@@ -86,7 +95,7 @@ def open_source(
     if not path.exists() and name not in BUILTIN:
         raise DataError(f"{name}: no such file, folder or data set{did_you_mean(name, (*BUILTIN, *TOYS))}")
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
-        return _limited(_table(path), data.limit)
+        return _limited(_table(path, data), data.limit)
     return (yield from until_stopped(_images(data, context, exclude), context.should_stop))
 
 
@@ -107,19 +116,21 @@ def _toy(name: str, seed: int) -> ClusterSource:
     )
 
 
-def _table(path: Path) -> ClusterSource:
-    if path.suffix.lower() != ".npy":
-        rows = read_csv(path)
-        check_finite(rows, path)
-        return ClusterSource(path.stem, SourceKind.TABLE, rows=rows)
-    table = TableFile(path)
-    if table.dtype == np.uint8 and (len(table.shape) == 3 or (len(table.shape) == 4 and table.shape[3] == 3)):
-        images = np.load(path)
-        return ClusterSource(
-            path.stem, SourceKind.ARRAYS, ArraySplit(images, np.zeros(len(images), np.int64), path.stem)
-        )
-    check_finite(table, path)
-    return ClusterSource(path.stem, SourceKind.TABLE, rows=table)
+def _table(path: Path, data: ClusterData) -> ClusterSource:
+    table = read_table(path, TableChoice(data.columns, data.ignore, data.label_column))
+    classes = {"labels": table.labels, "class_names": table.class_names, "notes": table.notes}
+    if table.images is not None:
+        split = ArraySplit(table.images, np.zeros(len(table.images), np.int64), path.stem)
+        return ClusterSource(path.stem, SourceKind.ARRAYS, split, **classes)
+    statistics = measure_columns(table.rows, path)
+    return ClusterSource(
+        *(path.stem, SourceKind.TABLE),
+        rows=table.rows,
+        statistics=statistics,
+        columns=table.columns,
+        names=table.names,
+        **classes,
+    )
 
 
 def _images(data: ClusterData, context: RunContext, exclude: Path | None) -> Generator[Checked, None, ClusterSource]:
@@ -158,5 +169,6 @@ def _limited(source: ClusterSource, limit: int) -> ClusterSource:
     labels = None if source.labels is None else source.labels[chosen]
     if source.split is not None:
         return replace(source, split=source.split.take(chosen), labels=labels)
-    rows = source.rows.take(chosen) if isinstance(source.rows, TableFile) else source.rows[chosen]
-    return replace(source, rows=rows, labels=labels)
+    rows = source.rows.take_numbers(chosen) if isinstance(source.rows, TableFile) else source.rows[chosen]
+    names = tuple(source.names[index] for index in chosen) if source.names else ()
+    return replace(source, rows=rows, labels=labels, names=names)

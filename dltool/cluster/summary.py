@@ -66,6 +66,8 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
         "k": k,
         "k_choice": _choice(grouped.choice),
         "features": None if grouped.embedder is None else grouped.embedder.features,
+        "columns": source.columns,
+        "standardized": _standardized(grouped),
         "dimensions": int(clustering.embedding.shape[1]),
         "smoothed": grouped.smoothed,
         "iterations": clustering.iterations,
@@ -75,6 +77,12 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
         "notes": source.notes,
         "unreadable": source.unreadable,
     }
+
+
+def _standardized(grouped: Grouped) -> bool | None:
+    """Whether a table's columns were brought to one spread; None where that was the model's doing, or for images."""
+    scaling = None if grouped.embedder is None else grouped.embedder.scaling
+    return None if scaling is None else scaling.scale is not None
 
 
 def _clusters(source: ClusterSource, clustering: Clustering, found: Agreement | None) -> list[dict[str, Any]]:

@@ -218,6 +218,39 @@ def test_a_model_of_rows_groups_rows_again_and_shows_its_own_settings(tmp_path: 
     assert rows_of(tmp_path / "again") == rows_of(tmp_path / "first")
 
 
+def test_a_table_as_pandas_writes_it_needs_one_option_and_its_model_none(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    kinds = np.arange(60) % 3
+    days = [f"2024-03-{day % 30 + 1:02d}" for day in range(60)]
+    for name, order in (("t", slice(None)), ("new", slice(None, None, -1))):
+        lines = [",species,day,width,height"]
+        for row in range(60)[order]:
+            sizes = 1e8 + random.normal(10 * kinds[row], 1), random.normal(0.1 * kinds[row], 0.01)
+            lines.append(f"{row},{'abc'[kinds[row]]},{days[row]},{sizes[0]:.6f},{sizes[1]:.6f}")
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines) + "\n")
+    words = ["cluster", tmp_path / "t.csv", "--label-column", "species", "--json"]
+    done = run_inside(*words, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.output
+    made = json.loads(done.stdout)
+    assert made["k"] == 3 and made["metrics"]["ari"] == 1 and made["columns"] == ["width", "height"]
+    assert made["standardized"] and "columns are standardized" in done.stderr and "column 'day'" in done.stderr
+    assert list(rows_of(tmp_path / "out")) == [str(row) for row in range(60)]
+    words = ["cluster", tmp_path / "new.csv", "--model", tmp_path / "out", "--label-column", "species", "--json"]
+    again = run_inside(*words, "-o", tmp_path / "again")
+    assert again.exit_code == 0 and json.loads(again.stdout)["metrics"]["ari"] == 1, again.output
+    old, new = rows_of(tmp_path / "out"), rows_of(tmp_path / "again")
+    assert all(new[name]["cluster"] == old[name]["cluster"] for name in old)
+    (tmp_path / "other.csv").write_text("width,depth\n1,2\n3,5\n")
+    for data, more, said in (
+        (tmp_path / "other.csv", ("--threads", 1), "--columns height: "),
+        (tmp_path / "new.csv", ("--columns", "width"), "--columns: has no effect with --model"),
+        ("blobs", (), "here; it is for tables"),
+    ):
+        words = ["cluster", data, "-o", tmp_path / "no", *(more or ("--label-column", "x"))]
+        refused = run_inside(*words, *(() if data == "blobs" else ("--model", tmp_path / "out")))
+        assert refused.exit_code == 2 and said in refused.stderr, refused.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

@@ -12,6 +12,7 @@ from dltool.cluster.grouping import Grouped, by_size, group, in_plain_space
 from dltool.cluster.settings import ClusterData, ClusterSettings
 from dltool.cluster.source import ClusterSource, SourceKind, open_source
 from dltool.cluster.summary import agreement, from_center, summarize
+from dltool.cluster.table import TableFile
 from dltool.errors import DataError, SettingsError
 from dltool.events import finish
 from dltool.settings import settings_of
@@ -80,10 +81,42 @@ def test_tables_in_memory_and_in_their_file_give_the_same_groups(
     inside = grouped(table, k=4)
     monkeypatch.setattr("dltool.cluster.grouping._SHARE_OF_MEMORY", 0.0)
     streamed = grouped(table, k=4)
-    assert isinstance(inside.plain, np.ndarray) and streamed.plain is table.rows
+    assert isinstance(inside.plain, np.ndarray) and isinstance(streamed.plain, TableFile)
     assert np.array_equal(inside.clustering.labels, streamed.clustering.labels)
     assert torch.allclose(inside.clustering.centers, streamed.clustering.centers, rtol=1e-6)
     assert np.array_equal(inside.clustering.labels, inside.clustering.labels[np.arange(400) % 4])
+
+
+def test_a_table_far_from_zero_is_grouped_as_one_around_it(tmp_path: Path) -> None:
+    from sklearn.cluster import KMeans
+
+    random = np.random.default_rng(0)
+    bursts = 1_700_000_000 + 60 * np.arange(5)[:, None] + np.sort(random.uniform(0, 5, (5, 20)))
+    (tmp_path / "times.csv").write_text("time\n" + "\n".join(f"{time:.3f}" for time in bursts.ravel()) + "\n")
+    found = grouped(opened(tmp_path / "times.csv"))
+    assert found.choice.k == 5 and np.bincount(found.clustering.labels).tolist() == [20] * 5
+    assert (found.clustering.labels.reshape(5, 20) == found.clustering.labels[::20, None]).all()
+    blobs = np.concatenate([random.normal(centre, 1, (100, 2)) for centre in ((0, 0), (9, 0), (0, 9))]) + 1e8
+    np.save(tmp_path / "blobs.npy", blobs)
+    theirs = KMeans(3, n_init=10, random_state=0).fit(blobs - 1e8).inertia_
+    assert grouped(opened(tmp_path / "blobs.npy"), k=3).clustering.inertia == pytest.approx(theirs, rel=1e-6)
+    limited = opened(tmp_path / "blobs.npy", limit=60)
+    assert len(limited) == 60 and grouped(limited, k=3).clustering.inertia < theirs
+
+
+def test_columns_of_unlike_spread_are_standardized_unless_told_otherwise(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    kind = np.arange(200) % 2
+    rows = np.stack([random.normal(0, 1000, 200), kind + random.normal(0, 0.05, 200)], axis=1)
+    np.save(tmp_path / "rows.npy", rows)
+    table = opened(tmp_path / "rows.npy")
+    notes: list[object] = []
+    made = finish(group(table, ClusterSettings(k=2), CONTEXT), notes.append)
+    assert any("columns are standardized" in getattr(note, "text", "") for note in notes)
+    assert (made.clustering.labels == made.clustering.labels[kind]).all()
+    plain = grouped(table, k=2, standardize=False).clustering
+    assert not (plain.labels == plain.labels[kind]).all()
+    assert summarize(made, 0)["standardized"] and table.statistics.spread[0] > 900
 
 
 def test_margins_are_negative_where_neighbours_spoke_against_a_row() -> None:

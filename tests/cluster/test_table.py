@@ -1,43 +1,12 @@
-"""Tables from text and .npy files."""
+"""Numbers of tables: slices of .npy files, and what their columns are like."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from dltool.cluster.table import TableFile, check_finite, read_csv
+from dltool.cluster.table import TableFile, measure_columns
 from dltool.errors import DataError
-
-
-@pytest.mark.parametrize(
-    ("text", "rows"),
-    [
-        ("1,2\n3,4\n", [[1, 2], [3, 4]]),
-        ("height;width\n1;2.5\n3;4\n", [[1, 2.5], [3, 4]]),
-        ("1\t2\n3\t4", [[1, 2], [3, 4]]),
-        ('"1","2"\n', [[1, 2]]),
-        ("\ufeff1\n2\n", [[1], [2]]),
-    ],
-)
-def test_numbers_are_read_with_names_or_without(tmp_path: Path, text: str, rows: list[list[float]]) -> None:
-    (tmp_path / "t.csv").write_text(text, encoding="utf-8")
-    assert read_csv(tmp_path / "t.csv").tolist() == rows
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("1,2\nx y,3\n", "line 2, column 1: 'x y' is not a number"),
-        ("a,b\n1,2\n1,\n", "line 3, column 2: an empty cell"),
-        ("1,2\n3\n", "line 2: 1 columns, but 2"),
-        ("a,b\n", "no row of numbers"),
-        ("", "empty"),
-    ],
-)
-def test_what_is_no_table_of_numbers_is_told_by_its_place(tmp_path: Path, text: str, said: str) -> None:
-    (tmp_path / "t.csv").write_text(text)
-    with pytest.raises(DataError, match=said):
-        read_csv(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize("kind", [np.float32, np.float64, np.int16, np.uint8])
@@ -52,12 +21,30 @@ def test_slices_of_a_file_are_those_of_the_array(tmp_path: Path, kind: type, ord
     assert np.array_equal(table.take(np.array([40, 2])), array[[40, 2]])
 
 
-def test_numbers_that_are_none_are_found(tmp_path: Path) -> None:
-    rows = np.ones((9, 3), np.float32)
-    check_finite(rows, tmp_path)
-    rows[4, 2] = np.nan
-    with pytest.raises(DataError, match="row 5, column 3 is nan"):
-        check_finite(rows, tmp_path)
+def test_numbers_that_are_none_are_named_by_their_rows(tmp_path: Path) -> None:
+    rows = np.ones((20_000, 3))
+    measure_columns(rows, tmp_path)
+    rows[[4, 7], 2] = np.nan
+    with pytest.raises(DataError, match=r"row 5, column 3 is nan \(rows with such cells: 5, 8\); remove"):
+        measure_columns(rows, tmp_path)
+    rows[[4, 7], 2] = 0
+    rows[15_000, 0] = -np.inf
+    with pytest.raises(DataError, match="row 15001, column 1 is -inf, too large"):
+        measure_columns(rows, tmp_path)
+
+
+def test_columns_are_measured_far_from_zero(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(20_000, 2)) * [1, 0.05]
+    np.save(tmp_path / "t.npy", rows + 1e8)
+    table = TableFile(tmp_path / "t.npy")
+    found = measure_columns(table, tmp_path)
+    assert np.allclose(found.mean - 1e8, rows.mean(0), atol=1e-7) and np.allclose(found.spread, rows.std(0), rtol=1e-6)
+    assert found.unlike == (0, 1) and measure_columns(rows[:, [0, 0]], tmp_path).unlike is None
+    scaled = found.scaling(True, "t")(table)
+    assert scaled[5:8].dtype == np.float32 and np.allclose(scaled[:].std(0), 1, rtol=1e-5)
+    assert np.allclose(scaled[5:8], ((rows - rows.mean(0)) / rows.std(0))[5:8], atol=1e-5)
+    assert np.array_equal(scaled.take(np.array([7, 5])), scaled[5:8][[2, 0]])
+    assert np.array_equal(table.take_numbers(np.array([7])), (rows + 1e8)[[7]])
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
@@ -71,18 +58,16 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
             TableFile(tmp_path / f"{name}.npy")
 
 
-@pytest.mark.parametrize(
-    ("scale", "said"), [(1e20, "row 1, column 2 is 1e.20, too large"), (1e-25, "larger than 1e-25")]
-)
-def test_numbers_whose_squares_float32_cannot_hold_are_told(tmp_path: Path, scale: float, said: str) -> None:
-    np.save(tmp_path / "t.npy", np.array([[0, 1], [1, 0]]) * scale)
-    with pytest.raises(DataError, match=said):
-        check_finite(TableFile(tmp_path / "t.npy"), tmp_path)
-
-
 @pytest.mark.filterwarnings("error")
-def test_numbers_beyond_float32_are_told_without_a_warning(tmp_path: Path) -> None:
-    np.save(tmp_path / "t.npy", np.array([[1.0, -1e50]]))
-    with pytest.raises(DataError, match="row 1, column 2 is -inf, too large"):
-        check_finite(TableFile(tmp_path / "t.npy"), tmp_path)
-    check_finite(np.zeros((3, 2), np.float32), tmp_path)
+@pytest.mark.parametrize(
+    ("scale", "said"), [(1e20, "1e.20 in column 1 is too large"), (1e-25, "no two rows are 5e-26 apart, too small")]
+)
+def test_numbers_whose_squares_float32_cannot_hold_are_told_unless_standardized(
+    tmp_path: Path, scale: float, said: str
+) -> None:
+    np.save(tmp_path / "t.npy", np.array([[0, 1], [1, 0]]) * scale)
+    found = measure_columns(TableFile(tmp_path / "t.npy"), tmp_path)
+    with pytest.raises(DataError, match=said):
+        found.scaling(False, "t")
+    assert np.allclose(found.scaling(True, "t")(TableFile(tmp_path / "t.npy"))[:], [[-1, 1], [1, -1]])
+    measure_columns(np.zeros((3, 2)), tmp_path).scaling(False, "t")
