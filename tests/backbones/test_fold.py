@@ -53,3 +53,16 @@ def test_a_convolution_whose_output_is_used_twice_is_not_folded_wrongly():
     _randomize_statistics(model)
     images = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(fold_batchnorm(model, images, keep=set())(images), model(images))
+
+
+def test_the_sample_follows_the_model_to_its_device() -> None:
+    asked = []
+
+    class Sample(torch.Tensor):
+        def to(self, device: torch.device) -> torch.Tensor:  # type: ignore[override]
+            asked.append(device)
+            return self.as_subclass(torch.Tensor)
+
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4)).eval()
+    folded = fold_batchnorm(model, torch.rand(1, 3, 8, 8).as_subclass(Sample), set())
+    assert asked == [torch.device("cpu")] and isinstance(folded[1], nn.Identity)
