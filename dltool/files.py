@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from dltool import outputs
 from dltool.errors import DataError, DltoolError
 
 try:
@@ -72,6 +73,7 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        outputs.record(path)
         partial.replace(path)
     except BaseException as error:
         with contextlib.suppress(OSError):

@@ -24,6 +24,7 @@ from dltool.images.folder import Job, list_images
 from dltool.images.formats import WRITABLE, image_format
 from dltool.images.read import read_image
 from dltool.images.write import write_gif, write_image
+from dltool.outputs import TABLES, check_file, files_read
 from dltool.tables import to_csv
 
 MOST_ON_SHEET = 60
@@ -98,24 +99,23 @@ def plan_reconstruction(settings: ReconstructSettings, overwrite: bool, protecte
         latents=settings.latents,
         gif=gif,
     )
-    read = [*plan.images, settings.model, settings.model / "model.safetensors", *(settings.interpolate or ())]
-    _check_targets(plan, [*read, *protected], overwrite)
+    read = files_read(settings, without=("output", "csv_file", "latents"))
+    _check_targets(plan, [*read, *plan.images, *protected], overwrite)
     return plan
 
 
 def _check_targets(plan: ReconstructPlan, read: Sequence[Path], overwrite: bool) -> None:
-    targets = {"-o": plan.sheet, "--csv": plan.csv, "--latents": plan.latents, "--interpolate": plan.gif}
+    targets = {
+        "-o": (plan.sheet, tuple(WRITABLE)),
+        "--csv": (plan.csv, TABLES),
+        "--latents": (plan.latents, (".npy",)),
+        "--interpolate": (plan.gif, (".gif",)),
+    }
     seen: dict[Path, str] = {}
-    inputs = {path.resolve() for path in read}
-    for name, path in targets.items():
+    for name, (path, suffixes) in targets.items():
         if path is None:
             continue
-        if path.is_dir():
-            raise SettingsError(f"{name} {path}: a folder, but a file is needed")
-        if path.resolve() in inputs:
-            raise SettingsError(f"{name} {path}: the output would overwrite an input; choose another name")
-        if path.exists() and not overwrite:
-            raise SettingsError(f"{name} {path}: output exists; give --overwrite")
+        check_file(name, path, overwrite, read, suffixes)
         if path in seen:
             raise SettingsError(f"{name} {path}: is what {seen[path]} writes, too")
         seen[path] = name

@@ -11,6 +11,7 @@ from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.events import finish
+from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
 from dltool.training.events import EpochEnd, StepEnd
 from dltool.training.run_folder import RunFolder
@@ -28,7 +29,8 @@ def run(
         _show_dry_run(console, typed, settings, data, place, machine)
         return
     watcher = partial(_AeWatcher, typed=typed, settings=settings)
-    done = run_training(console, place, machine, partial(train_autoencoder, data, settings), watcher)
+    start = partial(train_autoencoder, data, settings)
+    done = run_training(console, place, machine, start, watcher, files_read(data, settings))
     if done is not None:
         _report(console, RunFolder(place.output), *done)
 
@@ -130,7 +132,7 @@ def _show_dry_run(
     """Look at the data and say what would be trained and written."""
     parse_noise(settings.noise)
     if not place.resume:
-        RunFolder(place.output).check(place.overwrite)
+        RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
         workers = 2 if machine.workers is None else machine.workers

@@ -31,6 +31,7 @@ from dltool.device import describe_device, select_device, set_threads
 from dltool.errors import SettingsError
 from dltool.events import finish, until_stopped
 from dltool.images.folder import OnExisting
+from dltool.outputs import files_read
 from dltool.settings import Typed
 from dltool.training.context import RunContext
 
@@ -60,7 +61,7 @@ def run(
         console.document(settings, None, output=out.path, status="skipped")
         return
     resume = place.resume and settings.trains and groups is None
-    out.check(outputs.on_existing, resume)
+    out.check(outputs.on_existing, resume, files_read(settings, place, data, without=("output",)))
     set_threads(machine.threads)
     device = select_device(machine.device)
     with stop_requests() as stop, console.progress() as progress:

@@ -22,6 +22,7 @@ from dltool.finetune.evaluate import (
 )
 from dltool.finetune.report import class_table, describe_accuracy, most_confident_mistakes, write_report
 from dltool.finetune.settings import NO_MIRRORING, EvaluateSettings, EvaluationData
+from dltool.outputs import mark
 from dltool.settings import Typed
 
 _MISTAKES = 16
@@ -38,8 +39,7 @@ def run(
     """Measure a model, or all checkpoints of a run."""
     for line in typed.refuse(settings.without_effect() | data.without_effect()):
         console.say(f"note: {line}")
-    if settings.output is not None:
-        check_output(settings.output, place.overwrite)
+    check_output(settings, data, place.overwrite)
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the model", 0, 1)
         set_threads(machine.threads)
@@ -88,12 +88,13 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
     best, tested = done.best, done.tested
     files = []
     if settings.output is not None:
+        mark(settings.output, "evaluate")
         files = write_report(settings.output, best.metrics, best.logits, best.split, best.class_names)
     several = len(done.evaluations) > 1
     for evaluation in done.evaluations if several else ():
         accuracy, loss = evaluation.metrics["accuracy"], evaluation.metrics["loss"]
-        mark = " *" if evaluation is best else ""
-        console.result(f"{evaluation.name}: accuracy {100 * accuracy:.2f} %, loss {loss:.4f}{mark}")
+        star = " *" if evaluation is best else ""
+        console.result(f"{evaluation.name}: accuracy {100 * accuracy:.2f} %, loss {loss:.4f}{star}")
     for line in class_table(best.metrics):
         console.result(line)
     console.result(f"accuracy {describe_accuracy(best.metrics)}")

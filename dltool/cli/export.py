@@ -2,18 +2,17 @@
 
 from dltool.cli.console import Console
 from dltool.cli.options import OverwriteOnly
-from dltool.errors import SettingsError
 from dltool.finetune.classifier_file import load_classifier
 from dltool.finetune.export import export_onnx
 from dltool.finetune.settings import ExportSettings
+from dltool.outputs import check_file, files_read
 from dltool.settings import Typed
 
 
 def run(console: Console, typed: Typed, settings: ExportSettings, place: OverwriteOnly) -> None:
     """Write the file, compared with the original before."""
     output = settings.output
-    if output.exists() and not place.overwrite:
-        raise SettingsError(f"-o {output}: output exists; give --overwrite")
+    check_file("-o", output, place.overwrite, files_read(settings, without=("output",)))
     classifier, _ = load_classifier(settings.model)
     difference = export_onnx(classifier, output)
     size = classifier.preprocessing.crop

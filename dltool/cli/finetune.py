@@ -17,6 +17,7 @@ from dltool.finetune.report import class_table, describe_accuracy, parameter_tab
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
 from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStart, finetune, load_labelled
 from dltool.images.folder import process_rank
+from dltool.outputs import check_file, files_read
 from dltool.settings import Typed, as_plain
 from dltool.training.events import EpochEnd, StepEnd
 from dltool.training.run_folder import RunFolder
@@ -44,7 +45,9 @@ def run(
         return
     start = partial(compare_strategies if task.compare else finetune, data, settings)
     nothing = "nothing was compared" if task.compare else "nothing was trained yet"
-    done = run_training(console, place, machine, start, _FinetuneWatcher, not task.no_cache, nothing)
+    done = run_training(
+        console, place, machine, start, _FinetuneWatcher, files_read(data, settings), not task.no_cache, nothing
+    )
     if done is None:
         return
     result, device = done
@@ -163,7 +166,7 @@ def _show_dry_run(
 ) -> None:
     """Look at the data and say what would be trained and written."""
     if not place.resume:
-        RunFolder(place.output).check(place.overwrite)
+        RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
         looking = load_labelled(data, None, machine.reading_threads, place.output)
@@ -181,8 +184,7 @@ def _preview(
     if process_rank() != (0, 1):
         raise SettingsError("--preview-augment: draws one sheet; start one process only")
     file = place.output / "augment.png"
-    if file.exists() and not place.overwrite:
-        raise SettingsError(f"{file}: output exists; give --overwrite")
+    check_file("-o", file, place.overwrite, files_read(data, settings))
     set_threads(machine.threads)
     with console.progress() as progress:
         progress.update("drawing augmentations", 0, 1)

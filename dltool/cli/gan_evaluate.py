@@ -32,8 +32,7 @@ def run(
         without_effect.pop("on_bad", None)  # it is about that folder, too
     for line in typed.refuse(without_effect):
         console.say(f"note: {line}")
-    if settings.sheet is not None:
-        check_sheet(settings.sheet, outputs.overwrite)
+    check_sheet(settings, data, outputs.overwrite)
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
         set_threads(machine.threads)

@@ -12,6 +12,7 @@ from dltool.gan.data import GanData, load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
 from dltool.gan.settings import GanSettings, complete
 from dltool.gan.train import Decided, GanResult, train_gan
+from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
 from dltool.training.run_folder import RunFolder
 
@@ -31,7 +32,8 @@ def run(
         _show_dry_run(console, typed, settings, data, place)
         return
     watcher = partial(_GanWatcher, typed=typed)
-    done = run_training(console, place, machine, partial(train_gan, data, settings), watcher)
+    start = partial(train_gan, data, settings)
+    done = run_training(console, place, machine, start, watcher, files_read(data, settings))
     if done is not None:
         _report(console, RunFolder(place.output), *done)
 
@@ -125,7 +127,7 @@ def _report(console: Console, folder: RunFolder, result: GanResult, device: str)
 def _show_dry_run(console: Console, typed: Typed, settings: GanSettings, data: DataSettings, place: RunPlace) -> None:
     """Look at the data and say what would be trained and written."""
     if not place.resume:
-        RunFolder(place.output).check(place.overwrite)
+        RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
         (found,) = finish(load_images(data, settings.size, 0, exclude=place.output), watcher.show)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
 from dltool.cli.console import Console, Progress
@@ -95,6 +96,7 @@ def run_training(
     machine: Machine,
     start: Callable[[RunContext], Generator[Any, None, _Result]],
     watcher: Callable[[Progress, bool], Watcher],
+    read: Sequence[Path],
     cache: bool = False,
     nothing: str = "nothing was trained yet",
 ) -> tuple[_Result, str] | None:
@@ -102,6 +104,7 @@ def run_training(
 
     Args:
         start: begins the run; its generator returns the result, or None if it was stopped.
+        read: files and folders that the run reads.
         cache: let it keep what other runs can use.
         nothing: said of a run that was stopped and leaves nothing to go on with.
 
@@ -116,7 +119,7 @@ def run_training(
         with distributed.process_group(device):
             first = distributed.rank() == 0
             if first and not place.resume:
-                run.check(place.overwrite)
+                run.check(place.overwrite, read)
             context = RunContext(
                 device=device,
                 run=run,

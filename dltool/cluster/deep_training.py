@@ -51,6 +51,7 @@ class Checkpoints:
             ModelError: the run is resumed, and the checkpoint is damaged.
         """
         self._run = context.run
+        self._listed = False
         self._facts = as_plain(settings) | {"pictures": content_hash(np.ascontiguousarray(images).tobytes())}
         self._state: dict[str, Any] | None = None
         if self._run is not None and context.resume:
@@ -67,6 +68,9 @@ class Checkpoints:
     def save(self, task: str, state: Mapping[str, Any]) -> None:
         """Write the checkpoint, whole or not at all."""
         if self._run is not None and distributed.rank() == 0:
+            if not self._listed:
+                self._run.go_on("cluster")
+                self._listed = True
             self._run.save_checkpoint({"task": task, "facts": self._facts, "state": dict(state)})
 
 

@@ -2,9 +2,11 @@
 
 import csv
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dltool import outputs
 from dltool.cluster.grouping import Grouped
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import OnExisting
@@ -41,8 +43,12 @@ class OutputFolder:
         """Whether a finished result is in it."""
         return self.summary.is_file() and self.assignments.is_file()
 
-    def check(self, on_existing: OnExisting, resume: bool = False) -> None:
-        """Raise SettingsError if the folder cannot take a result, or there is no training in it to `resume`."""
+    def check(self, on_existing: OnExisting, resume: bool = False, read: Sequence[Path] = ()) -> None:
+        """See that the folder can take a result, for which the files and folders `read` are read.
+
+        Raises:
+            SettingsError: it cannot, or there is no training in it to `resume`.
+        """
         existing = self.path
         while not existing.exists():
             existing = existing.parent
@@ -53,31 +59,41 @@ class OutputFolder:
                 raise SettingsError(
                     f"--resume: nothing was trained in {self.path} (it has no {self.run.checkpoint.name})"
                 )
-        elif self.path.is_dir() and any(self.path.iterdir()) and on_existing is OnExisting.ERROR:
-            raise SettingsError(
-                f"-o {self.path}: the folder exists and is not empty; give --overwrite or choose another"
-            )
+        else:
+            gives_way = on_existing is not OnExisting.ERROR
+            outputs.check_folder("-o", self.path, gives_way, read, self._is_older())
         if not os.access(existing, os.W_OK):
             raise SettingsError(f"-o {self.path}: {existing} cannot be written to")
 
     def create(self) -> None:
-        """Make the folder.
+        """Make the folder, and list from now on what is written into it.
 
         Raises:
             DltoolError: it cannot be made.
         """
+        outputs.mark(self.path, "cluster")
+
+    def _is_older(self) -> bool:
+        """Whether a dltool without lists wrote a result here, by the form of its table."""
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
+            with self.assignments.open(encoding="utf-8", errors="replace") as file:
+                return file.readline(80).startswith("file,cluster,")
+        except OSError:
+            return False
 
     def remove_older(self) -> None:
-        """Remove the files of an older result, and the copies and links that it made, as its table lists them.
+        """Remove the files of an older result, and the copies and links that it made.
 
         Raises:
             DltoolError: they cannot be removed.
         """
         try:
+            if outputs.is_marked(self.path):
+                kept = self.run.checkpoint.relative_to(self.path)  # of the training that has just ended
+                outputs.remove(self.path, [name for name in outputs.written(self.path) if name != kept])
+                return
+            if not self._is_older():
+                return
             for target in self._older_placements():
                 target.unlink(missing_ok=True)
                 for folder in [target.parent, *target.parent.parents]:
@@ -91,6 +107,8 @@ class OutputFolder:
             raise DltoolError(f"-o {self.path}: an older result cannot be removed ({error.strerror})") from error
 
     def _older_placements(self) -> list[Path]:
+        if outputs.is_marked(self.path):
+            return [self.path / name for name in outputs.written(self.path) if name.parts[0] == SORTED]
         if not self.assignments.is_file() or not (self.path / SORTED).is_dir():
             return []
         with self.assignments.open(newline="", encoding="utf-8", errors="surrogateescape") as file:

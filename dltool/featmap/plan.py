@@ -21,6 +21,7 @@ from dltool.featmap.settings import (
     parse_methods,
 )
 from dltool.images.folder import Job, OnExisting, plan_outputs, process_rank
+from dltool.outputs import check_file, files_read
 
 _DREAM_STEPS = 12
 _DREAM_SIZE = 512
@@ -195,7 +196,9 @@ class FeatmapTask:
             SettingsError: there is no output; see `plan_outputs`.
         """
         read_entries(self.manifest)
-        return plan_outputs(self.files.images, self._output, _SUFFIXES[self.question], on_existing)
+        return plan_outputs(
+            self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network)
+        )
 
     def plan_page(self, on_existing: OnExisting) -> tuple[Path, bool]:
         """The file of a page that shows the network alone, and whether it is there and stays.
@@ -206,8 +209,11 @@ class FeatmapTask:
         """
         read_entries(self.manifest)
         path = self._output if self._output.suffix == ".png" else self._output / _PAGES[self.question]
-        if path.exists() and on_existing is OnExisting.ERROR:
-            raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
+        if on_existing is not OnExisting.SKIP:
+            read = files_read(self.network)
+            check_file(
+                "-o", path, on_existing is OnExisting.OVERWRITE, read, hint="give --overwrite or --skip-existing"
+            )
         return path, path.exists() and on_existing is OnExisting.SKIP
 
     @property

@@ -80,7 +80,7 @@ def compare_strategies(
         yield event
         if isinstance(event, DataReport):
             if context.run is not None and distributed.rank() == 0:
-                context.run.create(context.overwrite)
+                context.run.create(context.overwrite, "finetune --compare")
             row = yield from _zero_shot(event.dataset, settings, context)
             if row is not None:
                 rows.append(row)

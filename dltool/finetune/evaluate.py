@@ -21,7 +21,8 @@ from dltool.events import mapped
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import EvaluateSettings, SplitName
+from dltool.finetune.settings import EvaluateSettings, EvaluationData, SplitName
+from dltool.outputs import check_folder, files_read
 from dltool.training.run_folder import RunFolder
 
 
@@ -127,12 +128,11 @@ def _same_place(stored: str, typed: str) -> bool:
     return stored == typed or Path(stored).resolve() == Path(typed).resolve()
 
 
-def check_output(folder: Path, overwrite: bool) -> None:
-    """Raise SettingsError if the folder for charts is a file, or holds something and may not be overwritten."""
-    if folder.exists() and not folder.is_dir():
-        raise SettingsError(f"-o {folder}: a file, but a folder is needed")
-    if folder.is_dir() and any(folder.iterdir()) and not overwrite:
-        raise SettingsError(f"-o {folder}: the folder exists and is not empty; give --overwrite")
+def check_output(settings: EvaluateSettings, data: EvaluationData, overwrite: bool) -> None:
+    """Raise SettingsError if the folder for charts holds what is read, or what may not be overwritten."""
+    if settings.output is not None:
+        read = files_read(settings, data, without=("output",))
+        check_folder("-o", settings.output, overwrite, read, hint="give --overwrite")
 
 
 def evaluate_models(

@@ -17,6 +17,7 @@ from dltool.finetune.settings import PredictSettings
 from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job, OnExisting, list_images, own_share, process_rank
 from dltool.images.sorting import SortBy, place_file
+from dltool.outputs import TABLES, check_file, files_read
 from dltool.tables import to_csv
 
 UNSURE = "unsure"
@@ -37,10 +38,9 @@ def plan_predictions(settings: PredictSettings, on_existing: OnExisting) -> list
     table, folder = settings.csv_file, settings.sort
     if table is not None and process_rank() != (0, 1):
         raise SettingsError(f"--csv {table}: one process writes a table; leave it out, or start without torchrun")
-    if table is not None and table.is_dir():
-        raise SettingsError(f"--csv {table}: a folder, but a file is needed")
-    if table is not None and table.exists() and on_existing is not OnExisting.OVERWRITE:
-        raise SettingsError(f"--csv {table}: output exists; give --overwrite")
+    if table is not None:
+        read = files_read(settings, without=("csv_file", "sort"))
+        check_file("--csv", table, on_existing is OnExisting.OVERWRITE, read, TABLES)
     if folder is not None and folder.exists() and not folder.is_dir():
         raise SettingsError(f"--sort {folder}: a file, but a folder is needed")
     images = list_images(settings.images, exclude=folder)

@@ -27,8 +27,9 @@ from dltool.gan.metrics import (
 from dltool.gan.nearest import Nearest, find_nearest
 from dltool.gan.sample import generate
 from dltool.images.folder import find_images
-from dltool.images.formats import image_format
+from dltool.images.formats import WRITABLE, image_format
 from dltool.images.read import read_size
+from dltool.outputs import check_file, files_read
 from dltool.training.seeds import new_generator
 
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
@@ -164,13 +165,12 @@ def _load_real(
     return training, real
 
 
-def check_sheet(path: Path, overwrite: bool) -> None:
-    """Raise SettingsError if the sheet could not be written, or would replace a file unasked."""
-    image_format(path)
-    if path.is_dir():
-        raise SettingsError(f"--sheet {path}: a folder, but a file is needed")
-    if path.exists() and not overwrite:
-        raise SettingsError(f"--sheet {path}: output exists; give --overwrite")
+def check_sheet(settings: EvaluateSettings, data: DataSettings, overwrite: bool) -> None:
+    """Raise SettingsError if the sheet could not be written, or would replace a file unasked or one that is read."""
+    if settings.sheet is not None:
+        image_format(settings.sheet)
+        read = files_read(settings, data, without=("sheet",))
+        check_file("--sheet", settings.sheet, overwrite, read, tuple(WRITABLE))
 
 
 def common_size(first: Path, second: str) -> int:

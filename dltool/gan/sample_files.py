@@ -13,6 +13,7 @@ from dltool.gan.sample_settings import SampleKind, SampleSettings
 from dltool.images.batch import FileDone
 from dltool.images.folder import Job, OnExisting, plan_file
 from dltool.images.write import write_gif, write_image
+from dltool.outputs import files_read
 
 _GRID = 64
 _FRAMES_PER_SECOND = 20
@@ -55,7 +56,7 @@ def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_exist
         columns = class_columns(len(generator.class_names))
     count = settings.interpolate or settings.number or -(-_GRID // (columns or 1)) * (columns or 1)
     seeds = settings.seeds or tuple(range(settings.seed, settings.seed + count))
-    protected = [settings.model]
+    protected = files_read(settings, without=("output",))
     if settings.kind is not SampleKind.FILES:
         jobs = plan_file(settings.model, settings.output, on_existing, protected)
     else:

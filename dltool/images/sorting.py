@@ -5,6 +5,7 @@ import shutil
 from enum import StrEnum
 from pathlib import Path
 
+from dltool import outputs
 from dltool.errors import DltoolError
 
 
@@ -31,6 +32,7 @@ def place_file(source: Path, target: Path, way: SortBy) -> None:
             partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
         else:
             shutil.copy2(source, partial)
+        outputs.record(target)
         partial.replace(target)
     except OSError as error:
         raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error

@@ -62,8 +62,10 @@ class RunContext:
                 )
         if distributed.rank() != 0:
             return
-        if not self.resume:
-            self.run.create(self.overwrite)
+        if self.resume:
+            self.run.go_on(command)
+        else:
+            self.run.create(self.overwrite, command)
         described = {name: str(value) if isinstance(value, Path) else value for name, value in vars(data).items()}
         if Path(described["source"]).is_dir():
             described["source"] = str(Path(described["source"]).resolve())  # to be known again from another folder

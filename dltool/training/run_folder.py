@@ -3,47 +3,52 @@
 import io
 import json
 import pickle
-import shutil
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from dltool import outputs
 from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.files import write_atomically
 from dltool.training.model_file import MODEL_NAME
 
-_OWN_FILES = (
+# What a dltool without lists of what it wrote left in a run's folder.
+_OLDER = (
     *("config.json", "metrics.jsonl", "results.json", MODEL_NAME, "last.ckpt", "splits.csv"),
-    *("data_check.csv", "checkpoints", "samples", "curves.png"),
+    *("data_check.csv", "curves.png", "checkpoints/epoch-*.safetensors", "samples/epoch-*.png"),
 )
 
 
 class RunFolder:
     """Paths and formats of a run's files; every file is written whole or not at all.
 
-    An older run that is overwritten is set aside in a hidden folder until the new one has its first checkpoint.
+    What is written is listed in the folder (see `dltool.outputs`). An older run that is overwritten is set aside in a
+    hidden folder until the new one has its first checkpoint.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.model = path / MODEL_NAME
         self.checkpoint = path / "last.ckpt"
-        self._previous = path / ".previous"
+        self._previous = path / outputs.PREVIOUS
         self._created = False
 
-    def check(self, overwrite: bool) -> None:
-        """Raise SettingsError if the folder is a file, or holds something and may not be overwritten."""
-        if self.path.exists() and not self.path.is_dir():
-            raise SettingsError(f"-o {self.path}: a file, but a folder for the run is needed")
-        if self.path.is_dir() and any(self.path.iterdir()) and not overwrite:
-            hint = "--resume goes on with it, --overwrite starts anew" if self._is_run() else "choose another"
-            raise SettingsError(f"-o {self.path}: the folder exists and is not empty; {hint}")
+    def check(self, overwrite: bool, read: Iterable[Path] = ()) -> None:
+        """See that a new run may be written here, which reads the files and folders `read`.
 
-    def create(self, overwrite: bool) -> None:
+        Raises:
+            SettingsError: the folder is a file, holds what is read, or holds something that may not be overwritten.
+        """
+        older = self._is_older_run()
+        is_run = (self.path / "config.json").is_file()
+        hint = "--resume goes on with it, --overwrite starts anew" if is_run else "choose another"
+        outputs.check_folder("-o", self.path, overwrite, read, older, hint)
+
+    def create(self, overwrite: bool, command: str = "") -> None:
         """Make the folder; with `overwrite` an older run in it gives way, other files are left alone.
 
         Raises:
@@ -57,6 +62,15 @@ class RunFolder:
             self._created = True
         except OSError as error:
             raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
+        outputs.mark(self.path, command)
+
+    def go_on(self, command: str) -> None:
+        """List what a continued run writes, too.
+
+        Raises:
+            DltoolError: the folder cannot be written to.
+        """
+        outputs.mark(self.path, command, [] if outputs.is_marked(self.path) else self._own())
 
     def discard_unstarted(self) -> None:
         """Take away what a run wrote that failed before its first checkpoint, and put back the one it was to replace.
@@ -66,15 +80,24 @@ class RunFolder:
         if not self._created or not self.path.is_dir() or self.checkpoint.is_file():
             return
         self._clear()
+        outputs.forget(self.path)
         if self._previous.is_dir():
-            for entry in self._previous.iterdir():
-                entry.replace(self.path / entry.name)
-            self._previous.rmdir()
+            found = [path for path in self._previous.rglob("*") if path.is_symlink() or path.is_file()]
+            outputs.move(self._previous, [path.relative_to(self._previous) for path in found], self.path)
+            outputs.remove_hidden(self._previous)
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
-    def _is_run(self) -> bool:
-        return (self.path / "config.json").is_file()
+    def _is_older_run(self) -> bool:
+        """Whether a dltool without lists wrote a run here, by the form of what describes it."""
+        for name in ("config.json", "results.json"):
+            try:
+                content = json.loads((self.path / name).read_text(encoding="utf-8"))
+            except (OSError, ValueError):
+                continue
+            if isinstance(content, dict) and {"command", "version", "settings"} <= content.keys():
+                return True
+        return False
 
     @property
     def is_created(self) -> bool:
@@ -83,25 +106,26 @@ class RunFolder:
 
     def drop_previous(self) -> None:
         """Remove the older run for good: this one has something to show."""
-        shutil.rmtree(self._previous, ignore_errors=True)
+        outputs.remove_hidden(self._previous)
+
+    def _own(self) -> list[Path]:
+        """What dltool wrote here, relative to the folder."""
+        if outputs.is_marked(self.path):
+            return outputs.written(self.path)
+        found = [path for pattern in _OLDER for path in self.path.glob(pattern)] if self._is_older_run() else []
+        return [path.relative_to(self.path) for path in found if path.is_file()]
 
     def _set_aside(self) -> None:
         if not self.model.is_file() and not self.checkpoint.is_file():
             self._clear()  # leftovers of a run that was killed before its first checkpoint
             return
         self.drop_previous()
-        self._previous.mkdir()
-        for name in _OWN_FILES:
-            if (self.path / name).exists():
-                (self.path / name).replace(self._previous / name)
+        outputs.move(self.path, self._own(), self._previous)
+        if outputs.is_marked(self.path):
+            outputs.move(self.path, [Path(outputs.MARKER)], self._previous)
 
     def _clear(self) -> None:
-        for name in _OWN_FILES:
-            entry = self.path / name
-            if entry.is_dir():
-                shutil.rmtree(entry)
-            else:
-                entry.unlink(missing_ok=True)
+        outputs.remove(self.path, [*self._own(), Path(outputs.MARKER)])
 
     def write_json(self, name: str, content: Any) -> None:
         """Write `config.json` or `results.json`."""

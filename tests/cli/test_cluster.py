@@ -126,7 +126,7 @@ def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path
     (tmp_path / "other" / "sorted" / "cluster-0" / name).write_bytes(b"mine")
     words[3] = tmp_path / "other"
     refused = run_inside(*words, "-k", "1")
-    assert refused.exit_code == 2 and "stands there already" in refused.stderr
+    assert refused.exit_code == 2 and "did not write" in refused.stderr
 
 
 def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_path: Path) -> None:

@@ -348,3 +348,19 @@ def test_options_without_effect_are_said_where_only_the_run_knows(data: Path, tm
         assert "--layer-decay: has no effect with --strategy features" in result.stderr
         assert "--lr: has no effect" not in result.stderr
         assert "the val that is there is not used" in result.stderr
+
+
+def test_no_output_is_what_is_read(run: Path, data: Path, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    shutil.copytree(data, photos)
+    before = {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()}
+    model = (run / "model.safetensors").read_bytes()
+    photo = next(iter(before))
+    refused(run_inside("finetune", photos, "-o", photos, "--overwrite"), 2, "is what is read")
+    refused(run_inside("finetune", photos, "-o", photo.parent, "--overwrite"), 2, "did not write")
+    for table in (photo, run / "model.safetensors"):
+        refused(run_inside("predict", run, photo, "--csv", table, "--overwrite"), 2, "would overwrite an input")
+    refused(run_inside("predict", run, photos, "--csv", photo, "--overwrite"), 2, "which is read")
+    refused(run_inside("evaluate", run, photos, "-o", run, "--overwrite"), 2, "which is read")
+    assert {path: path.read_bytes() for path in photos.rglob("*") if path.is_file()} == before
+    assert (run / "model.safetensors").read_bytes() == model

@@ -1,0 +1,99 @@
+"""Only what dltool wrote gives way, and never what a command reads."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from dltool import outputs
+from dltool.errors import SettingsError
+from dltool.files import write_atomically
+from dltool.outputs import check_file, check_folder
+from dltool.training.run_folder import RunFolder
+
+
+def test_overwrite_leaves_samples_and_checkpoints_of_others_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / "mine"
+    for name in ("samples/holiday.jpg", "checkpoints/other.bin", "results.json"):
+        (foreign / name).parent.mkdir(parents=True, exist_ok=True)
+        (foreign / name).write_text("mine")
+    with pytest.raises(SettingsError, match="did not write"):
+        RunFolder(foreign).create(overwrite=True)
+    assert sorted(path.name for path in foreign.rglob("*") if path.is_file()) == [
+        "holiday.jpg",
+        "other.bin",
+        "results.json",
+    ]
+
+
+def test_overwrite_removes_what_the_list_names_and_nothing_else(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.create(False, "gan train")
+    write_atomically(run.path / "samples" / "epoch-001.png", b"1")
+    run.save_checkpoint({"epoch": 1})
+    (run.path / "samples" / "mine.png").write_bytes(b"2")
+    outputs.forget(run.path)
+    write_atomically(run.path / "samples" / "of-another-command.png", b"3")
+    again = RunFolder(tmp_path / "run")
+    again.create(True, "gan train")
+    left = sorted(path.name for path in (run.path / "samples").iterdir())
+    assert left == ["mine.png", "of-another-command.png"]
+    assert again.load_checkpoint() is None
+    # It fails before its first checkpoint: the older one is put back.
+    again.discard_unstarted()
+    back = RunFolder(tmp_path / "run")
+    assert back.load_checkpoint() == {"epoch": 1}
+    assert (run.path / "samples" / "epoch-001.png").read_bytes() == b"1"
+    assert Path("samples/epoch-001.png") in outputs.written(run.path)
+
+
+def test_a_run_of_a_dltool_without_lists_gives_way(tmp_path: Path) -> None:
+    config = {"command": "finetune", "version": "0.1", "data": {}, "settings": {}}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    torch.save({"epoch": 2}, tmp_path / "last.ckpt")
+    (tmp_path / "samples").mkdir()
+    for name in ("epoch-001.png", "mine.png"):
+        (tmp_path / "samples" / name).write_text(name)
+    run = RunFolder(tmp_path)
+    run.create(True, "finetune")
+    run.save_checkpoint({"epoch": 1})
+    assert [path.name for path in (tmp_path / "samples").iterdir()] == ["mine.png"]
+
+
+def test_a_list_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
+    outside = tmp_path / "outside.txt"
+    outside.write_text("mine")
+    folder = tmp_path / "run"
+    outputs.mark(folder, "cluster")
+    (folder / "link").symlink_to(tmp_path)
+    names = ["../outside.txt", str(outside), "link/outside.txt", "config.json"]
+    (folder / outputs.MARKER).write_text("".join(json.dumps(name) + "\n" for name in names) + '"cut sho')
+    (folder / "config.json").write_text("{}")
+    assert outputs.written(folder) == [Path("config.json")]
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_what_is_read_is_no_output(tmp_path: Path, overwrite: bool) -> None:
+    data = tmp_path / "data"
+    outputs.mark(data, "gan sample")  # even where dltool made the data
+    (data / "cat").mkdir()
+    image = data / "cat" / "1.csv"
+    image.write_text("x")
+    for folder, read in ((data, data), (tmp_path, data), (data, image)):
+        with pytest.raises(SettingsError, match="which is read" if folder != read else "is what is read"):
+            check_folder("-o", folder, overwrite, [read])
+    with pytest.raises(SettingsError, match="would overwrite an input"):
+        check_file("--csv", image, overwrite, [image])
+    with pytest.raises(SettingsError, match="inside"):
+        check_file("--csv", image, overwrite, [data])
+    check_file("--csv", data / "new.csv", overwrite, [data])
+
+
+def test_a_table_replaces_tables_only(tmp_path: Path) -> None:
+    for name in ("photo.png", "model.safetensors"):
+        (tmp_path / name).write_text("x")
+        with pytest.raises(SettingsError, match="is not replaced"):
+            check_file("--csv", tmp_path / name, True, [], outputs.TABLES)
+    (tmp_path / "old.csv").write_text("x")
+    check_file("--csv", tmp_path / "old.csv", True, [], outputs.TABLES)
