@@ -88,7 +88,8 @@ def _start(
         ratios = grid.grid_ratios or RATIOS
         return grid_files(jobs, task.styles[0], network, settings, device, workers, ratios, should_stop)
     if frames.frames:
-        return frame_files(jobs, task.styles[0], network, settings, device, frames.hold_weight, should_stop)
+        animated = not task.files.content[0].is_dir()
+        return frame_files(jobs, task.styles[0], network, settings, device, frames.hold_weight, should_stop, animated)
     what = (jobs, task.styles, network, settings, device, workers, task.files.mask, task.extras)
     return stylize_files(*what, should_stop)
 

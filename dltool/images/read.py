@@ -115,7 +115,9 @@ class Frames(Sequence[np.ndarray]):
     Iterating decodes every frame once and keeps none.
 
     Attributes:
-        seconds: how long each is shown, the mean; 0.1 where the file does not say.
+        milliseconds: how long each is shown; 100 where the file does not say.
+        seconds: the mean of them.
+        loop: how often the animation is repeated as the file says it, 0 for ever; None: it says nothing.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -124,18 +126,25 @@ class Frames(Sequence[np.ndarray]):
         milliseconds = []
         with _told_by_name(path), open_image(path) as movie:
             _check_memory(movie)
-            for index in range(getattr(movie, "n_frames", 1)):
+            count = getattr(movie, "n_frames", 1)
+            # A PNG may begin with an image for programs that know no animations, which is none of the frames.
+            self._first = int(count > 1 and bool(movie.info.get("default_image")))
+            for index in range(self._first, count):
                 movie.seek(index)
-                milliseconds.append(movie.info.get("duration") or 100)
+                if movie.format == "WEBP":  # which tells the time with the pixels alone
+                    movie.load()
+                milliseconds.append(float(movie.info.get("duration") or 100) if count > 1 else 100.0)
+            self.loop: int | None = movie.info.get("loop")
         self._count = len(milliseconds)
-        self.seconds = float(np.mean(milliseconds)) / 1000 if self._count > 1 else 0.1
+        self.milliseconds = tuple(milliseconds)
+        self.seconds = float(np.mean(milliseconds)) / 1000
 
     def __len__(self) -> int:
         return self._count
 
     def __getitem__(self, index: int) -> np.ndarray:
         """Decode one frame; a late one costs all before it."""
-        return next(self._from(range(self._count)[index]))
+        return next(self._from(range(self._count)[index], on_white=True)).pixels
 
     def __iter__(self) -> Iterator[np.ndarray]:
         """Decode one frame after the other.
@@ -143,16 +152,20 @@ class Frames(Sequence[np.ndarray]):
         Raises:
             DataError: one cannot be read; the message starts with the path.
         """
-        return self._from(0)
+        return (frame.pixels for frame in self._from(0, on_white=True))
 
-    def _from(self, start: int) -> Iterator[np.ndarray]:
-        if self._count == 1:
-            yield read_image(self._path).pixels
+    def with_alpha(self) -> Iterator[DecodedImage]:
+        """Decode one frame after the other as `read_image` does with `on_white` False; raises what it does."""
+        return self._from(0, on_white=False)
+
+    def _from(self, start: int, on_white: bool) -> Iterator[DecodedImage]:
+        if self._count == 1 and not self._first:
+            yield read_image(self._path, on_white=on_white)
             return
         with _told_by_name(self._path), open_image(self._path) as movie:
-            for index in range(start, self._count):
+            for index in range(self._first + start, self._first + self._count):
                 movie.seek(index)
-                yield _decode(movie.copy(), None, None).pixels
+                yield _decode(movie.copy(), None, None, on_white)
 
 
 def read_frames(path: Path | str) -> tuple[Frames, float]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from dltool.errors import DltoolError
 from dltool.files import write_atomically
+from dltool.images.animation import Animation, write_animation
 from dltool.images.convert import lay_on_white
 from dltool.images.formats import image_format
 from dltool.images.metadata import NO_METADATA, Metadata, is_grey_profile
@@ -113,8 +114,5 @@ def write_gif(path: Path, frames: Sequence[np.ndarray], seconds_per_frame: float
     Raises:
         DltoolError: the file cannot be written.
     """
-    import imageio.v3 as imageio
-
-    milliseconds = round(1000 * seconds_per_frame)
-    content = imageio.imwrite("<bytes>", np.stack(frames), extension=".gif", duration=milliseconds, loop=0)
-    write_atomically(path, content)
+    times = [1000 * seconds_per_frame] * len(frames)
+    write_animation(path, Animation(frames, [None] * len(frames), times))

@@ -9,7 +9,9 @@ import torch
 from torch import Tensor
 
 from dltool.events import mapped
+from dltool.images.read import DecodedImage
 from dltool.images.tensors import to_pixels, to_tensor
+from dltool.images.transparency import fill_transparent, visible_share
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.objective import Hold
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, first_image, stylize
@@ -39,7 +41,7 @@ class FrameDone:
 
 
 def stylize_frames(
-    frames: Sequence[np.ndarray],
+    frames: Sequence[np.ndarray | DecodedImage],
     style: StyleTargets,
     network: FeatureNetwork,
     settings: StylizeSettings,
@@ -47,7 +49,7 @@ def stylize_frames(
     hold_weight: float = 200.0,
     ready: Mapping[int, np.ndarray] | None = None,
 ) -> Iterator[FrameStep | FrameDone]:
-    """Stylize frames of one size, H × W × 3 uint8, in time.
+    """Stylize frames of one size, H × W × 3 uint8 pixels or images with transparency, in time.
 
     The first frame is an image like any other. Every later one starts from the last result where the scene stands
     still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
@@ -59,22 +61,27 @@ def stylize_frames(
     previous: Tensor | None = None
     last: Tensor | None = None
     for number, frame in enumerate(frames, start=1):
-        photo = to_tensor(frame)
+        frame = fill_transparent(frame) if isinstance(frame, DecodedImage) else _opaque(frame)
+        photo, opacity = to_tensor(frame.pixels), visible_share(frame.alpha)
         if number in ready:
-            previous, last = photo, to_tensor(ready[number])
+            previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=ready[number])).pixels)
             continue
         if previous is None or photo.shape != previous.shape:
-            events = stylize(photo, style, network, settings, device)
+            events = stylize(photo, style, network, settings, device, opacity=opacity)
         else:
             still = stillness(previous, photo)
             start = torch.lerp(first_image(photo, style, settings), last, still)
             hold = Hold(last, hold_weight * still)
-            events = stylize(photo, style, network, later, device, init=start, hold=hold)
+            events = stylize(photo, style, network, later, device, init=start, hold=hold, opacity=opacity)
         result = yield from mapped(events, partial(FrameStep, number, len(frames)))
         pixels = to_pixels(result.image)
         # From the rounded pixels, so that going on from a file is the same as going on from memory.
-        previous, last = photo, to_tensor(pixels)
+        previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=pixels)).pixels)
         yield FrameDone(number, len(frames), pixels, result)
+
+
+def _opaque(pixels: np.ndarray) -> DecodedImage:
+    return DecodedImage(pixels, None, pixels.shape[1::-1])
 
 
 def stillness(before: Tensor, now: Tensor) -> Tensor:

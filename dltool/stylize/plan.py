@@ -6,6 +6,7 @@ from functools import cached_property
 from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
+from dltool.images.animation import ANIMATED
 from dltool.images.folder import Job, OnExisting, plan_file, plan_outputs, process_rank
 from dltool.stylize.settings import (
     INITS,
@@ -118,12 +119,13 @@ class StylizeTask:
 
 
 def _plan_frames(content: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:
-    """One job for an animated file, which becomes a GIF; for a folder one for every frame."""
+    """One job for an animated file, which stays of its kind in a folder; for a folder one for every frame."""
     if content.is_dir():
         if output.suffix:
             raise SettingsError(f"-o {output}: a folder of frames becomes a folder of pictures")
         return plan_outputs([content], output, ".png", on_existing, protected)
-    if output.suffix.lower() not in ("", ".gif"):
-        raise SettingsError(f"-o {output}: an animation becomes a .gif file, or one in a folder")
-    target = output if output.suffix else output / f"{content.stem}.gif"
+    if output.suffix.lower() not in ("", *ANIMATED):
+        raise SettingsError(f"-o {output}: an animation becomes a {', '.join(ANIMATED)} file, or one in a folder")
+    own = content.suffix.lower()
+    target = output if output.suffix else output / f"{content.stem}{own if own in ANIMATED else '.gif'}"
     return plan_file(content, target, on_existing, protected)

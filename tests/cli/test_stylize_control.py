@@ -269,9 +269,9 @@ def test_an_animation_and_a_folder_of_frames(tmp_path: Path, cat: Path, styles: 
     again = run_inside("stylize", folder, *words, "-o", tmp_path / "out", "--skip-existing", "--json")
     assert json.loads(again.stdout)["counts"] == {"done": 1, "skipped": 2, "failed": 0}
     assert files_in(tmp_path / "out") == whole
-    wrong = run_inside("stylize", tmp_path / "in.gif", *words, "-o", tmp_path / "out.png")
+    wrong = run_inside("stylize", tmp_path / "in.gif", *words, "-o", tmp_path / "out.jpg")
     assert wrong.exit_code == 2
-    assert "an animation becomes a .gif file" in wrong.stderr
+    assert "an animation becomes a .gif, .png, .apng, .webp file" in wrong.stderr
 
 
 def test_a_broken_painting_of_a_folder_fails_alone(tmp_path: Path, cat: Path, styles: Path):
