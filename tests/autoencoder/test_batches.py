@@ -1,16 +1,24 @@
 """Random crops: real parts of the images, a function of seed, epoch and sample alone."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.batches import CropSource, ResidentCrops, WholeSource, reflect_to
 from dltool.autoencoder.data import ImageData, Images, load_images
-from dltool.autoencoder.settings import Augment
+from dltool.autoencoder.heldout import HeldOut
+from dltool.autoencoder.networks import create_autoencoder
+from dltool.autoencoder.noise_laws import parse_noise
+from dltool.autoencoder.settings import AeSettings, Augment, complete
+from dltool.autoencoder.trainer import AutoencoderTrainer
 from dltool.events import finish
 from dltool.images.write import write_image
+from dltool.training.context import RunContext
+from dltool.training.trainer import Share
 
 
 @pytest.fixture
@@ -76,3 +84,28 @@ def test_symmetries(augment: Augment, kinds: int) -> None:
 
 def test_reflection_from_one_pixel() -> None:
     assert torch.equal(reflect_to(torch.full((3, 1, 1), 7), 4), torch.full((3, 4, 4), 7))
+
+
+@pytest.mark.parametrize("law", ["gaussian:0-55/255", "camera@0.5,mask:0.2"])
+def test_a_process_reads_its_own_rows_and_draws_the_noise_of_the_whole_batch(images: Images, law: str) -> None:
+    read: list[np.ndarray] = []
+
+    class Watched(CropSource):
+        def batches(self, parts: list[np.ndarray], epoch: int) -> Iterator[torch.Tensor]:
+            read.extend(parts)
+            return super().batches(parts, epoch)
+
+    crops = Watched(images, 3, 16, 50, Augment.NONE, 0, 0)
+    network = create_autoencoder("unet", in_channels=3, channels=[4, 8], blocks=1)
+    held_out = HeldOut((torch.zeros(1, 3, 16, 16, dtype=torch.uint8),), parse_noise(law), 0)
+    settings = complete(AeSettings(arch="unet", noise=law))
+    context = RunContext(torch.device("cpu"))
+    trainer = AutoencoderTrainer(TrainedAutoencoder(network, "unet", {}), crops, held_out, settings, context)
+    numbers = np.arange(40, 51)
+    ((whole, _),) = trainer.batches([Share(1, 2, 5, numbers, slice(None), 11, 1 / 11)])
+    for rows in (slice(0, None, 2), slice(1, None, 2)):
+        read.clear()
+        ((noisy, clean),) = trainer.batches([Share(1, 2, 5, numbers[rows], rows, 11, 1 / 11)])
+        assert [list(part) for part in read] == [list(numbers[rows])]
+        assert torch.equal(noisy, whole[rows])
+        assert not torch.equal(noisy, clean)
