@@ -6,6 +6,7 @@ Whoever forks has imported torch already but computed nothing, so that each chil
 import json
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -62,21 +63,28 @@ def fork(work: Callable[[], None]) -> int:
         os._exit(code)
 
 
-def kill_often(work: Callable[[str], None], times: int) -> int:
+def kill_often(work: Callable[[str], None], folder: Path, times: int) -> int:
     """Do `work("whole")` undisturbed, then kill `work("killed")` at random moments before it may end; return the kills.
 
-    `work` goes on with what an earlier process of the same name left.
+    `work` goes on with what an earlier process of the same name left in the folder of that name in `folder`.
     """
     started = time.monotonic()
     assert os.waitpid(fork(lambda: work("whole")), 0)[1] == 0
-    duration = time.monotonic() - started
+    whole = time.monotonic() - started
+    started = time.monotonic()
+    assert os.waitpid(fork(lambda: work("whole")), 0)[1] == 0  # of which nothing was left to do
+    around = min(time.monotonic() - started, whole)
     moments = random.Random(0)
     kills = 0
     while kills < times:
         child = fork(lambda: work("killed"))
-        time.sleep(moments.uniform(0.1, 0.8) * duration)
+        # So that all kills together leave some of the work for the end.
+        time.sleep(moments.uniform(0.1 * around, 0.8 * around + (whole - around) / times))
         os.kill(child, signal.SIGKILL)
-        kills += os.waitpid(child, 0)[1] == signal.SIGKILL
+        kills += 1
+        if os.waitpid(child, 0)[1] != signal.SIGKILL:  # it was quicker; from the beginning, then
+            shutil.rmtree(folder / "killed", ignore_errors=True)
+            kills = 0
     assert os.waitpid(fork(lambda: work("killed")), 0)[1] == 0
     return kills
 

@@ -33,7 +33,8 @@ def kill(photos: Path, folder: Path) -> None:
     settings = AeSettings(
         arch="unet", channels=(4, 8), noise="gaussian:0-55/255,mask:0.1", patch_size=16, crops_per_image=4, epochs=3
     )
-    print(json.dumps({"kills": kill_often(lambda name: train(ImageData(str(photos)), settings, folder / name), 2)}))
+    kills = kill_often(lambda name: train(ImageData(str(photos)), settings, folder / name), folder, 2)
+    print(json.dumps({"kills": kills}))
 
 
 def work_together(folder: Path) -> None:

@@ -36,12 +36,12 @@ def train(data: DataSettings, settings: FinetuneSettings, folder: Path, **contex
 def kill_ten_times(folder: Path) -> None:
     """Kill a run ten times at random moments, let it end, and train another one undisturbed."""
     data = DataSettings("digits", limit=80)
-    settings = FinetuneSettings(backbone="cnn", batch_size=16, epochs=4, ema=0.9, augment="basic")
+    settings = FinetuneSettings(backbone="cnn", batch_size=16, epochs=20, ema=0.9, augment="basic")
 
     def work(name: str) -> None:
         train(data, settings, folder / name, checkpoint_seconds=0.0)
 
-    print(json.dumps({"kills": kill_often(work, 10)}))
+    print(json.dumps({"kills": kill_often(work, folder, 10)}))
 
 
 def work_together(textures: Path, cache: Path, folder: Path) -> None:

@@ -37,7 +37,7 @@ def train(settings: GanSettings, folder: Path) -> None:
 def kill_again(folder: Path) -> None:
     """Kill a run twice at random moments, let it end, and train another one undisturbed."""
     settings = GanSettings(epochs=3, batch_size=6, width=4, passes=2, augment="on", grid=4)
-    kills = kill_often(lambda name: train(settings, folder / name), 2)
+    kills = kill_often(lambda name: train(settings, folder / name), folder, 2)
     print(json.dumps({"kills": kills}))
 
 
