@@ -118,7 +118,9 @@ def run_training(
         progress.update("loading", 0, 1)
         with distributed.process_group(device):
             first = distributed.rank() == 0
-            if first and not place.resume:
+            if first and place.resume:
+                run.refuse_busy()
+            elif first:
                 run.check(place.overwrite, read)
             context = RunContext(
                 device=device,

@@ -49,6 +49,7 @@ class OutputFolder:
         Raises:
             SettingsError: it cannot, or there is no training in it to `resume`.
         """
+        self.run.refuse_busy()
         existing = self.path
         while not existing.exists():
             existing = existing.parent
@@ -71,7 +72,7 @@ class OutputFolder:
         Raises:
             DltoolError: it cannot be made.
         """
-        outputs.mark(self.path, "cluster")
+        self.run.go_on("cluster")
 
     def _is_older(self) -> bool:
         """Whether a dltool without lists wrote a result here, by the form of its table."""

@@ -14,6 +14,7 @@ from dltool import outputs
 from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError, SettingsError
 from dltool.files import write_atomically
+from dltool.locks import FolderLock, lock_folder, refuse_busy
 from dltool.training.model_file import MODEL_NAME
 
 # What a dltool without lists of what it wrote left in a run's folder.
@@ -36,13 +37,16 @@ class RunFolder:
         self.checkpoint = path / "last.ckpt"
         self._previous = path / outputs.PREVIOUS
         self._created = False
+        self._lock: FolderLock | None = None
 
     def check(self, overwrite: bool, read: Iterable[Path] = ()) -> None:
         """See that a new run may be written here, which reads the files and folders `read`.
 
         Raises:
-            SettingsError: the folder is a file, holds what is read, or holds something that may not be overwritten.
+            SettingsError: the folder is a file, holds what is read or something that may not be overwritten, or
+                another process is at work in it.
         """
+        self.refuse_busy()
         older = self._is_older_run()
         is_run = (self.path / "config.json").is_file()
         hint = "--resume goes on with it, --overwrite starts anew" if is_run else "choose another"
@@ -58,6 +62,7 @@ class RunFolder:
         self.check(overwrite)
         try:
             self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = lock_folder("-o", self.path)
             self._set_aside()
             self._created = True
         except OSError as error:
@@ -65,12 +70,28 @@ class RunFolder:
         outputs.mark(self.path, command)
 
     def go_on(self, command: str) -> None:
-        """List what a continued run writes, too.
+        """List what a continued run writes, too, and keep other processes out of it.
 
         Raises:
+            SettingsError: another process is at work in the folder.
             DltoolError: the folder cannot be written to.
         """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
+        self._lock = lock_folder("-o", self.path)
         outputs.mark(self.path, command, [] if outputs.is_marked(self.path) else self._own())
+
+    def refuse_busy(self) -> None:
+        """Raise SettingsError, which names the process, if another one is at work in the folder."""
+        refuse_busy("-o", self.path)
+
+    def release(self) -> None:
+        """Let other processes into the folder."""
+        if self._lock is not None:
+            self._lock.release()
+            self._lock = None
 
     def discard_unstarted(self) -> None:
         """Take away what a run wrote that failed before its first checkpoint, and put back the one it was to replace.
@@ -85,6 +106,7 @@ class RunFolder:
             found = [path for path in self._previous.rglob("*") if path.is_symlink() or path.is_file()]
             outputs.move(self._previous, [path.relative_to(self._previous) for path in found], self.path)
             outputs.remove_hidden(self._previous)
+        self.release()
         if not any(self.path.iterdir()):
             self.path.rmdir()
 
