@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
+import typer
+
 from dltool.cli.console import Console
 from dltool.cli.options import Machine, Outputs
 from dltool.cli.signals import StopRequest, stop_requests
@@ -28,7 +30,7 @@ from dltool.cluster.source import ClusterSource, SourceKind, open_source
 from dltool.data.splits import FileSplit
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
-from dltool.errors import SettingsError
+from dltool.errors import DltoolError, SettingsError
 from dltool.events import finish, until_stopped
 from dltool.images.folder import OnExisting
 from dltool.outputs import files_read
@@ -93,7 +95,7 @@ def run(
             return
         if gives_way:
             out.remove_older()
-        writing = write_result(out, grouped, settings, placements)
+        writing = write_result(out, grouped, settings, placements, place.save_embeddings)
         summary = finish(until_stopped(writing, context.should_stop), watcher.show)
         if summary is None:
             console.warn(f"stopped while the results were written; {out.path} is incomplete")
@@ -104,6 +106,8 @@ def run(
     console.say(f"{out.path}: sheets, map, assignments.csv, clusters.json" + (", sorted/" if placements else ""))
     named = {"output": out.path, "assignments": out.assignments, "model": place.model or out.model}
     console.document(settings, describe_device(device), **named, sorted=len(placements), **summary)
+    if source.unreadable:
+        raise typer.Exit(DltoolError.exit_code)
 
 
 class _ClusterWatcher(Watcher):

@@ -31,6 +31,8 @@ from dltool.training.context import RunContext
 from dltool.training.events import Notice
 
 _SMOOTH_STEPS = 8
+# Among fewer items a group of one is nothing odd.
+_FEW_ITEMS, _NAMED = 10, 5
 # Larger tables stay in their file.
 _SHARE_OF_MEMORY = 0.4
 _METHODS: dict[ClusterMethod, GroupingMethod] = {
@@ -114,7 +116,23 @@ def group(
     if clustering is None:
         return None
     ordered = by_size(in_plain_space(clustering, prepared.plain) if prepared.steps else clustering)
+    alone = _items_alone(source, ordered)
+    if alone:
+        yield Notice(alone)
     return Grouped(source, ordered, embedder, prepared.transform, prepared.plain, choice, prepared.steps)
+
+
+def _items_alone(source: ClusterSource, clustering: Clustering) -> str:
+    """Words about groups of one item, which are as often outliers that drew a centre; empty without any."""
+    sizes = np.bincount(clustering.labels, minlength=len(clustering.centers))
+    numbers = np.flatnonzero((sizes == 1)[clustering.labels])
+    if not len(numbers) or len(sizes) < 2 or len(source) < _FEW_ITEMS:
+        return ""
+    names = ", ".join(source.item(int(number)) for number in numbers[:_NAMED]) + (
+        ", …" if len(numbers) > _NAMED else ""
+    )
+    what = "a group of one item" if len(numbers) == 1 else f"{len(numbers)} groups of one item"
+    return f"{what}: {names}; if it is an outlier, group the others without it"
 
 
 def _prepare(features: Rows, embedder: Embedder, settings: ClusterSettings) -> Generator[Notice, None, _Prepared]:

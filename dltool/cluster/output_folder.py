@@ -16,6 +16,7 @@ from dltool.training.model_file import MODEL_NAME
 from dltool.training.run_folder import RunFolder
 
 ASSIGNMENTS, SUMMARY, SORTED = "assignments.csv", "clusters.json", "sorted"
+EMBEDDINGS = "embeddings.npy"
 _IMAGES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
 
 
@@ -35,6 +36,7 @@ class OutputFolder:
         self.path = path
         self.assignments = path / ASSIGNMENTS
         self.summary = path / SUMMARY
+        self.embeddings = path / EMBEDDINGS
         self.model = path / MODEL_NAME
         self.run = RunFolder(path)
 

@@ -11,7 +11,7 @@ from dltool.cluster.grouping import Grouped
 from dltool.cluster.groups_file import model_agreement, save_groups
 from dltool.cluster.output_folder import OutputFolder, Placement
 from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.summary import agreement, summarize, write_assignments
+from dltool.cluster.summary import agreement, summarize, write_assignments, write_embeddings
 from dltool.files import write_atomically
 from dltool.images.sorting import place_file
 from dltool.settings import as_plain
@@ -21,7 +21,11 @@ _MOST_SHEETS = 200
 
 
 def write_result(
-    out: OutputFolder, grouped: Grouped, settings: ClusterSettings, placements: Sequence[Placement] = ()
+    out: OutputFolder,
+    grouped: Grouped,
+    settings: ClusterSettings,
+    placements: Sequence[Placement] = (),
+    save_embeddings: bool = False,
 ) -> Generator[GroupingStep | Notice, None, dict[str, Any]]:
     """Write everything into the folder and return what `clusters.json` says of the groups.
 
@@ -34,6 +38,8 @@ def write_result(
     out.create()
     summary = summarize(grouped, settings.seed)
     write_assignments(out.assignments, source, clustering)
+    if save_embeddings:
+        write_embeddings(out.embeddings, grouped.plain if grouped.smoothed else clustering.embedding)
     if grouped.embedder is not None:
         if grouped.smoothed:
             agreeing = model_agreement(grouped.plain, clustering.labels, clustering.centers)

@@ -253,6 +253,7 @@ class ClusterPlace:
     Attributes:
         model: the groups of an earlier result, which items are assigned to: its folder or its model file.
         sort: how images are put into their clusters' folders; None leaves them alone.
+        save_embeddings: write the rows that were compared, in the order of the table, as `embeddings.npy`.
     """
 
     output: Annotated[Path, Option("Where the results go.", flags=("--output", "-o"), metavar="FOLDER")]
@@ -264,6 +265,7 @@ class ClusterPlace:
         SortBy | None,
         Option("Sort images into OUT/sorted/cluster-N/; originals stay.", shown="", panel=_OUTPUT),
     ] = None
+    save_embeddings: Annotated[bool, Option("Write what was compared to embeddings.npy.", panel=_OUTPUT)] = False
     resume: Annotated[bool, Option("Go on with a deep method that was stopped.", panel=_OUTPUT)] = False
 
     __post_init__ = check_options

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from dltool.cluster.clustering import Clustering
+from dltool.cluster.distances import Rows
 from dltool.cluster.grouping import Grouped
 from dltool.cluster.k_choice import Choice
 from dltool.cluster.scores import (
@@ -39,6 +40,19 @@ def write_assignments(path: Path, source: ClusterSource, clustering: Clustering)
                 label, distance, margin = values
                 rows.append([source.item(start + index), label, f"{distance:.6g}", f"{margin:.6g}"])
             file.write(to_csv(rows))
+
+
+def write_embeddings(path: Path, rows: Rows) -> None:
+    """Write N × D float32 rows as an .npy file, piece by piece.
+
+    Raises:
+        DltoolError: the file cannot be written.
+    """
+    header = {"descr": "<f4", "fortran_order": False, "shape": (len(rows), int(rows.shape[1]))}
+    with open_atomically(path) as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        for start in range(0, len(rows), _LINES):
+            file.write(np.ascontiguousarray(np.asarray(rows[start : start + _LINES]), "<f4").tobytes())
 
 
 def agreement(source: ClusterSource, clustering: Clustering) -> Agreement | None:

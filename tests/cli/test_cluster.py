@@ -39,7 +39,7 @@ def result(tmp_path_factory: pytest.TempPathFactory, photos: Path) -> Path:
     """The result of grouping them, sorted into links."""
     out = tmp_path_factory.mktemp("out") / "result"
     done = run_inside("cluster", photos, "-o", out, "-k", "2", "--size", "64", "--sort", "link", "--json")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 1 and "broken.jpg" in done.stderr, done.output  # all but it is done
     document = json.loads(done.stdout)
     assert document["metrics"]["accuracy"] == 1 and document["sorted"] == 16
     assert document["k"] == 2 and len(document["unreadable"]) == 1
@@ -114,9 +114,9 @@ def test_an_output_that_exists_is_left_alone_unless_told(tmp_path: Path) -> None
 
 def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path) -> None:
     words = ["cluster", photos, "-o", tmp_path, "--size", "64", "--sort", "link", "-q", "--overwrite"]
-    assert run_inside(*words, "-k", "2").exit_code == 0
+    assert run_inside(*words, "-k", "2").exit_code == 1
     (tmp_path / "sorted" / "cluster-0" / "mine.jpg").write_bytes(b"mine")
-    assert run_inside(*words, "-k", "1").exit_code == 0
+    assert run_inside(*words, "-k", "1").exit_code == 1
     links = [path for path in (tmp_path / "sorted").rglob("*") if path.is_symlink()]
     assert len(links) == 16 and all(path.is_relative_to(tmp_path / "sorted" / "cluster-0") for path in links)
     assert (tmp_path / "sorted" / "cluster-0" / "mine.jpg").read_bytes() == b"mine"
@@ -132,7 +132,7 @@ def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path
 def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_path: Path) -> None:
     out, mine = tmp_path / "out", tmp_path / "mine.jpg"
     words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copy", "-q"]
-    assert run_inside(*words).exit_code == 0
+    assert run_inside(*words).exit_code == 1
     mine.write_bytes(b"mine")
     (out / "sorted" / "cluster-0" / "kept.txt").write_text("keeps the folder, through which a path may lead out")
     with (out / "assignments.csv").open("a") as table:
@@ -141,7 +141,7 @@ def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_pat
         if copy.is_file():
             copy.unlink()  # what is gone already is no obstacle either
     done = run_inside(*words, "--overwrite")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 1, done.output
     assert mine.read_bytes() == b"mine" and len([p for p in (out / "sorted").rglob("*") if p.is_file()]) == 17
 
 
@@ -175,6 +175,22 @@ def test_k_that_another_method_groups_by_is_said_to_come_from_k_means(tmp_path: 
     words = ["cluster", "blobs", "-o", tmp_path / "out", "--method", "manifold", "--k-max", "4", "--json"]
     document = json.loads(run_inside(*words).stdout)
     assert document["k"] == 3 and document["k_choice"]["reason"].endswith("by k-means, not by --method manifold")
+
+
+def test_a_group_of_one_is_said_and_embeddings_are_kept_where_asked_for(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 3)).astype(np.float32)
+    rows[17] = 500
+    np.save(tmp_path / "rows.npy", rows)
+    words = ["cluster", tmp_path / "rows.npy", "-o", tmp_path / "out", "-k", "2"]
+    done = run_inside(*words, "--save-embeddings")
+    assert done.exit_code == 0 and "a group of one item: 17;" in done.stderr, done.output
+    kept = np.load(tmp_path / "out" / "embeddings.npy")
+    assert kept.dtype == np.float32 and np.allclose(kept, rows - rows.mean(0), atol=1e-4)
+    refused = run_inside("cluster", tmp_path / "out" / "embeddings.npy", "-o", tmp_path / "out", "--overwrite")
+    assert refused.exit_code == 2 and "embeddings.npy" in refused.stderr
+    assert run_inside(*words, "--overwrite").exit_code == 0 and not (tmp_path / "out" / "embeddings.npy").exists()
+    again = ["cluster", tmp_path / "rows.npy", "--model", tmp_path / "out", "-o", tmp_path / "new", "--save-embeddings"]
+    assert run_inside(*again).exit_code == 0 and np.array_equal(np.load(tmp_path / "new" / "embeddings.npy"), kept)
 
 
 def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
