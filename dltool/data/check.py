@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +11,12 @@ import torch
 from PIL import Image
 
 from dltool.data.findings import Finding, Findings
+from dltool.data.settings import OnBad
 from dltool.data.splits import Dataset, FileSplit, Split, content_hash, with_hashes
 from dltool.data.store import ContentStore
-from dltool.errors import DataError, DltoolError
+from dltool.errors import DataError, DeviceError, DltoolError
 from dltool.files import check_regular
+from dltool.images.partial import allow_partial
 from dltool.images.stream import read_ahead
 
 _SIDE = 16
@@ -46,7 +49,7 @@ def check_files(
     findings: Findings,
     store: ContentStore | None,
     read: Callable[[Path], np.ndarray],
-    skip_bad: bool,
+    on_bad: OnBad,
     workers: int,
     labelled: bool = True,
 ) -> Generator[Checked, None, Dataset]:
@@ -55,11 +58,12 @@ def check_files(
     Args:
         store: fingerprints (`difference_hash`) of images known to be readable; None makes none.
         read: decodes one file, H × W × 3 uint8.
-        skip_bad: leave unreadable files out and list them in `findings`; else they are an error.
+        on_bad: what is done about unreadable files: those that are left out, and those of which a part is used, are
+            listed in `findings`.
         labelled: whether every class needs images.
 
     Raises:
-        DataError: a file is unreadable (without `skip_bad`), all of a class's are, or none is left.
+        DataError: a file is unreadable and none may be, all of a class's are, or none is left.
     """
     total = sum(len(split) for split in dataset.splits.values())
     splits: dict[str, Split] = {}
@@ -69,19 +73,26 @@ def check_files(
         hashes: list[str] = []
         fresh: dict[str, torch.Tensor] = {}
         try:
-            for path, seen in read_ahead(split.paths, lambda path: _look_at(path, store, read), workers):
+            for path, seen in read_ahead(
+                split.paths, partial(_look_at, store=store, read=read, on_bad=on_bad), workers
+            ):
                 done += 1
                 yield Checked(done, total)
+                if isinstance(seen, DeviceError):
+                    raise seen
                 if isinstance(seen, DltoolError):
-                    if not skip_bad:
+                    if on_bad is OnBad.FAIL:
                         raise DataError(f"{seen}; remove it, or give --on-bad skip")
                     findings.unreadable.append(str(seen))
                     findings.files.append(Finding("unreadable", str(path), said=str(seen)))
                     hashes.append("")
                     continue
-                hashes.append(seen[0])
-                if seen[1] is not None:
-                    fresh.setdefault(seen[0], torch.from_numpy(seen[1]))
+                hashes.append(seen.content)
+                if seen.fingerprint is not None:
+                    fresh.setdefault(seen.content, torch.from_numpy(seen.fingerprint))
+                if seen.damage:
+                    findings.notes.append(f"{seen.damage}; what could be decoded of it is used")
+                    findings.files.append(Finding("partial", str(path), said=seen.damage))
         finally:  # whoever stops here will not want to decode them again
             if store is not None and fresh:
                 store.add(list(fresh), torch.stack(list(fresh.values())))
@@ -89,18 +100,32 @@ def check_files(
     return _without_empty(replace(dataset, splits=splits), dataset, findings, labelled)
 
 
-def _look_at(
-    path: Path, store: ContentStore | None, read: Callable[[Path], np.ndarray]
-) -> tuple[str, np.ndarray | None]:
+@dataclass(frozen=True)
+class _Seen:
+    """A file's content and, of one that was decoded now and is whole, its fingerprint; what is wrong with others."""
+
+    content: str
+    fingerprint: np.ndarray | None = None
+    damage: str = ""
+
+
+def _look_at(path: Path, store: ContentStore | None, read: Callable[[Path], np.ndarray], on_bad: OnBad) -> _Seen:
     try:
         check_regular(path)
         name = content_hash(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
     if store is not None and name in store:
-        return name, None
-    pixels = read(path)
-    return name, None if store is None else difference_hash(pixels)
+        return _Seen(name)
+    try:
+        pixels = read(path)
+    except DataError as error:
+        if on_bad is not OnBad.PARTIAL:
+            raise
+        allow_partial(path)
+        read(path)
+        return _Seen(name, damage=str(error))  # no fingerprint: they are kept of images that are known to be whole
+    return _Seen(name, None if store is None else difference_hash(pixels))
 
 
 def _without_empty(checked: Dataset, listed: Dataset, findings: Findings, labelled: bool) -> Dataset:

@@ -14,7 +14,8 @@ class Finding:
     """One file and what is the matter with it.
 
     Attributes:
-        kind: `unreadable`, `unknown kind`, `duplicate`, `near duplicate` or `contradicting`.
+        kind: `unreadable`, `partial` (damaged, a part is used), `unknown kind`, `duplicate`, `near duplicate` or
+            `contradicting`.
         other: the file that it is like; empty where there is none.
     """
 

@@ -12,7 +12,7 @@ from dltool.data.check import Checked, check_files, count_by_class, describe_bal
 from dltool.data.findings import Finding, Findings, count_findings
 from dltool.data.folders import read_folder, read_unlabelled
 from dltool.data.limit import choose_evenly, hold_back, limit_samples
-from dltool.data.settings import DataSettings, OnBad
+from dltool.data.settings import DataSettings
 from dltool.data.splits import SPLITS, Dataset, FileSplit, Split, apply_splits_csv, join_splits, split_off, with_hashes
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError, did_you_mean
@@ -134,8 +134,8 @@ def check_data(
     """
     dataset, findings = listed.dataset, listed.findings
     if not dataset.in_memory:
-        skip_bad = settings.on_bad is OnBad.SKIP
-        dataset = yield from check_files(dataset, findings, store, read, skip_bad, workers, settings.labelled)
+        what = (dataset, findings, store, read, settings.on_bad, workers, settings.labelled)
+        dataset = yield from check_files(*what)
         if digest is not None:
             dataset = replace(dataset, splits={name: _hashed(split, digest) for name, split in dataset.splits.items()})
     if listed.divided:

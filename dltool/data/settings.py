@@ -15,6 +15,7 @@ class OnBad(StrEnum):
     """What to do about a file that cannot be read."""
 
     SKIP = "skip"
+    PARTIAL = "partial"
     FAIL = "fail"
 
 
@@ -47,7 +48,9 @@ class DataSettings:
             argument=True,
         ),
     ]
-    on_bad: Annotated[OnBad, Option("Unreadable files: leave them out and say so, or fail.", panel=_PANEL)] = OnBad.SKIP
+    on_bad: Annotated[
+        OnBad, Option("Unreadable files: leave them out, use what of them can be decoded, or fail.", panel=_PANEL)
+    ] = OnBad.SKIP
     limit: Annotated[int, Option("Use only so many images of each split; 0: all.", min=0, panel=_PANEL)] = 0
     root: Annotated[
         Path, Option("Where the sets by name are kept.", flags=("--data-root",), metavar="FOLDER", panel=_PANEL)

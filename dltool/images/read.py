@@ -5,7 +5,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,10 +23,12 @@ from dltool.images.convert import (
 )
 from dltool.images.formats import readable_formats
 from dltool.images.metadata import NO_METADATA, Metadata, is_srgb, read_metadata, read_tiff_metadata, srgb_profile
+from dltool.images.partial import decoding
 from dltool.images.tiff import is_misread, is_tiff, read_tiff, tiff_size
 
 MAX_PIXELS_VARIABLE = "DLTOOL_MAX_PIXELS"
 
+PARTIAL = "damaged: only what could be decoded of it"
 _FEWER_BITS = "8 bits of its 16 or more"
 _MOST_BYTES = 2 * 10**9
 _RESULT_BYTES = 4  # of a pixel: three colours, and what may be transparency
@@ -80,21 +82,33 @@ def read_image(
     Raises:
         DataError: missing, unreadable, truncated or too large; the message starts with the path.
         DeviceError: the memory did not suffice.
+
+    Of a file that `dltool.images.partial.allow_partial` has named, what can be decoded is given, the rest grey or
+    black, with a note.
     """
-    with _told_by_name(path):
-        try:
-            with open_image(path) as opened:
-                if not is_misread(opened):
-                    return _decode(opened, longest_side, shortest_side, on_white)
-        except UnidentifiedImageError:
-            decoded = _decode_tiff(path, on_white)
-            if decoded is None:
-                raise
-            return decoded
+    with _told_by_name(path), decoding(path) as lenient:
+        image = _read(path, longest_side, shortest_side, on_white)
+        if not lenient:
+            return image
+        if (image.pixels == image.pixels[:1, :1]).all():
+            raise DataError(f"{path}: damaged picture (nothing of it can be decoded)")
+        return replace(image, notes=(*image.notes, PARTIAL))
+
+
+def _read(path: Path | str, longest_side: int | None, shortest_side: int | None, on_white: bool) -> DecodedImage:
+    try:
+        with open_image(path) as opened:
+            if not is_misread(opened):
+                return _decode(opened, longest_side, shortest_side, on_white)
+    except UnidentifiedImageError:
         decoded = _decode_tiff(path, on_white)
         if decoded is None:
-            raise DataError(f"{path}: a TIFF of a layout that cannot be read")
+            raise
         return decoded
+    decoded = _decode_tiff(path, on_white)
+    if decoded is None:
+        raise DataError(f"{path}: a TIFF of a layout that cannot be read")
+    return decoded
 
 
 def read_size(path: Path | str) -> tuple[int, int] | None:
