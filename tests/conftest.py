@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-# Before torch is imported: beside other work, threads that wait by spinning take the time that the others need.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is imported, as dltool/__main__.py does it: threads that wait by spinning take the time of others.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 ROOT = Path(__file__).parents[1]
 

@@ -70,8 +70,12 @@ class FeatureNetwork:
             default_content, default_style = default_layers(module)
         self.content_layers = content_layers or default_content
         self.style_layers = style_layers or default_style
-        self._modules = resolve_layers(module, self.content_layers, "--content-layers")
-        self._modules |= resolve_layers(module, self.style_layers, "--style-layers")
+        self._modules = {}
+        for kind, layers in (("content", self.content_layers), ("style", self.style_layers)):
+            try:
+                self._modules |= resolve_layers(module, layers, f"--{kind}-layers")
+            except SettingsError as error:
+                raise SettingsError(f"{error}{_say_defaults(module, kind)}") from error
         names = list(dict.fromkeys(self._modules.values()))
         crop = backbone.preprocessing.crop
         sample = torch.rand(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
@@ -172,6 +176,16 @@ def default_layers(module: nn.Module) -> tuple[tuple[str, ...], tuple[str, ...]]
             "--style-layers: this network has no feature maps of several sizes to choose from; name its layers"
         )
     return (style[min(2, len(style) - 1)],), style
+
+
+def _say_defaults(module: nn.Module, kind: str) -> str:
+    """What to say beside an unknown layer: those that are taken unasked, and where all of them are listed."""
+    where = "`dltool featmap --list-layers` lists them all"
+    try:
+        content, style = default_layers(module)
+    except SettingsError:  # a network that has none
+        return f"; {where}"
+    return f"; the default is {','.join(content if kind == 'content' else style)}; {where}"
 
 
 def _last_of_each_resolution(module: nn.Module) -> tuple[str, ...]:

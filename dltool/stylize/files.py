@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from dltool.device import is_out_of_memory
 from dltool.errors import DeviceError, DltoolError, SettingsError
@@ -17,7 +16,7 @@ from dltool.events import mapped
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.convert import lay_on_white
 from dltool.images.folder import Job
-from dltool.images.read import DecodedImage, read_image
+from dltool.images.read import DecodedImage, fit_longest, read_image
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
 from dltool.images.transparency import fill_transparent, visible_share
 from dltool.images.write import write_gif, write_image
@@ -71,7 +70,7 @@ def stylize_files(
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
-    init = None if settings.init in INITS else to_tensor(read_photo(Path(settings.init), settings.size).pixels)
+    init = None if settings.init in INITS else read_photo(Path(settings.init), settings.size)
     easel = _Easel(gallery, network, settings, device, init, extras or Extras(), together)
     yield from run_batch(
         jobs,
@@ -92,7 +91,7 @@ class _Easel:
     network: FeatureNetwork
     settings: StylizeSettings
     device: torch.device
-    init: Tensor | None
+    init: DecodedImage | None
     extras: Extras
     together: int | None
 
@@ -130,16 +129,37 @@ class _Easel:
 
         with of_this_size(size):
             targets = self.gallery.targets(photos[0].job.variant)
-            what = (contents, targets, self.network, self.settings, self.device, self.init, mask, None)
+            init = None if self.init is None else to_tensor(self.init.pixels)
+            what = (contents, targets, self.network, self.settings, self.device, init, mask, None)
             opacity = visible_share(images[0].alpha)
             results = yield from mapped(stylize_together(*what, lapses[0].every, opacity), watch)
             shown = [to_pixels(result.image) for result in results]
             for lapse, pixels in zip(lapses, shown, strict=True):
                 lapse.finish(pixels)
+        notes = self._stretched(size)
         return [
-            partial(_write, output, pixels, image, result)
+            partial(_write, output, pixels, image, replace(result, notes=notes))
             for output, pixels, image, result in zip(outputs, shown, images, results, strict=True)
         ]
+
+    def _stretched(self, size: tuple[int, int]) -> tuple[str, ...]:
+        """What of the mask and the start image is of another shape than a photo of `size`, in words."""
+        given = {
+            "mask": None if self.gallery.mask is None else self.gallery.mask.size,
+            "start image": None if self.init is None else self.init.size,
+        }
+        return tuple(
+            f"the {name} of {own[0]}x{own[1]} is of another shape and was stretched"
+            for name, own in given.items()
+            if own is not None and not same_shape(own, size)
+        )
+
+
+def same_shape(one: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether two images of these widths and heights have the same proportions, but for a pixel that was rounded."""
+    small, large = sorted((one, other))
+    scaled = fit_longest(large, max(small))
+    return max(abs(a - b) for a, b in zip(small, scaled, strict=True)) <= 1
 
 
 @contextmanager
@@ -159,7 +179,7 @@ def of_this_size(size: tuple[int, int]) -> Iterator[None]:
 
 def _write(output: Path, pixels: np.ndarray, photo: DecodedImage, result: StylizeResult) -> StylizeResult:
     lost = write_image(output, pixels, photo.alpha, photo.metadata)
-    return replace(result, notes=(*photo.notes, *lost))
+    return replace(result, notes=(*photo.notes, *result.notes, *lost))
 
 
 class _Gallery:

@@ -28,6 +28,11 @@ class Mask:
         """Whether each region has a style of its own."""
         return len(self.layers) > 1
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height of the file's image."""
+        return self.layers[0].shape[1], self.layers[0].shape[0]
+
     def at(self, size: tuple[int, int]) -> Tensor:
         """Return the layers at `size` (width, height), as 1 × R × H × W in [0, 1]; labels add up to 1 everywhere."""
         resized = np.stack([resize_pixels(layer, size) for layer in self.layers])

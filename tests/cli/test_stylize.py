@@ -226,7 +226,9 @@ def test_a_log_has_plain_lines_and_a_terminal_a_bar_that_fits(tmp_path: Path, ca
     [
         (["--backbone", "resnet5O", "--weights", "none"], 2, "did you mean 'resnet50'"),
         (["--content-layers", "nope"], 2, "--content-layers nope: no such layer; the network has conv_stem"),
+        (["--content-layers", "nope"], 2, "; the default is blocks.2.1; `dltool featmap --list-layers` lists them all"),
         (["--style-layers", "blocks.9"], 2, "did you mean 'blocks."),
+        (["--style-layers", "blocks.9"], 2, "the default is bn1,blocks.0.0,blocks.1.0,"),
         (["--device", "cuda:77"], 5, "not on this machine; available:"),
         (["--backbone", "resnet18"], 4, "--weights default: resnet18's weights cannot be fetched"),
         (["--weights", "missing.pth"], 4, "--weights missing.pth: no such file"),

@@ -280,3 +280,14 @@ def test_a_broken_painting_of_a_folder_fails_alone(tmp_path: Path, cat: Path, st
     assert result.exit_code == 1
     assert json.loads(result.stdout)["counts"] == {"done": 2, "skipped": 0, "failed": 1}
     assert "broken.jpg: not a picture" in result.stderr
+
+
+def test_a_mask_or_a_start_of_another_shape_says_that_it_was_stretched(tmp_path: Path, cat: Path, styles: Path):
+    Image.open(cat).resize((64, 43)).save(tmp_path / "photo.png")
+    for name, size in (("square", (50, 50)), ("alike", (128, 85))):
+        Image.linear_gradient("L").resize(size).convert("RGB").save(tmp_path / f"{name}.png")
+    words = ["stylize", tmp_path / "photo.png", "-s", styles / "bold_shapes.png", *QUICK, "--overwrite"]
+    for option, what in (("--mask", "mask of 50x50"), ("--init", "start image of 50x50")):
+        said = run_inside(*words, option, tmp_path / "square.png", "-o", tmp_path / "a.png").stdout
+        assert f"the {what} is of another shape and was stretched" in said
+        assert "stretched" not in run_inside(*words, option, tmp_path / "alike.png", "-o", tmp_path / "a.png").stdout
