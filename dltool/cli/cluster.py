@@ -12,9 +12,9 @@ from dltool.cli.signals import StopRequest, stop_requests
 from dltool.cli.training import Watcher, describe_findings
 from dltool.cluster.assignment import assign
 from dltool.cluster.clustering import GroupingStep
-from dltool.cluster.features import resolve_features
+from dltool.cluster.features import embedder_for_files, resolve_features
 from dltool.cluster.grouping import Grouped, group
-from dltool.cluster.groups_file import SavedGroups, load_groups
+from dltool.cluster.groups_file import load_groups
 from dltool.cluster.k_choice import Choice
 from dltool.cluster.output_folder import OutputFolder, Placement
 from dltool.cluster.result_files import write_result
@@ -26,7 +26,7 @@ from dltool.cluster.settings import (
     ClusterSettings,
     count_of,
 )
-from dltool.cluster.source import ClusterSource, SourceKind, open_source
+from dltool.cluster.source import ClusterSource, SourceKind, is_images, open_source
 from dltool.data.splits import FileSplit
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
@@ -76,14 +76,22 @@ def run(
             should_stop=lambda: bool(stop),
             resume=resume,
         )
-        source = finish(open_source(data, context, exclude=out.path), watcher.show)
+        embedder = None
+        if groups is None and is_images(data) and not (outputs.dry_run and place.sort is None):
+            embedder = embedder_for_files(settings)
+        seen_as = embedder.preprocessing if embedder else groups and groups.file.preprocessing
+        source = finish(open_source(data, context, out.path, seen_as), watcher.show)
         if source is not None:
             watcher.describe(source)
             _check_source(typed, settings, place, data, source)
             if outputs.dry_run and place.sort is None:
                 _plan(console, settings, place, data, source)
                 return
-        grouped = None if source is None else _group(source, settings, groups, context, watcher)
+        grouped = None
+        if source is not None:
+            known = groups is not None
+            events = assign(groups, source, context) if known else group(source, settings, context, embedder)
+            grouped = finish(events, watcher.show)
         if grouped is None:
             _leave(console, out, settings.trains and groups is None, stop)
             return
@@ -138,17 +146,6 @@ def _check_source(
         typed.refuse(dict.fromkeys(OF_TABLES, "here; it is for tables"))
     if place.model is None:
         typed.refuse(settings.without_effect(resolve_features(settings, source.kind)))
-
-
-def _group(
-    source: ClusterSource,
-    settings: ClusterSettings,
-    groups: SavedGroups | None,
-    context: RunContext,
-    watcher: _ClusterWatcher,
-) -> Grouped | None:
-    events = group(source, settings, context) if groups is None else assign(groups, source, context)
-    return finish(events, watcher.show)
 
 
 def _leave(console: Console, out: OutputFolder, trains: bool, stop: StopRequest) -> None:

@@ -121,6 +121,6 @@ def encode_new(
     assert source.split is not None
     channels, *shape = network.shape
     shape = (*shape,) if channels == 1 else (*shape, 3)
-    images = fit_channels(image_pixels(source.split, preprocessing, context.workers), shape)
+    images = fit_channels(image_pixels(source, preprocessing, context.workers), shape)
     network = network.to(context.device)
     return encode_all(network.encode, DeviceImages(images, context.device)).numpy()

@@ -25,8 +25,7 @@ from dltool.cluster.small_images import DeviceImages, encode_all, fit_channels, 
 from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.cluster.table import Scaling
 from dltool.data.features import Extracted, FeatureExtractor
-from dltool.data.pixels import PixelReader
-from dltool.data.splits import ArraySplit, Split
+from dltool.data.splits import ArraySplit
 from dltool.errors import DataError, ModelError, SettingsError
 from dltool.events import until_stopped
 from dltool.training.context import RunContext
@@ -132,10 +131,27 @@ def pixel_embedder(settings: ClusterSettings, source: ClusterSource, size: tuple
     return Embedder(PIXELS, preprocessing=Preprocessing(resize=side, crop=side), shape=(side, side, 3))
 
 
+def embedder_for_files(settings: ClusterSettings) -> Embedder:
+    """The embedder for files of images, made before they are looked at, so that they are decoded for it.
+
+    Of an autoencoder that is trained or given it has the preprocessing only.
+
+    Raises:
+        SettingsError, ModelError: as `new_embedder` and reading a given model have it.
+    """
+    files = ClusterSource("", SourceKind.FILES)
+    kind, _, given = resolve_features(settings, files.kind).partition(":")
+    if kind != AUTOENCODER:
+        return new_embedder(settings, files)
+    return pixel_embedder(settings, files, _load_given(given).size if given else None)
+
+
 def make_features(
-    source: ClusterSource, settings: ClusterSettings, context: RunContext
+    source: ClusterSource, settings: ClusterSettings, context: RunContext, embedder: Embedder | None = None
 ) -> Generator[Extracted | GroupingStep | Notice, None, tuple[Embedder, Rows] | None]:
     """Make rows of the items as the settings ask; return the embedder and N × D rows, None if that was stopped.
+
+    `embedder` is what the settings ask for, if it has been made already.
 
     Raises:
         SettingsError: no such features, or not for this data.
@@ -145,7 +161,7 @@ def make_features(
     wanted = resolve_features(settings, source.kind)
     if wanted.partition(":")[0] == AUTOENCODER:
         return (yield from _learn_codes(wanted, source, settings, context))
-    embedder = new_embedder(settings, source)
+    embedder = embedder or new_embedder(settings, source)
     if embedder.scaling is not None and embedder.scaling.scale is not None and settings.standardize is None:
         wide, narrow = source.statistics.unlike
         names = source.columns or tuple(str(number + 1) for number in range(source.rows.shape[1]))
@@ -167,11 +183,11 @@ def embed(embedder: Embedder, source: ClusterSource, context: RunContext) -> Gen
         return source.rows if embedder.scaling is None else embedder.scaling(source.rows)
     assert source.split is not None and embedder.preprocessing is not None
     if embedder.network is None:
-        rows = pixel_rows(source.split, embedder, context.workers)
+        rows = pixel_rows(source, embedder, context.workers)
         return gradient_rows(rows, embedder.shape, context.device) if embedder.features == GRADIENTS else rows
     if embedder.built:
         return encode_new(embedder.network, source, embedder.preprocessing, context)
-    reader = PixelReader(embedder.preprocessing)
+    reader = source.reader_for(embedder.preprocessing)
     extractor = FeatureExtractor(embedder.network, embedder.preprocessing, context.device, cache=context.cache)
     views = []
     for flipped in (False, True):
@@ -188,7 +204,7 @@ def _learn_codes(
     kind, _, given = features.partition(":")
     trained = _load_given(given) if given else None
     embedder = pixel_embedder(settings, source, None if trained is None else trained.size)
-    images = fit_channels(image_pixels(source.split, embedder.preprocessing, context.workers), embedder.shape)
+    images = fit_channels(image_pixels(source, embedder.preprocessing, context.workers), embedder.shape)
     grey = images.ndim == 4 and (images == images[..., :1]).all()
     if grey if trained is None else trained.channels == 1:
         images = fit_channels(images, images.shape[1:3])
@@ -215,9 +231,9 @@ def _load_given(path: str) -> TrainedAutoencoder:
     return trained
 
 
-def pixel_rows(split: Split, embedder: Embedder, workers: int) -> np.ndarray:
+def pixel_rows(source: ClusterSource, embedder: Embedder, workers: int) -> np.ndarray:
     """N × D pixels in [0, 1]; grey images for a model of grey ones."""
-    images = fit_channels(image_pixels(split, embedder.preprocessing, workers), embedder.shape)
+    images = fit_channels(image_pixels(source, embedder.preprocessing, workers), embedder.shape)
     return images.reshape(len(images), -1).astype(np.float32) / 255
 
 

@@ -73,11 +73,14 @@ class _Prepared:
 
 
 def group(
-    source: ClusterSource, settings: ClusterSettings, context: RunContext
+    source: ClusterSource, settings: ClusterSettings, context: RunContext, embedder: Embedder | None = None
 ) -> Generator[Extracted | GroupingStep | Notice | Choice, None, Grouped | None]:
     """Group a source's items; None if that was stopped.
 
     What trains keeps its checkpoint in the context's run, and goes on from it if the context resumes.
+
+    Args:
+        embedder: what `embedder_for_files` made of the settings, where the source was opened for it.
 
     Raises:
         SettingsError: settings that make no sense for this data, such as more clusters than different items.
@@ -85,7 +88,7 @@ def group(
     """
     if settings.k is not None and settings.k > len(source):
         raise SettingsError(f"-k {settings.k}: more clusters than there are {source.kind.value} ({len(source)})")
-    found = yield from make_features(source, settings, context)
+    found = yield from make_features(source, settings, context, embedder)
     if found is None:
         return None
     embedder, features = found
@@ -103,7 +106,7 @@ def group(
         if settings.method.is_deep:
             if source.split is None:
                 raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
-            images = image_pixels(source.split, embedder.preprocessing, context.workers)
+            images = image_pixels(source, embedder.preprocessing, context.workers)
         task = GroupingTask(prepared.rows, settings.k or 0, settings, context, images, source.labels)
         choice = None
         if not task.k:

@@ -7,21 +7,23 @@ import torch
 from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.data.pixels import PixelReader
-from dltool.data.splits import ArraySplit, Split
+from dltool.cluster.source import ClusterSource
+from dltool.data.splits import ArraySplit
 from dltool.errors import DataError
 from dltool.images.stream import read_ahead
 
 
-def image_pixels(split: Split, preprocessing: Preprocessing, workers: int) -> np.ndarray:
+def image_pixels(source: ClusterSource, preprocessing: Preprocessing, workers: int) -> np.ndarray:
     """N × H × W (grey) or N × H × W × 3 uint8 images of one size.
 
     Raises:
         DataError: an image cannot be read.
     """
+    split = source.split
+    assert split is not None
     if isinstance(split, ArraySplit) and split.images.shape[1] == preprocessing.crop:
         return split.images
-    reader = PixelReader(preprocessing)
+    reader = source.reader_for(preprocessing)
 
     def read(index: int) -> np.ndarray:
         return preprocessing.crop_pixels(reader.read(split, index))

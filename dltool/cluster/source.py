@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dltool.backbones.preprocessing import Preprocessing
 from dltool.cluster.settings import ClusterData
 from dltool.cluster.table import ColumnStatistics, TableFile, measure_columns
 from dltool.cluster.table_columns import TABLE_SUFFIXES, TableChoice, read_table
@@ -15,16 +16,14 @@ from dltool.data.check import Checked
 from dltool.data.findings import Findings
 from dltool.data.limit import choose_evenly
 from dltool.data.load import Listed, check_data, list_data
+from dltool.data.pixels import PixelReader
 from dltool.data.splits import ArraySplit, Dataset, FileSplit, Split
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, did_you_mean
 from dltool.events import until_stopped
-from dltool.images.read import read_image
 from dltool.training.context import RunContext
 
 TOYS = ("circles", "moons", "blobs")
-# Large enough to see whether a file can be read, and to know it again.
-_CHECKED_SIDE = 256
 _TOY_POINTS, _TOY_NOISE = 500, 0.1
 _BLOBS = ((-0.5, -0.3), (0.5, -0.3), (0.0, 0.6))
 
@@ -50,6 +49,7 @@ class ClusterSource:
         names: of the rows; empty where they have none.
         root: the folder of files, which names are relative to.
         labels: N int64, the classes that are known, for scoring only; None where there are none.
+        reader: what files were looked at with, and what it has kept of them; None if nothing was to be kept.
     """
 
     name: str
@@ -64,6 +64,7 @@ class ClusterSource:
     class_names: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = field(default=(), repr=False)
+    reader: PixelReader | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.split if self.split is not None else self.rows)
@@ -76,14 +77,29 @@ class ClusterSource:
             return self.names[index]
         return str(index) if self.split is None else self.split.name(index)
 
+    def reader_for(self, preprocessing: Preprocessing) -> PixelReader:
+        """A reader of the images that decodes none again that has been kept at the size that is wanted."""
+        return PixelReader(preprocessing) if self.reader is None else self.reader.for_preprocessing(preprocessing)
+
+
+def is_images(data: ClusterData) -> bool:
+    """Whether image files shall be grouped, rather than a table, toy points or a set by name."""
+    path = Path(data.source)
+    return path.is_dir() or (path.is_file() and path.suffix.lower() not in TABLE_SUFFIXES)
+
 
 def open_source(
-    data: ClusterData, context: RunContext, exclude: Path | None = None
+    data: ClusterData,
+    context: RunContext,
+    exclude: Path | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> Generator[Checked, None, ClusterSource | None]:
     """Return what `data` names, its images having been looked at; None if that was stopped.
 
     Args:
         exclude: a folder whose images are not read: the output.
+        preprocessing: what the features will want of files, as `embedder_for_files` has it: they are then kept as far
+            as memory allows, and not decoded again.
 
     Raises:
         DataError: no such data, nothing readable in it, or numbers that are none.
@@ -96,7 +112,7 @@ def open_source(
         raise DataError(f"{name}: no such file, folder or data set{did_you_mean(name, (*BUILTIN, *TOYS))}")
     if path.is_file() and path.suffix.lower() in TABLE_SUFFIXES:
         return _limited(_table(path, data), data.limit)
-    return (yield from until_stopped(_images(data, context, exclude), context.should_stop))
+    return (yield from until_stopped(_images(data, context, exclude, preprocessing), context.should_stop))
 
 
 def _toy(name: str, seed: int) -> ClusterSource:
@@ -133,7 +149,9 @@ def _table(path: Path, data: ClusterData) -> ClusterSource:
     )
 
 
-def _images(data: ClusterData, context: RunContext, exclude: Path | None) -> Generator[Checked, None, ClusterSource]:
+def _images(
+    data: ClusterData, context: RunContext, exclude: Path | None, preprocessing: Preprocessing | None
+) -> Generator[Checked, None, ClusterSource]:
     path = Path(data.source)
     if path.is_file():
         one = FileSplit((path,), np.zeros(1, np.int64))
@@ -141,7 +159,8 @@ def _images(data: ClusterData, context: RunContext, exclude: Path | None) -> Gen
     else:
         listed = list_data(data, exclude)
     store = ContentStore(context.cache / "fingerprints" if context.cache else None)
-    report = yield from check_data(listed, data, store, _read_small, context.workers)
+    reader = PixelReader(Preprocessing(), max_bytes=0) if preprocessing is None else PixelReader(preprocessing)
+    report = yield from check_data(listed, data, store, reader.decode, context.workers)
     dataset = report.dataset
     split = dataset.splits["train"]
     has_classes = len(dataset.class_names) > 1
@@ -154,11 +173,8 @@ def _images(data: ClusterData, context: RunContext, exclude: Path | None) -> Gen
         class_names=dataset.class_names if has_classes else (),
         notes=report.notes,
         unreadable=report.unreadable,
+        reader=None if preprocessing is None else reader,
     )
-
-
-def _read_small(path: Path) -> np.ndarray:
-    return read_image(path, shortest_side=_CHECKED_SIDE).pixels
 
 
 def _limited(source: ClusterSource, limit: int) -> ClusterSource:

@@ -9,6 +9,10 @@ from PIL import Image
 
 from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import train_autoencoder
+from dltool.cluster.features import embedder_for_files
+from dltool.cluster.grouping import group
+from dltool.cluster.settings import ClusterData, ClusterSettings
+from dltool.cluster.source import open_source
 from dltool.data.settings import DataSettings
 from dltool.events import finish
 from dltool.finetune.settings import FinetuneSettings
@@ -17,6 +21,7 @@ from dltool.gan.settings import GanSettings
 from dltool.gan.train import train_gan
 from dltool.images import read
 from dltool.training.context import RunContext
+from tests.cli.run import run_inside
 
 CPU = torch.device("cpu")
 
@@ -104,3 +109,34 @@ def test_an_autoencoder_keeps_images_at_its_own_size(
         results.append(finish(run))
         assert len(decoded) == count
     assert len({result.metrics["mse"] for result in results}) == 1
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"size": 64},
+        {"features": "pixels"},
+        {"features": "ae", "epochs": 1},
+        {"method": "deep-kmeans", "epochs": 2},
+    ],
+)
+def test_cluster(settings: dict, photos: Path, decoded: list[str]) -> None:
+    chosen, context = ClusterSettings(k=2, **settings), RunContext(CPU)
+    embedder = embedder_for_files(chosen)
+    source = finish(open_source(ClusterData(str(photos)), context, preprocessing=embedder.preprocessing))
+    found = finish(group(source, chosen, context, embedder))
+    assert found is not None and len(found.clustering.labels) == 12
+    assert sorted(decoded) == sorted(map(str, photos.rglob("*.jpg")))
+    plain = finish(group(finish(open_source(ClusterData(str(photos)), context)), chosen, context))
+    assert np.array_equal(plain.clustering.labels, found.clustering.labels)
+
+
+def test_the_command_decodes_for_its_features_once_and_what_it_draws_for_each_page(
+    photos: Path, decoded: list[str], tmp_path: Path
+) -> None:
+    words = ("cluster", photos, "-k", 2, "--size", 64, "--no-cache", "-o", tmp_path / "out")
+    model = ("cluster", photos, "--model", tmp_path / "out", "--no-cache", "-o", tmp_path / "again")
+    for typed in (words, model):
+        decoded.clear()
+        assert run_inside(*typed).exit_code == 0
+        assert {decoded.count(name) for name in decoded} == {3}  # features, its cluster's sheet, the map
