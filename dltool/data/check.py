@@ -180,14 +180,18 @@ def _exact_duplicates(dataset: Dataset, files: list[Finding]) -> list[str]:
 
 def _near_duplicates(dataset: Dataset, first: str, second: str, store: ContentStore, files: list[Finding]) -> list[str]:
     """Pairs across two splits whose fingerprints differ in at most 10 of 256 bits, equal files left out."""
-    bits = []
+    bits, known = [], []
     for name in (first, second):
-        packed = store.rows(dataset.splits[name].hashes).numpy()
+        hashes = dataset.splits[name].hashes
+        known.append([index for index, content in enumerate(hashes) if content in store])  # damaged ones are not
+        if not known[-1]:
+            return []
+        packed = store.rows([hashes[index] for index in known[-1]]).numpy()
         bits.append(np.unpackbits(packed, axis=1).astype(np.float32) * 2 - 1)
     distances = (_SIDE * _SIDE - bits[0] @ bits[1].T) / 2
     pairs = [
-        [(first, int(i)), (second, int(j))]
-        for i, j in np.argwhere(distances <= _NEAR_BITS)
+        [(first, i), (second, j)]
+        for i, j in ((known[0][row], known[1][column]) for row, column in np.argwhere(distances <= _NEAR_BITS))
         if dataset.splits[first].hashes[i] != dataset.splits[second].hashes[j]
     ]
     if not pairs:

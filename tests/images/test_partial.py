@@ -9,6 +9,7 @@ from PIL import Image, ImageFile
 
 from dltool.data.load import load_data
 from dltool.data.settings import DataSettings, OnBad
+from dltool.data.store import ContentStore
 from dltool.errors import DataError
 from dltool.events import finish
 from dltool.images.partial import allow_partial
@@ -84,3 +85,18 @@ def test_on_bad_partial_trains_on_what_there_is_and_says_so(tmp_path: Path):
     assert count(partly) == 5 and len(partly.unreadable) == 1
     (note,) = [note for note in partly.notes if "what could be decoded of it is used" in note]
     assert note.startswith(f"{tmp_path / 'b' / '3.jpg'}: damaged picture")
+
+
+def test_damaged_images_are_kept_out_of_the_store_and_compared_with_none(tmp_path: Path):
+    for name in "ab":
+        (tmp_path / "data" / name).mkdir(parents=True)
+        for number in range(8):
+            noise = np.random.default_rng([number, ord(name)]).integers(0, 256, (24, 24, 3), np.uint8)
+            Image.fromarray(noise).save(tmp_path / "data" / name / f"{number}.png")
+        _cut(tmp_path / "data" / name / "cut.jpg", 0.6 if name == "a" else 0.7)
+    store = ContentStore(None)
+    settings = DataSettings(str(tmp_path / "data"), on_bad=OnBad.PARTIAL, val=0.4)
+    report = finish(load_data(settings, store, lambda path: read_image(path).pixels, 0), lambda _: None)
+    hashes = {h for split in report.dataset.splits.values() for h in split.hashes}
+    assert len(hashes) == 18
+    assert sum(h in store for h in hashes) == 16
