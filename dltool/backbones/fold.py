@@ -10,10 +10,10 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 def fold_batchnorm(model: nn.Module, sample: Tensor, keep: set[str]) -> nn.Module:
     """Return a copy of `model` (in eval mode) whose convolutions do the work of the batch norms that follow them.
 
-    Which norm follows which convolution is seen in one forward pass of `sample` (N × 3 × H × W), not guessed from
-    names; `sample` may be on any device. A pair is left alone where the convolution is named in `keep` or runs more than once, and the model is
-    returned unchanged if the folded one does not give the same output. A norm becomes its own activation (timm's
-    `BatchNormAct2d`) or an identity, so that its output is still found under its name.
+    Which norm follows which convolution is seen in one forward pass of `sample` (N × 3 × H × W, on any device), not
+    guessed from names. A pair is left alone where the convolution is named in `keep` or runs more than once, and the
+    model is returned unchanged if the folded one does not give the same output. A norm becomes its own activation
+    (timm's `BatchNormAct2d`) or an identity, so that its output is still found under its name.
     """
     sample = sample.to(next(model.parameters()).device)
     pairs = [(conv, norm) for conv, norm in _find_pairs(model, sample) if conv not in keep]
