@@ -237,7 +237,7 @@ def test_the_shipped_denoiser_is_blind_to_the_level(clean: np.ndarray, sigma: fl
     denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
     restored = measure_quality(_run(noisy, denoiser).pixels, clean).psnr
     assert restored > measure_quality(noisy, clean).psnr + gain
-    assert SHIPPED_DENOISER.stat().st_size <= 4 * 2**20
+    assert SHIPPED_DENOISER.stat().st_size <= 8_000_000
     assert measure_quality(_run(clean, denoiser).pixels, clean).psnr > 36
 
 
@@ -293,9 +293,20 @@ def test_the_shipped_denoiser_cleans_a_jpeg_that_keeps_colours_at_half_the_size(
     buffer = io.BytesIO()
     Image.fromarray(noisy_pixels(clean, 25)).save(buffer, "JPEG", quality=90, subsampling="4:2:0")
     noisy = np.asarray(Image.open(buffer))
-    denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
-    off, auto = (_run(noisy, denoiser, dither=dither).pixels for dither in (Dither.OFF, Dither.AUTO))
-    assert measure_quality(auto, clean).psnr > max(4 + measure_quality(pixels, clean).psnr for pixels in (noisy, off))
+    result = _run(noisy, load_denoiser(SHIPPED_DENOISER, CPU))
+    assert result.dither == 0  # the network knows such noise: nothing has to be drowned
+    assert measure_quality(result.pixels, clean).psnr > 6 + measure_quality(noisy, clean).psnr
+
+
+@pytest.mark.parametrize("kind", ["luminance", "grey"])
+def test_the_shipped_denoiser_knows_noise_that_channels_share(sample_images: Path, kind: str):
+    clean = photo_pixels(sample_images, 192)
+    if kind == "grey":
+        clean = np.broadcast_to(clean.mean(2, keepdims=True).round().astype(np.uint8), clean.shape)
+    noise = np.random.default_rng(0).normal(0, 20, (*clean.shape[:2], 1))
+    noisy = (clean + noise).clip(0, 255).round().astype(np.uint8)
+    restored = np.broadcast_to(_run(noisy, load_denoiser(SHIPPED_DENOISER, CPU)).pixels, clean.shape)
+    assert measure_quality(restored, clean).psnr > 6 + measure_quality(noisy, clean).psnr
 
 
 def test_a_network_is_needed_unless_one_learns_from_the_image(clean: np.ndarray):
