@@ -10,6 +10,7 @@ from dltool.autoencoder.reconstruct import Reconstruction
 from dltool.images.quality import psnr
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import to_pixels
+from dltool.images.write import write_image
 
 _TINY = 64
 _MOST_TINY, _MOST_LARGE = 10, 4
@@ -23,6 +24,20 @@ def example_count(height: int, width: int) -> int:
 def as_pixels(image: Tensor) -> np.ndarray:
     """C × H × W in [0, 1], C 1 or 3, as H × W × 3 uint8."""
     return to_pixels(image.expand(3, -1, -1).unsqueeze(0))
+
+
+def write_examples(folder: Path, rows: dict[str, Tensor]) -> None:
+    """Write each image by itself, as `best-1-clean.png` and so on, for the run's page.
+
+    Args:
+        rows: N × C × H × W in [0, 1] by what was done to them.
+
+    Raises:
+        DltoolError: a file cannot be written.
+    """
+    for name, images in rows.items():
+        for number, image in enumerate(images, start=1):
+            write_image(folder / f"best-{number}-{name}.png", as_pixels(image))
 
 
 def restoration_sheet(rows: dict[str, Tensor], title: str) -> np.ndarray:

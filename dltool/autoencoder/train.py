@@ -23,7 +23,8 @@ from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
-from dltool.autoencoder.trainer import LOSSES, new_loop
+from dltool.autoencoder.sheets import write_examples
+from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
 from dltool.plots import plot_restoration
@@ -112,6 +113,7 @@ def train_autoencoder(
         metrics["test"] = test.measure(task.model, context.device, loss)
     if context.run is not None and distributed.rank() == 0:
         save_model(context.run.model, trained.to_file(metrics))
+        write_examples(context.run.path / "samples", show_examples(held_out, task.model, context.device)[1])
         plot_restoration(context.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
     return AeResult(
         autoencoder=replace(trained, metrics=metrics),

@@ -85,17 +85,21 @@ class AutoencoderTrainer(Trainer):
     def end_epoch(self, model: nn.Module, end: EpochEnd) -> None:
         if self._run is None:
             return
-        count = example_count(*self._held_out.groups[0].shape[2:])
-        name, clean, noisy, restored = self._held_out.examples(model, self._device, count)
-        rows = {"clean": clean, "restored": restored}
-        if self._held_out.noise is not None:
-            rows = {"clean": clean, "noisy": noisy, "restored": restored}
+        name, rows = show_examples(self._held_out, model, self._device)
         sheet = restoration_sheet(rows, f"epoch {end.epoch}, {name}: held out {end.measured['loss']:.5f}")
         write_image(self._run.path / "samples" / f"epoch-{end.epoch:03d}.png", sheet)
 
     def write_best(self, tensors: Mapping[str, Tensor], best: Mapping[str, Any]) -> None:
         if self._run is not None:
             save_model(self._run.model, self._trained.to_file({"best_so_far": dict(best)}, tensors))
+
+
+def show_examples(held_out: HeldOut, model: nn.Module, device: torch.device) -> tuple[str, dict[str, Tensor]]:
+    """The noise's name, and a few held-out images by what was done to them: clean, noisy if so, and restored."""
+    count = example_count(*held_out.groups[0].shape[2:])
+    name, clean, noisy, restored = held_out.examples(model, device, count)
+    rows = {"clean": clean} if held_out.noise is None else {"clean": clean, "noisy": noisy}
+    return name, rows | {"restored": restored}
 
 
 def new_loop(

@@ -9,6 +9,7 @@ from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import AeResult, Prepared, learns_crops, train_autoencoder
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
+from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.events import finish
 from dltool.outputs import files_read
@@ -23,7 +24,7 @@ def run(
     """Train, or say what would be trained."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
-    typed.refuse(settings.without_effect() | data.without_effect())
+    typed.refuse(settings.without_effect() | data.without_effect() | place.without_effect())
     if place.dry_run:
         machine.check()
         _show_dry_run(console, typed, settings, data, place, machine)
@@ -33,6 +34,7 @@ def run(
     done = run_training(console, place, machine, start, watcher, files_read(data, settings))
     if done is not None:
         _report(console, RunFolder(place.output), *done)
+        offer_page(console, place.output, place)
 
 
 class _AeWatcher(Watcher):

@@ -5,6 +5,7 @@ from typing import Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
+from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.data.settings import DataSettings
 from dltool.events import finish
@@ -25,7 +26,7 @@ def run(
     """Train, or say what would be trained."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
-    for line in typed.refuse(settings.without_effect() | data.without_effect()):
+    for line in typed.refuse(settings.without_effect() | data.without_effect() | place.without_effect()):
         console.say(f"note: {line}")
     if place.dry_run:
         machine.check()
@@ -36,9 +37,12 @@ def run(
     done = run_training(console, place, machine, start, watcher, files_read(data, settings))
     if done is not None:
         _report(console, RunFolder(place.output), *done)
+        offer_page(console, place.output, place)
 
 
 class _GanWatcher(Watcher):
+    ends_epoch = GanEpochEnd
+
     def __init__(self, progress: Progress, quiet: bool, typed: Typed) -> None:
         super().__init__(progress, quiet)
         self._typed = typed

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
+from dltool.pages.settings import TrainingPageChoice
 from dltool.settings import COMMON, Option, check_options
 
 Overwrite = Annotated[bool, Option("Replace outputs that exist.", panel=COMMON)]
@@ -119,9 +120,9 @@ class Overwriting(OverwriteOnly):
     dry_run: DryRun = False
 
 
-@dataclass(frozen=True)
-class RunPlace:
-    """The folder of a training run."""
+@dataclass(frozen=True, kw_only=True)
+class RunPlace(TrainingPageChoice):
+    """The folder of a training run, and its page."""
 
     output: Annotated[Path, Option("The run's folder.", flags=("--output", "-o"), metavar="FOLDER")]
     resume: Annotated[bool, Option("Go on with the run in -o, with its settings.", panel="Output")] = False

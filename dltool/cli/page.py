@@ -6,7 +6,7 @@ from typing import Any
 from dltool.cli.console import Console, Progress
 from dltool.errors import DltoolError
 from dltool.events import finish
-from dltool.pages.outputs import keep_record
+from dltool.pages.record import keep_record
 from dltool.pages.settings import PageChoice, PageTask
 from dltool.pages.write import write_page
 from dltool.settings import Typed
@@ -56,12 +56,12 @@ def _write(console: Console, run: Path, single_file: bool = False) -> Path:
 class WatchedPage:
     """The page of a run that is under way, made anew after its epochs until it cannot be made."""
 
-    def __init__(self, console: Console, run: Path) -> None:
-        self._console = console
+    def __init__(self, progress: Progress, run: Path) -> None:
+        self._progress = progress
         self._run = run
         self._works = True
 
-    def update(self, progress: Progress) -> None:
+    def update(self) -> None:
         """Make the page of what is there; the first that cannot be made is a warning, and the last that is tried."""
         if not self._works:
             return
@@ -69,4 +69,4 @@ class WatchedPage:
             finish(write_page(self._run, watch=True))
         except Exception as error:  # whatever a page stumbles over, the training goes on
             self._works = False
-            progress.say(f"no page of {self._run}: {error}")
+            self._progress.say(f"no page of {self._run}: {error}")

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, TypeVar
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import left_out
 from dltool.cli.options import Machine, RunPlace
+from dltool.cli.page import WatchedPage
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
@@ -19,7 +20,7 @@ from dltool.device import describe_device, select_device, set_threads
 from dltool.settings import Typed
 from dltool.training import distributed
 from dltool.training.context import RunContext
-from dltool.training.events import Notice, Stopped
+from dltool.training.events import EpochEnd, Notice, Stopped
 from dltool.training.run_folder import RunFolder
 
 _Settings = TypeVar("_Settings")
@@ -34,9 +35,11 @@ class Watcher:
     Attributes:
         leaves_at: events at which a run may be left on request, because nothing is lost: while the data is looked
             at, or once training has stopped by itself.
+        ends_epoch: the event after which a run's files hold one more epoch.
     """
 
     leaves_at: ClassVar[tuple[type, ...]] = (Checked, Stopped)
+    ends_epoch: ClassVar[type] = EpochEnd
 
     def __init__(self, progress: Progress, quiet: bool) -> None:
         self._progress = progress
@@ -132,8 +135,9 @@ def run_training(
                 overwrite=place.overwrite,
             )
             seen = watcher(progress, console.quiet) if first else watcher(Progress(), True)
+            page = WatchedPage(progress, place.output) if first and place.watch_page else None
             try:
-                result = follow(start(context), seen.show, stop, seen.leaves_at)
+                result = follow(start(context), _showing(seen, page), stop, seen.leaves_at)
             except BaseException:
                 run.discard_unstarted()
                 raise
@@ -141,6 +145,17 @@ def run_training(
             nothing += ", what was computed is kept in the cache" if cache else ""
             _leave(console, run, place.resume, nothing, stop)
     return (result, describe_device(device)) if result is not None and first else None
+
+
+def _showing(seen: Watcher, page: WatchedPage | None) -> Callable[[Any], None]:
+    """Show events, and make the page of the run that is under way after each epoch."""
+
+    def show(event: Any) -> None:
+        seen.show(event)
+        if page is not None and isinstance(event, seen.ends_epoch):
+            page.update()
+
+    return show
 
 
 def _leave(console: Console, run: RunFolder, resumed: bool, nothing: str, stop: StopRequest) -> None:

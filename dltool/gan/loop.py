@@ -23,6 +23,7 @@ from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.health import Health
 from dltool.gan.images import class_columns, grid_page, write_film
+from dltool.gan.nearest import find_nearest, nearest_sheet
 from dltool.gan.quality import Quality, QualityMeter
 from dltool.gan.sample import generate, latent
 from dltool.gan.settings import FEWEST_REAL, FIGURES, Arch, Augment, GanSettings
@@ -44,6 +45,8 @@ _SHARE_OF_MEMORY = 0.5
 # On a GPU the host looks at the losses only now and then: each look waits for all steps before it.
 _LOOK_EVERY = 25
 _WARMUP_STEPS = 100
+# How many samples are looked for among the training images at the end, and how many rows of them a sheet shows.
+_NEAREST_SAMPLES, _NEAREST_ROWS = 256, 2
 
 
 @dataclass(frozen=True)
@@ -292,13 +295,13 @@ class GanLoop:
         self._measured_at = self.session.elapsed
         return quality
 
-    def _draw(self, purpose: str, count: int) -> Tensor:
-        """Images of the average from the same noise, and the same classes in turn, at every epoch."""
+    def _draw(self, purpose: str, count: int, module: nn.Module | None = None) -> Tensor:
+        """Images of a generator, the average if none is given, from the same noise and classes in turn every time."""
         noise = latent(
             [derive_seed(self._settings.seed, purpose, index) for index in range(count)], self._settings.latent_dim
         )
         labels = torch.arange(count) % len(self._data.class_names) if self._settings.conditional else None
-        return generate(self._average.module, noise, labels)
+        return generate(self._average.module if module is None else module, noise, labels)
 
     def _keep_best(self, quality: Quality | None) -> bool:
         """Keep the average if its figure is the best; without a meter, the latest is."""
@@ -328,13 +331,16 @@ class GanLoop:
         return TrainedGenerator(module, names, metrics, as_plain(self._settings))
 
     def finish(self) -> None:
-        """Write the film of the grids, the charts and the best snapshot."""
+        """Write the film of the grids, the charts, the best snapshot and what is nearest to its samples."""
         assert self.session.run is not None
         folder = self.session.run.path
         grids = [folder / "samples" / f"epoch-{row['epoch']:03d}.png" for row in self.session.history]
         write_film(folder / "training.gif", [grid for grid in grids if grid.is_file()])
         plot_gan(folder / "losses.png", self.session.history, self.figure_name)
-        save_model(self.session.run.model, self.best().to_file())
+        best = self.best()
+        save_model(self.session.run.model, best.to_file())
+        nearest = find_nearest(self._draw("nearest", _NEAREST_SAMPLES, best.module), self._data.images)
+        write_image(folder / "nearest.png", nearest_sheet(nearest, _NEAREST_ROWS))
 
 
 def _place(images: Tensor, device: torch.device) -> Tensor:

@@ -13,13 +13,15 @@ from urllib.parse import quote
 import numpy as np
 from PIL import Image
 
+from dltool import outputs
 from dltool.errors import DltoolError
 from dltool.images.folder import PAGE_FOLDER
 from dltool.images.stream import read_ahead
 from dltool.pages.originals import Originals
 
 _SIDE = 160
-_TINY = 64
+# Images of no more pixels than this are shown with their pixels as squares.
+TINY = 64
 _QUALITY = 82
 _OWN_NAME = re.compile(r"[0-9a-f]{16}\.(jpg|png)")
 _TYPES = {".jpg": "jpeg", ".jpeg": "jpeg", ".png": "png", ".gif": "gif", ".webp": "webp"}
@@ -145,7 +147,7 @@ def _encode(pixels: np.ndarray, side: int) -> tuple[str, bytes]:
     """Suffix and content: tiny images keep every pixel, others become JPEGs of at most `side` pixels."""
     image = Image.fromarray(pixels)
     buffer = io.BytesIO()
-    if max(image.size) <= _TINY:
+    if max(image.size) <= TINY:
         image.save(buffer, "PNG", optimize=True)
         return ".png", buffer.getvalue()
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
@@ -159,6 +161,7 @@ def _write(path: Path, content: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         partial.write_bytes(content)
+        outputs.record(path)
         partial.replace(path)
     except OSError as error:
         partial.unlink(missing_ok=True)

@@ -10,26 +10,32 @@ import numpy as np
 
 from dltool.images.folder import natural_key
 from dltool.images.read import read_image
-from dltool.pages.album import Album, PageStep
+from dltool.pages.album import TINY, Album, PageStep
 from dltool.pages.charts import Chart, line_chart
-from dltool.pages.epochs import Slide, epoch_slides, slide_data
+from dltool.pages.epochs import SAMPLES, Slide, epoch_slides, slide_data
 from dltool.pages.render import Page
 from dltool.pages.run_files import read_history, read_json
 
-EXAMPLES = "examples"
-_SIDE = 384
 # What the files of an example are called, and what the page calls them.
 _VIEWS = {"clean": "clean", "noisy": "with noise", "restored": "restored"}
 
 
 @dataclass(frozen=True)
 class Example:
-    """A held-out image in up to three states, as pairs of a name and an address, and how near they are to it."""
+    """A held-out image in up to three states, as pairs of a name and an address.
+
+    Attributes:
+        left, right: which of them are shown at first.
+        figures: how near the others are to the first, in words.
+        tiny: it is shown with its pixels as squares.
+    """
 
     title: str
     views: tuple[tuple[str, str], ...]
     left: int
     right: int
+    figures: str
+    tiny: bool
 
 
 @dataclass(frozen=True)
@@ -47,7 +53,7 @@ class AutoencoderContent:
 
 
 def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
-    """Read `results.json`, `config.json`, `metrics.jsonl`, `examples/` and the images of the epochs.
+    """Read `results.json`, `config.json`, `metrics.jsonl` and the images in `samples/`.
 
     Raises:
         DataError: a file is damaged.
@@ -74,26 +80,27 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
 
 
 def _read_examples(run: Path, album: Album) -> Generator[PageStep, None, tuple[Example, ...]]:
-    """The images `1-clean.png`, `1-noisy.png`, `1-restored.png` and so on in `examples/`."""
-    folder = run / EXAMPLES
-    found = sorted(folder.glob("*-clean.png"), key=natural_key) if folder.is_dir() else []
+    """The images `best-1-clean.png`, `best-1-noisy.png`, `best-1-restored.png` and so on in `samples/`."""
+    folder = run / SAMPLES
+    found = sorted(folder.glob("best-*-clean.png"), key=natural_key) if folder.is_dir() else []
     examples = []
     for done, clean_path in enumerate(found, start=1):
-        number = clean_path.name.removesuffix("-clean.png")
-        paths = {view: folder / f"{number}-{view}.png" for view in _VIEWS}
-        pixels = {view: read_image(path).pixels for view, path in paths.items() if path.is_file()}
-        names = {view: _VIEWS[view] + _decibels(pixels["clean"], own) for view, own in pixels.items()}
-        views = [(names[view], album.add(f"{EXAMPLES}/{paths[view].name}", pixels[view], _SIDE)) for view in pixels]
-        left = min(1, len(views) - 1) if "noisy" in pixels else 0
-        examples.append(Example(f"image {number}", tuple(views), left, len(views) - 1))
+        stem = clean_path.name.removesuffix("clean.png")
+        paths = {view: path for view in _VIEWS if (path := folder / f"{stem}{view}.png").is_file()}
+        pixels = {view: read_image(path).pixels for view, path in paths.items()}
+        views = tuple((_VIEWS[view], album.own(path)) for view, path in paths.items())
+        said = [_decibels(_VIEWS[view], pixels["clean"], own) for view, own in pixels.items() if view != "clean"]
+        tiny = max(pixels["clean"].shape[:2]) <= TINY
+        title, last = f"image {done}", len(views) - 1
+        examples.append(Example(title, views, max(0, last - 1), last, ", ".join(said), tiny))
         yield PageStep(done, len(found))
     return tuple(examples)
 
 
-def _decibels(clean: np.ndarray, image: np.ndarray) -> str:
-    """The peak signal-to-noise ratio to `clean` in words; nothing for equal images."""
+def _decibels(name: str, clean: np.ndarray, image: np.ndarray) -> str:
+    """The peak signal-to-noise ratio to `clean` in words."""
     error = float(np.square(image.astype(np.float64) - clean).mean())
-    return f", {10 * math.log10(255**2 / error):.1f} dB" if error else ""
+    return f"{name} {10 * math.log10(255**2 / error):.1f} dB" if error else f"{name}: equal"
 
 
 def _describe(row: dict[str, Any]) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 from dltool.images.read import read_image
 from dltool.pages.album import Album, PageStep, address_of
 from dltool.pages.originals import Originals
-from dltool.pages.outputs import RECORD
+from dltool.pages.record import RECORD
 from dltool.pages.render import Page
 from dltool.pages.run_files import find_recorded, read_json
 

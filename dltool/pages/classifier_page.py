@@ -1,6 +1,6 @@
 """The page of `dltool finetune` and `evaluate`: curves, what is confused with what, mistakes, calibration, findings."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ _MOST_ITEMS = 5000
 _MISTAKES = 48
 _MOST_CONFUSED = 12
 _MOST_CLASSES = 60
-_MOST_COPIES = 30
+_MOST_PAIRS = 30
 _BINS = 15
 _TINTS = 5
 
@@ -46,8 +46,8 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Copy:
-    """An image whose content also stands elsewhere, and where it was put."""
+class Tile:
+    """An image that the data's check found something about."""
 
     number: int
     name: str
@@ -72,15 +72,15 @@ class ClassifierContent:
     per_class: tuple[tuple[str, dict[str, float]], ...]
     comparison: tuple[dict[str, Any], ...]
     comparison_split: str
-    copies: tuple[tuple[Copy, ...], ...]
-    more_copies: int
+    pairs: tuple[tuple[Tile, ...], ...]
+    more_pairs: int
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
     settings: tuple[tuple[str, Any], ...]
 
 
 def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
-    """Read `results.json`, `config.json`, `metrics.jsonl`, `predictions.csv` and `splits.csv`.
+    """Read `results.json`, `config.json`, `metrics.jsonl`, `predictions.csv` and `data_check.csv`.
 
     Raises:
         DataError: a file is damaged.
@@ -96,8 +96,10 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         rows = [row for row in rows if row["split"] == split]
     rows.sort(key=lambda row: -float(row["confidence"]))
     chosen = _chosen(rows)
-    copied = _copied(read_table(run / "splits.csv", "sample", "class", "split", "content"))
-    names = [row["file"] for row in chosen] + [row["sample"] for group in copied[:_MOST_COPIES] for row in group]
+    findings = read_table(run / "data_check.csv", "finding", "file", "like", "what")
+    alike = [row for row in findings if row["like"]]
+    names = [row["file"] for row in chosen]
+    names += [name for row in alike[:_MOST_PAIRS] for name in (row["file"], row["like"])]
     originals = Originals(source, Path(data.get("root", "data")))
     images = yield from album.thumbnails(names, originals)
     index = {name: number for number, name in enumerate(classes)}
@@ -105,7 +107,7 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         _prediction(number, row, image, index)
         for number, (row, image) in enumerate(zip(chosen, images[: len(chosen)], strict=True))
     ]
-    copies = _copies(copied[:_MOST_COPIES], images[len(chosen) :], len(chosen))
+    pairs = _pairs(alike[:_MOST_PAIRS], images[len(chosen) :], len(chosen))
     comparison = tuple(results.get("comparison", ()))
     content = ClassifierContent(
         facts=_facts(results, config, split),
@@ -121,14 +123,16 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         per_class=tuple(metrics.get("per_class", {}).items()),
         comparison=comparison,
         comparison_split=comparison[0]["split"] if comparison else "",
-        copies=copies,
-        more_copies=max(0, len(copied) - _MOST_COPIES),
-        notes=tuple(results.get("notes", ())),
-        unreadable=tuple(results.get("unreadable", ())),
+        pairs=pairs,
+        more_pairs=max(0, len(alike) - _MOST_PAIRS),
+        notes=(*results.get("notes", ()), *_count_findings(findings)),
+        unreadable=tuple(row["what"] or row["file"] for row in findings if not row["like"]),
         settings=tuple((results.get("settings") or config.get("settings", {})).items()),
     )
     title = f"{Path(source).name if source else run.name}: {'comparison' if comparison else 'classifier'}"
-    return Page("classifier.html", title, content, _data(predictions, copies, classes))
+    return Page(
+        "classifier.html", title, content, _data(predictions, [tile for pair in pairs for tile in pair], classes)
+    )
 
 
 def reliability(rows: Sequence[dict[str, str]], bins: int = _BINS) -> list[tuple[float, float, int]]:
@@ -163,27 +167,19 @@ def _prediction(number: int, row: dict[str, str], image: str, index: dict[str, i
     return Prediction(number, row["file"], index[row["class"]], index[row["answer"]], confidence, image, note)
 
 
-def _copied(rows: Sequence[dict[str, str]]) -> list[list[dict[str, str]]]:
-    """Samples of equal content, those that stand in two classes or two splits first."""
-    groups: dict[str, list[dict[str, str]]] = defaultdict(list)
-    for row in rows:
-        groups[row["content"]].append(row)
-    copied = [group for group in groups.values() if len(group) > 1]
-    return sorted(copied, key=lambda group: -len({(row["class"], row["split"]) for row in group}))
+def _count_findings(findings: Sequence[dict[str, str]]) -> list[str]:
+    counts = Counter(row["finding"] for row in findings)
+    return [f"{kind}: {count:,} image{'s' if count != 1 else ''}" for kind, count in sorted(counts.items())]
 
 
-def _copies(
-    groups: Sequence[Sequence[dict[str, str]]], images: Sequence[str], first: int
-) -> tuple[tuple[Copy, ...], ...]:
-    """The groups as tiles, numbered on from `first`, with their images in order."""
-    tiles = enumerate(images, start=first)
-    return tuple(
-        tuple(
-            Copy(number, row["sample"], image, f"{row['class']}, {row['split']}")
-            for row, (number, image) in zip(group, tiles, strict=False)
-        )
-        for group in groups
-    )
+def _pairs(rows: Sequence[dict[str, str]], images: Sequence[str], first: int) -> tuple[tuple[Tile, ...], ...]:
+    """Two tiles for each row, numbered on from `first`, with their images in order."""
+    pairs = []
+    for place, row in enumerate(rows):
+        note = row["finding"] + (f": {row['what']}" if row["what"] else "")
+        tiles = [(2 * place, row["file"], note), (2 * place + 1, row["like"], "")]
+        pairs.append(tuple(Tile(first + number, name, images[number], note) for number, name, note in tiles))
+    return tuple(pairs)
 
 
 def _facts(results: dict[str, Any], config: dict[str, Any], split: str) -> str:
@@ -258,16 +254,14 @@ def _confused(metrics: dict[str, Any], classes: Sequence[str]) -> list[tuple[str
     return [(classes[t], classes[a], Cell(t, a, count, 0)) for count, t, a in cells[:_MOST_CONFUSED]]
 
 
-def _data(
-    predictions: Sequence[Prediction], copies: Sequence[Sequence[Copy]], classes: Sequence[str]
-) -> dict[str, Any]:
-    """Columns for the script: the predictions, then the copies, which are in no cell."""
-    more = [copy for group in copies for copy in group]
+def _data(predictions: Sequence[Prediction], more: Sequence[Tile], classes: Sequence[str]) -> dict[str, Any]:
+    """Columns for the script: the predictions, then other tiles, which are in no cell."""
+    items = (*predictions, *more)
     return {
         "kind": "classifier",
-        "files": [item.name for item in (*predictions, *more)],
-        "images": [item.image for item in (*predictions, *more)],
-        "notes": [item.note for item in (*predictions, *more)],
+        "files": [item.name for item in items],
+        "images": [item.image for item in items],
+        "notes": [item.note for item in items],
         "truth": [item.truth for item in predictions] + [-1] * len(more),
         "answer": [item.answer for item in predictions] + [-1] * len(more),
         "classes": list(classes),

@@ -8,6 +8,7 @@ from typing import Any
 
 from dltool.pages.album import Album
 
+SAMPLES = "samples"
 _NAME = re.compile(r"epoch-(\d+)\.(?:png|jpg)")
 _MOST_INSIDE = 40
 
@@ -30,7 +31,7 @@ def epoch_slides(
         describe: words about a line of the history.
     """
     rows = {row["epoch"]: row for row in history}
-    folder = run / "samples"
+    folder = run / SAMPLES
     found = {
         int(match[1]): path
         for path in (folder.iterdir() if folder.is_dir() else ())

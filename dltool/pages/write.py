@@ -8,7 +8,7 @@ from dltool.errors import DataError, DltoolError
 from dltool.files import write_atomically
 from dltool.images.folder import PAGE_NAME
 from dltool.pages.album import Album, PageStep
-from dltool.pages.outputs import RECORD
+from dltool.pages.record import RECORD
 from dltool.pages.render import GENERATOR, Page, render
 from dltool.pages.run_files import read_json
 

@@ -86,7 +86,14 @@ def test_what_a_run_writes(tmp_path: Path):
     assert (model.spec.size, model.spec.channels) == (8, 1)
     with Image.open(tmp_path / "run" / "training.gif") as film:
         assert film.n_frames >= 2
-    for name in ("losses.png", "samples/epoch-001.png", "samples/epoch-002.png", "last.ckpt", "config.json"):
+    for name in (
+        "nearest.png",
+        "losses.png",
+        "samples/epoch-001.png",
+        "samples/epoch-002.png",
+        "last.ckpt",
+        "config.json",
+    ):
         assert (tmp_path / "run" / name).is_file(), name
 
 

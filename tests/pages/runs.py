@@ -98,9 +98,12 @@ def classifier_run(folder: Path) -> tuple[Path, list[tuple[str, str, str]]]:
         + [("elsewhere.png", "train", "cat", "dog", 0.99)],
     )
     write_csv(
-        run / "splits.csv",
-        ("sample", "class", "split", "content"),
-        [(file, truth, "val", f"{n}") for n, (file, truth, _) in enumerate(rows)] + [(rows[4][0], "dog", "train", "4")],
+        run / "data_check.csv",
+        ("finding", "file", "like", "what"),
+        [
+            ("unreadable", "broken.png", "", "broken.png: damaged picture"),
+            ("contradicting", rows[4][0], rows[8][0], f"{SCRIPT} and dog"),
+        ],
     )
     figures = {"precision": 0.5, "recall": 0.5, "f1": 0.5}
     metrics = {
@@ -174,7 +177,7 @@ def generator_run(folder: Path, finished: bool = True) -> Path:
 def autoencoder_run(folder: Path) -> Path:
     """Two epochs of a denoiser, with two examples of an 8 x 8 image before, with noise and after."""
     run = folder / "run"
-    (run / "examples").mkdir(parents=True)
+    run.mkdir()
     settings = {"arch": "conv", "noise": "gaussian:0.3", "loss": "mse"}
     write_json(run / "config.json", {"command": "ae train", "data": {"source": "digits"}, "settings": settings})
     level = {"psnr": 14.0, "ssim": 0.8, "noisy_psnr": 10.0}
@@ -185,7 +188,7 @@ def autoencoder_run(folder: Path) -> Path:
     (run / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     for number in (1, 2):
         for shade, view in ((100, "clean"), (151, "noisy"), (110, "restored")):
-            draw(run / "examples" / f"{number}-{view}.png", shade, (8, 8))
+            draw(run / "samples" / f"best-{number}-{view}.png", shade, (8, 8))
     results = {
         "command": "ae train",
         "settings": settings,

@@ -43,12 +43,12 @@ def test_a_watched_page_follows_the_run_and_gives_up_once(tmp_path: Path) -> Non
     run = runs.generator_run(tmp_path, finished=False)
     said: list[str] = []
     progress = type("Said", (), {"say": lambda self, text: said.append(text)})()
-    page = WatchedPage(Console("gan train", False, False), run)
-    page.update(progress)
+    page = WatchedPage(progress, run)
+    page.update()
     assert "epoch 3" in (run / "index.html").read_text() and said == []
     (run / "metrics.jsonl").write_text("{")
-    page.update(progress)
-    page.update(progress)
+    page.update()
+    page.update()
     assert len(said) == 1 and "metrics.jsonl" in said[0]
 
 

@@ -144,3 +144,13 @@ def test_names_that_are_no_utf8_are_shown_somehow(tmp_path: Path) -> None:
         (run / name).write_text(text, errors="surrogateescape")
     text = finish(write_page(run)).read_text()
     assert "b?.png" in text and '<span class="gone">' not in text
+
+
+def test_findings_of_the_data_check_are_shown_with_their_images(tmp_path: Path) -> None:
+    run, rows = runs.classifier_run(tmp_path)
+    text = finish(write_page(run)).read_text()
+    assert "contradicting: 1 image<" in text and "broken.png: damaged picture" in text
+    alike = text.split("Images that are alike")[1]
+    assert "contradicting: &lt;script&gt;alert(1)&lt;/script&gt; and dog" in alike
+    assert alike.index(Path(rows[4][0]).name) < alike.index(Path(rows[8][0]).name)
+    assert alike.count("<img") == 2
