@@ -178,12 +178,14 @@ def _square(image: Image.Image) -> Image.Image:
 
 
 def plot_choice(path: Path, choice: Choice) -> None:
-    """Silhouette and inertia over k, with the choice and its reason."""
+    """Silhouette or modularity, and inertia over k, with the choice and its reason."""
     tried = [entry.k for entry in choice.tried]
     with chart(path, 10, 4, columns=2) as (left, right):
-        scored = [entry for entry in choice.tried if entry.silhouette is not None]
-        left.plot([entry.k for entry in scored], [entry.silhouette for entry in scored], "o-")
-        left.set(xlabel="k", ylabel="mean silhouette", title=f"silhouette of {choice.sampled} items")
+        name = "silhouette" if choice.tried[0].modularity is None else "modularity"
+        scored = [(entry.k, getattr(entry, name)) for entry in choice.tried if getattr(entry, name) is not None]
+        left.plot([k for k, _ in scored], [value for _, value in scored], "o-")
+        items = f" of {choice.sampled} items" if name == "silhouette" else ""
+        left.set(xlabel="k", ylabel=f"mean {name}" if items else name, title=name + items)
         right.plot(tried, [entry.inertia for entry in choice.tried], "o-", color="C1")
         right.set(xlabel="k", ylabel="inertia (sum of squared distances)", title="inertia", ylim=(0, None))
         for axes in (left, right):

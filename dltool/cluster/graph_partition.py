@@ -62,6 +62,11 @@ def modularity(graph: Graph, labels: np.ndarray, k: int) -> float:
     return float(np.trace(between) - (between.sum(1) ** 2).sum())
 
 
+def crossing_share(graph: Graph, labels: np.ndarray, k: int) -> float:
+    """Share of the edges that join different groups."""
+    return 1 - float(np.trace(_between(graph, labels, k)))
+
+
 def spectral_coordinates(graph: Graph, dimensions: int) -> np.ndarray:
     """N × dimensions: the leading eigenvectors of D^-½ W D^-½, rows of length 1 (Ng, Jordan and Weiss, 2001).
 

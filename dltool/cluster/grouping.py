@@ -162,7 +162,7 @@ def _prepare(features: Rows, embedder: Embedder, settings: ClusterSettings) -> G
 def _choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice | None]:
     method = task.settings.method
     choice = yield from until_stopped(choose_k(task), task.context.should_stop)
-    if choice is not None and choice.tried and method is not ClusterMethod.KMEANS:
+    if choice is not None and choice.tried and method not in (ClusterMethod.KMEANS, ClusterMethod.MANIFOLD):
         return replace(choice, reason=f"{choice.reason}; tried by k-means, not by --method {method.value}")
     return choice
 

@@ -1,15 +1,17 @@
 """Groups of any shape: the graph of nearest neighbours, cut where the fewest edges cross."""
 
 from collections.abc import Generator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from dltool.cluster.clustering import PER_CLUSTER, Clustering, GroupingStep, GroupingTask
-from dltool.cluster.distances import cluster_sums, exact_distances, find_nearest, mean_row
+from dltool.cluster.distances import Rows, cluster_sums, exact_distances, find_nearest, mean_row
 from dltool.cluster.graph_partition import (
     Graph,
+    crossing_share,
     improve,
     joined_groups,
     link_neighbors,
@@ -22,6 +24,8 @@ from dltool.training.seeds import derive_seed, numpy_generator
 
 NEIGHBORS = 10
 _STARTS = 20
+# While k is chosen.
+_TRIAL_STARTS = 3
 _FEWEST_COORDINATES = 6
 _CHUNK = 2048
 _STORED_BYTES = 16 * 2**20
@@ -55,6 +59,44 @@ def group_by_manifold(task: GroupingTask) -> Generator[GroupingStep | Notice, No
             if start == 0 or found[1] > best[1]:
                 best = found
     return _clustering(rows, *best, k, seed)
+
+
+@dataclass
+class GraphCuts:
+    """Cuts of one graph of neighbours into different numbers of groups, to choose among them.
+
+    Attributes:
+        rows: N × D float32 that the graph joins.
+    """
+
+    rows: np.ndarray
+    graph: Graph
+    coordinates: np.ndarray | None = None
+
+    def cut(self, k: int, highest: int, seed: int) -> tuple[np.ndarray, float, float]:
+        """N labels in [0, k) from a few starts, their modularity, and the share of edges that cross between groups.
+
+        Args:
+            highest: no larger k follows soon: spectral coordinates are made for so many groups at once.
+        """
+        width = min(len(self.rows) - 1, max(_FEWEST_COORDINATES, _leading(highest)))
+        if self.coordinates is None or self.coordinates.shape[1] < width:
+            self.coordinates = spectral_coordinates(self.graph, width)
+        own = self.coordinates[:, : max(_FEWEST_COORDINATES, _leading(k))]
+        labels, value = max((_cut(self.graph, own, k, seed, s) for s in range(_TRIAL_STARTS)), key=lambda cut: cut[1])
+        return labels, value, crossing_share(self.graph, labels, k)
+
+    def inertia(self, labels: np.ndarray, k: int) -> float:
+        """Sum of squared distances to the groups' means."""
+        tensor = torch.from_numpy(labels)
+        sums, counts = cluster_sums(self.rows, tensor, k)
+        return exact_distances(self.rows, tensor, (sums / counts[:, None].clamp_min(1)).float())[1]
+
+
+def open_cuts(rows: Rows, device: torch.device) -> Generator[GroupingStep, None, GraphCuts]:
+    """Join N × D rows to their neighbours once, for cuts into any number of groups."""
+    rows = np.ascontiguousarray(rows[:], np.float32)
+    return GraphCuts(rows, (yield from neighbor_graph(rows, device)))
 
 
 def neighbor_graph(rows: np.ndarray, device: torch.device) -> Generator[GroupingStep, None, Graph]:

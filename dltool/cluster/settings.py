@@ -121,7 +121,10 @@ class ClusterSettings:
         ),
     ] = None
     k_min: Annotated[int, Option("Least k that auto tries.", min=2, panel=_KMEANS)] = 2
-    k_max: Annotated[int, Option("Largest k that auto tries.", min=2, panel=_KMEANS)] = 12
+    k_max: Annotated[
+        int | None,
+        Option("Largest k that auto tries.", min=2, shown="12, more while the best is at its end", panel=_KMEANS),
+    ] = None
     init: Annotated[Init, Option("Where k-means starts.", panel=_KMEANS)] = Init.KMEANS_PLUS_PLUS
     n_init: Annotated[
         int | None, Option("Starts, the best of which is kept.", min=1, shown="10, or 3", panel=_KMEANS)
@@ -165,7 +168,7 @@ class ClusterSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.k_max < self.k_min:
+        if self.k_max is not None and self.k_max < self.k_min:
             raise SettingsError(f"--k-min {self.k_min} --k-max {self.k_max}: k-min <= k-max is needed")
         if self.ramp_start is not None and self.ramp_end is not None and self.ramp_end <= self.ramp_start:
             raise SettingsError(f"--ramp-start {self.ramp_start} --ramp-end {self.ramp_end}: the end comes first")
@@ -184,7 +187,7 @@ class ClusterSettings:
         start = ("init", "n_init", "max_iter", "tol")
         unused = {
             "-k auto": ("k_min", "k_max") if k_given else (),
-            "k-means and -k auto": start if k_given and method is ClusterMethod.MANIFOLD else (),
+            "k-means": start if method is ClusterMethod.MANIFOLD else (),
             "--method minibatch": () if method is ClusterMethod.MINIBATCH else ("batch_size",),
             "--method deep-kmeans": () if method.is_deep else ("clustering_weight", "ramp_start", "ramp_end"),
             "--method deep-kmeans and --features ae": () if self.trains else ("epochs", "latent_dim"),

@@ -171,10 +171,11 @@ def test_only_training_is_resumed_and_places_are_checked_first(tmp_path: Path) -
     assert refused.exit_code == 2 and "--features resnet19: no such network" in refused.stderr
 
 
-def test_k_that_another_method_groups_by_is_said_to_come_from_k_means(tmp_path: Path) -> None:
-    words = ["cluster", "blobs", "-o", tmp_path / "out", "--method", "manifold", "--k-max", "4", "--json"]
+def test_k_is_chosen_by_the_measure_of_the_method(tmp_path: Path) -> None:
+    words = ["cluster", "blobs", "-o", tmp_path / "out", "--method", "manifold", "--k-max", "5", "--json"]
     document = json.loads(run_inside(*words).stdout)
-    assert document["k"] == 3 and document["k_choice"]["reason"].endswith("by k-means, not by --method manifold")
+    assert document["k"] == 3 and "3 groups that hardly an edge joins" in document["k_choice"]["reason"]
+    assert [tried["modularity"] > 0 for tried in document["k_choice"]["tried"]] == [True] * 4
 
 
 def test_a_group_of_one_is_said_and_embeddings_are_kept_where_asked_for(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from sklearn.datasets import make_blobs
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from dltool.cluster.clustering import GroupingTask
-from dltool.cluster.k_choice import Choice, Tried, choose_k, decide
+from dltool.cluster.k_choice import Choice, Tried, choose_k, decide, decide_by_modularity
 from dltool.cluster.scores import compare_with_classes, count_different, find_copies, silhouette
 from dltool.cluster.settings import ClusterSettings
 from dltool.events import finish
@@ -88,6 +88,27 @@ def test_the_reason_tells_of_overlap_rivals_and_the_end_of_the_range() -> None:
     assert "k 3 would do nearly as well" in rivals
     edge = decide([Tried(2, 0.3, 9.0), Tried(3, 0.6, 8.0)], 10, 99)
     assert "--k-max" in edge.reason and "sample of 10 of 99" in edge.reason
+
+
+def test_the_range_is_raised_where_the_best_is_at_its_end() -> None:
+    places = 10 * np.stack(np.meshgrid(np.arange(5), np.arange(3)), axis=-1).reshape(-1, 2)
+    choice = choose(make_blobs(300, centers=places, cluster_std=0.5, random_state=0)[0])
+    assert choice.k == 15 and choice.tried[-1].k == 18
+    assert choose(make_blobs(200, centers=places, cluster_std=0.5, random_state=0)[0], k_max=12).tried[-1].k == 12
+
+
+def test_an_even_cloud_is_said_to_have_no_groups() -> None:
+    random = np.random.default_rng(0)
+    assert "no groups" in choose(random.uniform(size=(400, 2)), k_max=5).reason
+    clear = choose(make_blobs(400, centers=3, cluster_std=0.5, random_state=0)[0], k_max=5)
+    assert clear.k == 3 and "no groups" not in clear.reason
+
+
+def test_modularity_takes_clean_cuts_and_else_the_first_of_a_level() -> None:
+    level = [Tried(k, 0.1, 9.0, value, 0.1) for k, value in ((2, 0.4), (3, 0.80), (4, 0.804), (5, 0.7))]
+    assert decide_by_modularity(level, 9, 9).k == 3 and "more than 0.804" in decide_by_modularity(level, 9, 9).reason
+    clean = [Tried(2, 0.1, 9.0, 0.5, 0.0), Tried(3, 0.1, 9.0, 0.66, 0.0), Tried(4, 0.1, 9.0, 0.7, 0.02)]
+    assert decide_by_modularity(clean, 9, 9).k == 3
 
 
 def test_copies_are_looked_for_inside_clusters() -> None:
