@@ -3,6 +3,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -107,9 +108,10 @@ def _no_classes(home: Path) -> DataError:
 def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None) -> Dataset:
     """List a folder whose classes need not be known; images may lie anywhere in it. Nothing is decoded yet.
 
-    Folders called after splits, in it or in the one folder that it holds, are splits where nothing but those is
-    there, or where `train` is one with folders in it. The first folder below is the class, as `class_folders` tells
-    it; without classes all images have one, called after `root`.
+    What `read_folder` makes classes and splits of is taken so here, if no image is lost by that. Elsewhere folders
+    called after splits, in `root` or in the one folder that it holds, are splits where nothing but those is there, or
+    where `train` is one with folders in it. The first folder below is the class, as `class_folders` tells it; without
+    classes all images have one, called after `root`.
 
     Args:
         exclude: a folder in it whose images are not listed.
@@ -122,12 +124,16 @@ def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None)
     images = find_images(root, exclude)
     if not images:
         raise no_images(root, exclude)
-    _note_unread(root, findings, exclude)
     home = _home_of_splits(root, images)
     relative = [image.relative_to(home) for image in images]
     by_split = name_splits(home, _split_names(relative))
     homes = {name: split for split, name in by_split.items()}
     used = [index for index, path in enumerate(relative) if not homes or path.parts[0] in homes]
+    own_name = root.resolve().name
+    labelled = _read_labelled(root, findings, exclude, {images[index] for index in used})
+    if labelled is not None:
+        return replace(labelled, name=own_name)
+    _note_unread(root, findings, exclude)
     if len(used) < len(images):
         beside = in_order({path.parts[0] for path in relative} - set(homes))
         count = len(images) - len(used)
@@ -140,8 +146,21 @@ def read_unlabelled(root: Path, findings: Findings, exclude: Path | None = None)
         tuple(images[index] for index in used), np.zeros(len(used), int) if labels is None else labels
     )
     splits = {name: everything.take(np.flatnonzero(split_of == name)) for name in SPLITS if name in split_of}
-    own_name = root.resolve().name
     return Dataset(own_name, class_names or (own_name,), splits)
+
+
+def _read_labelled(root: Path, findings: Findings, exclude: Path | None, wanted: set[Path]) -> Dataset | None:
+    """The folder as `read_folder` has it, if that takes all of `wanted` and nothing else."""
+    said = Findings()
+    try:
+        dataset = read_folder(root, said, for_training=False, exclude=exclude)
+    except DataError:
+        return None
+    if {path for split in dataset.splits.values() for path in split.paths} != wanted:
+        return None
+    findings.notes += said.notes
+    findings.files += said.files
+    return dataset
 
 
 def class_folders(relative: Sequence[Path]) -> tuple[tuple[str, ...], np.ndarray | None, tuple[str, ...]]:
