@@ -47,7 +47,7 @@ def make_run(folder: Path, count: int) -> Path:
         with (run / name).open("w", newline="") as file:
             csv.writer(file).writerows([columns, *content])
     clusters = [{"cluster": n, "size": len(range(n, count, _GROUPS)), "mean_distance": 0.5} for n in range(_GROUPS)]
-    summary = {"data": "photos", "source": str(photos), "kind": "pictures", "count": count, "k": _GROUPS}
+    summary = {"data": "photos", "source": {"data": str(photos)}, "kind": "pictures", "count": count, "k": _GROUPS}
     (run / "clusters.json").write_text(json.dumps(summary | {"clusters": clusters}))
     return run
 

@@ -8,6 +8,7 @@ import typer
 
 from dltool.cli.console import Console
 from dltool.cli.options import Machine, Outputs
+from dltool.cli.page import offer_page
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.cli.training import Watcher, describe_findings
 from dltool.cluster.assignment import assign
@@ -103,7 +104,7 @@ def run(
             return
         if gives_way:
             out.remove_older()
-        writing = write_result(out, grouped, settings, placements, place.save_embeddings)
+        writing = write_result(out, grouped, settings, placements, place.save_embeddings, data)
         summary = finish(until_stopped(writing, context.should_stop), watcher.show)
         if summary is None:
             console.warn(f"stopped while the results were written; {out.path} is incomplete")
@@ -114,6 +115,7 @@ def run(
     console.say(f"{out.path}: sheets, map, assignments.csv, clusters.json" + (", sorted/" if placements else ""))
     named = {"output": out.path, "assignments": out.assignments, "model": place.model or out.model}
     console.document(settings, describe_device(device), **named, sorted=len(placements), **summary)
+    offer_page(console, out.path, place)
     if source.unreadable:
         raise typer.Exit(DltoolError.exit_code)
 

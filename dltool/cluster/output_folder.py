@@ -16,7 +16,7 @@ from dltool.training.model_file import MODEL_NAME
 from dltool.training.run_folder import RunFolder
 
 ASSIGNMENTS, SUMMARY, SORTED = "assignments.csv", "clusters.json", "sorted"
-EMBEDDINGS = "embeddings.npy"
+EMBEDDINGS, PLACES = "embeddings.npy", "map.csv"
 _IMAGES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
 
 
@@ -37,6 +37,7 @@ class OutputFolder:
         self.assignments = path / ASSIGNMENTS
         self.summary = path / SUMMARY
         self.embeddings = path / EMBEDDINGS
+        self.places = path / PLACES
         self.model = path / MODEL_NAME
         self.run = RunFolder(path)
 

@@ -10,8 +10,8 @@ from dltool.cluster.contact_sheets import center_images, write_centers, write_sh
 from dltool.cluster.grouping import Grouped
 from dltool.cluster.groups_file import model_agreement, save_groups
 from dltool.cluster.output_folder import OutputFolder, Placement
-from dltool.cluster.settings import ClusterSettings
-from dltool.cluster.summary import agreement, summarize, write_assignments, write_embeddings
+from dltool.cluster.settings import ClusterData, ClusterSettings
+from dltool.cluster.summary import agreement, summarize, write_assignments, write_embeddings, write_places
 from dltool.files import write_atomically
 from dltool.images.sorting import place_file
 from dltool.settings import as_plain
@@ -26,10 +26,14 @@ def write_result(
     settings: ClusterSettings,
     placements: Sequence[Placement] = (),
     save_embeddings: bool = False,
+    data: ClusterData | None = None,
 ) -> Generator[GroupingStep | Notice, None, dict[str, Any]]:
     """Write everything into the folder and return what `clusters.json` says of the groups.
 
     The summary is written last: a folder that has one is complete.
+
+    Args:
+        data: what the source was opened by, kept for those who want to find its images again.
 
     Raises:
         DltoolError: a file cannot be written.
@@ -37,6 +41,8 @@ def write_result(
     source, clustering = grouped.source, grouped.clustering
     out.create()
     summary = summarize(grouped, settings.seed)
+    if data is not None:
+        summary["source"] = {"data": data.source, "root": str(data.root)}
     write_assignments(out.assignments, source, clustering)
     if save_embeddings:
         write_embeddings(out.embeddings, grouped.plain if grouped.smoothed else clustering.embedding)
@@ -64,6 +70,7 @@ def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Generator[Gr
     source, clustering = grouped.source, grouped.clustering
     yield GroupingStep("drawing the map", 0, 1)
     chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
+    write_places(out.places, source, chosen, places)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:
         write_image_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)

@@ -8,6 +8,7 @@ from typing import Annotated
 from dltool.data.settings import DataSettings, NoCache, OnBad
 from dltool.errors import SettingsError
 from dltool.images.sorting import SortBy
+from dltool.pages.settings import PageChoice
 from dltool.settings import Option, Seed, Weights, check_options, read_names
 
 _FEATURES, _KMEANS, _DEEP, _OUTPUT, _TABLES = "Features", "k-means", "Deep methods", "Output", "Tables"
@@ -249,8 +250,8 @@ class ClusterData(DataSettings):
         return {} if is_builtin(self.source) else dict.fromkeys(("root", "download"), "here; it is for sets by name")
 
 
-@dataclass(frozen=True)
-class ClusterPlace:
+@dataclass(frozen=True, kw_only=True)
+class ClusterPlace(PageChoice):
     """Where the result goes, and what of an earlier one is used.
 
     Attributes:

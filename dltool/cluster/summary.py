@@ -19,7 +19,7 @@ from dltool.cluster.scores import (
     silhouette,
 )
 from dltool.cluster.source import ClusterSource, SourceKind
-from dltool.files import open_atomically
+from dltool.files import open_atomically, write_atomically
 from dltool.tables import to_csv
 
 _LINES = 65_536
@@ -40,6 +40,23 @@ def write_assignments(path: Path, source: ClusterSource, clustering: Clustering)
                 label, distance, margin = values
                 rows.append([source.item(start + index), label, f"{distance:.6g}", f"{margin:.6g}"])
             file.write(to_csv(rows))
+
+
+def write_places(path: Path, source: ClusterSource, chosen: np.ndarray, places: np.ndarray) -> None:
+    """Write `file,x,y`: where items are on the map, which may be some of them only.
+
+    Args:
+        chosen: M indices of items.
+        places: M × 2.
+
+    Raises:
+        DltoolError: the file cannot be written.
+    """
+    rows = [
+        (source.item(index), f"{x:.6g}", f"{y:.6g}")
+        for index, (x, y) in zip(chosen.tolist(), places.tolist(), strict=True)
+    ]
+    write_atomically(path, to_csv([("file", "x", "y"), *rows]))
 
 
 def write_embeddings(path: Path, rows: Rows) -> None:

@@ -78,7 +78,8 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
     has_images = summary["kind"] in _IMAGES
     images = [""] * len(names)
     if has_images:
-        originals = Originals(summary.get("source", summary["data"]))
+        source = summary.get("source") or {"data": summary["data"]}
+        originals = Originals(source["data"], Path(source.get("root") or "data"))
         images = yield from album.thumbnails(names, originals)
     items = [Item(n, names[n], images[n], distances[index]) for n, index in enumerate(kept)]
     own_group = [labels[index] for index in kept]

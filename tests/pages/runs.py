@@ -63,7 +63,7 @@ def cluster_run(folder: Path) -> tuple[Path, list[str]]:
     summary = {
         "settings": {"k": None, "method": "kmeans"},
         "data": "photos",
-        "source": str(data),
+        "source": {"data": str(data), "root": "data"},
         "kind": "pictures",
         "count": len(names),
         "k": 2,

@@ -5,7 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+from sklearn.datasets import load_digits
+
 from tests.cli.run import run_inside
+from tests.pages import runs
 
 
 def make_run(*words: object) -> str:
@@ -50,3 +55,36 @@ def test_an_autoencoder(tmp_path: Path) -> None:
 def test_watching_nothing_is_refused(tmp_path: Path) -> None:
     done = run_inside("ae", "train", "digits", "-o", tmp_path / "run", "--no-page", "--watch-page")
     assert done.exit_code == 2 and "--watch-page: has no effect with --no-page" in done.stderr
+
+
+def test_a_clustering_of_files(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    names = []
+    for number in range(24):
+        names.append(f"{number}.png" if number else runs.ONERROR)
+        runs.draw(tmp_path / "photos" / names[-1], 5 * number + (120 if number % 2 else 0))
+    said = make_run("cluster", tmp_path / "photos", "-o", out, "-k", 2, "--features", "pixels", "--size", 8)
+    assert f"page {out / 'index.html'}" in said
+    data = page_data(out)
+    assert sorted(data["files"]) == sorted(names) and None not in data["places"]
+    assert len({data["groups"][data["files"].index(name)] for name in names[::2]}) == 1  # the dark ones
+    shades = [runs.shade_of(out / image) for image in data["images"]]
+    wanted = [5 * names.index(name) + (120 if names.index(name) % 2 else 0) for name in data["files"]]
+    assert all(abs(shade - want) <= 2 for shade, want in zip(shades, wanted, strict=True))
+
+
+def test_a_clustering_of_a_set_by_name_and_one_of_points(tmp_path: Path) -> None:
+    digits, points = tmp_path / "digits", tmp_path / "points"
+    make_run("cluster", "digits", "-o", digits, "-k", 3, "--features", "pixels", "--limit", 60)
+    data = page_data(digits)
+    first = int(data["files"][0].removeprefix("digits/"))
+    with Image.open(digits / data["images"][0]) as image:
+        thumbnail = np.asarray(image.convert("L"))
+    assert np.array_equal(thumbnail, np.rint(load_digits().images[first] * (255 / 16)))
+    make_run("cluster", "blobs", "-o", points, "-k", 3)
+    data = page_data(points)
+    assert data["images"] is None and len(data["files"]) == 500 == sum(place is not None for place in data["places"])
+    assert "<img" not in (points / "index.html").read_text().split("<script")[0]
+    assert "index.html" not in [p.name for p in tmp_path.iterdir()]
+    make_run("cluster", "blobs", "-o", tmp_path / "bare", "-k", 3, "--no-page")
+    assert not (tmp_path / "bare" / "index.html").exists()
