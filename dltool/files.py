@@ -4,6 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import re
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,8 @@ try:
     import fcntl
 except ImportError:
     fcntl = None
+
+_PARTIAL_NAME = re.compile(r"\.[0-9a-f]{16}\.[0-9]+\.part")
 
 
 def printable(text: object) -> str:
@@ -120,11 +123,22 @@ def _lock_file(lock: Path) -> BinaryIO:
         file.close()
 
 
+def remove_partial(folder: Path) -> None:
+    """Remove what processes that were killed left half-written in a folder and its sub-folders."""
+    for leftover in folder.rglob(".*.part"):
+        if _PARTIAL_NAME.fullmatch(leftover.name) and not leftover.is_dir():
+            _remove_dead(leftover)
+
+
 def _remove_leftovers(folder: Path, stem: str) -> None:
     for leftover in folder.glob(f"{stem}.*.part"):
-        process = leftover.name.split(".")[-2]
-        if process.isdigit() and int(process) != os.getpid() and not _is_running(int(process)):
-            leftover.unlink(missing_ok=True)
+        _remove_dead(leftover)
+
+
+def _remove_dead(leftover: Path) -> None:
+    process = leftover.name.split(".")[-2]
+    if process.isdigit() and int(process) != os.getpid() and not _is_running(int(process)):
+        leftover.unlink(missing_ok=True)
 
 
 def _is_running(process: int) -> bool:

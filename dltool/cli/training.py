@@ -17,6 +17,7 @@ from dltool.data.load import DataReport
 from dltool.data.settings import DataSettings
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
+from dltool.errors import SettingsError
 from dltool.settings import Typed
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -86,11 +87,15 @@ def stored_settings(place: RunPlace, settings: _Settings, data: _Data, typed: Ty
         SettingsError: there is no run to resume, or it was to give way as well.
     """
     typed.refuse({"overwrite": "with --resume, which goes on with what is there"})
-    config = RunFolder(place.output).read_config()
+    run = RunFolder(place.output)
+    config = run.read_config()
     chosen = {name: getattr(settings, name) for name in vars(settings) if name in typed}
     stored = {n: v for n, v in config["data"].items() if n in vars(data) and n not in typed and n != "source"}
-    restored = type(settings)(**config["settings"])
-    return replace(restored, **chosen), replace(data, **stored)  # type: ignore[type-var]
+    try:
+        restored, data = type(settings)(**config["settings"]), replace(data, **stored)
+    except (TypeError, ValueError, AttributeError, KeyError, SettingsError) as error:
+        raise SettingsError(run.damaged(run.path / "config.json")) from error
+    return replace(restored, **chosen), data  # type: ignore[type-var]
 
 
 def run_training(

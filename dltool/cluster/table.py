@@ -1,9 +1,11 @@
 """Numbers of a table: `.npy` files read in pieces where they are larger than memory, and what its columns are like."""
 
 import copy
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 
 import numpy as np
 
@@ -98,11 +100,11 @@ class TableFile:
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
                 self._shape, self._fortran, self.dtype = read(file)
                 self._offset = file.tell()
-        except (OSError, ValueError, EOFError) as error:
+        except (OSError, ValueError, EOFError, TypeError, SyntaxError, RecursionError, TokenError) as error:
             raise DataError(f"{path}: not a readable .npy file ({' '.join(str(error).split())[:80]})") from error
         if self.dtype.kind not in "fiub":
             raise DataError(f"{path}: holds {self.dtype}, but numbers are needed")
-        if path.stat().st_size < self._offset + self.dtype.itemsize * int(np.prod(self._shape)):
+        if path.stat().st_size < self._offset + self.dtype.itemsize * math.prod(self._shape):
             raise DataError(f"{path}: truncated: shorter than its header says")
 
     @property

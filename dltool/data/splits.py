@@ -161,9 +161,19 @@ def read_splits_csv(path: Path) -> dict[str, str]:
     """
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            homes = {row["content"]: row["split"] for row in csv.DictReader(file)}
-    except (OSError, KeyError, UnicodeDecodeError, csv.Error) as error:
+            rows = csv.DictReader(file)
+            lines = [(rows.line_num, row) for row in rows]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a splits file of dltool") from error
+    if not {"content", "split"} <= set(rows.fieldnames or ()):
+        raise DataError(f"{path}: not a splits file of dltool")
+    length = len(content_hash(b""))
+    for line, row in lines:
+        # What is missing of a row is None, and what is too much has None for its column.
+        whole = None not in row and None not in row.values() and len(row["content"]) == length
+        if not whole and row.get("split") in (None, *SPLITS):
+            raise DataError(f"{path}: is damaged in line {line}; delete it to start anew")
+    homes = {row["content"]: row["split"] for _, row in lines}
     unknown = next((name for name in homes.values() if name not in SPLITS), None)
     if unknown is not None:
         raise DataError(f"{path}: {unknown!r} is no split; there are {', '.join(SPLITS)}")

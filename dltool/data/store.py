@@ -13,6 +13,8 @@ from dltool.files import write_atomically
 
 CACHE_VARIABLE = "DLTOOL_CACHE"
 
+_DIGEST = "digest"
+
 
 def default_cache() -> Path:
     """The cache folder: `$DLTOOL_CACHE`, else `dltool` in the user's cache folder (`XDG_CACHE_HOME`, `~/.cache`)."""
@@ -55,7 +57,8 @@ class ContentStore:
         names = torch.frombuffer(bytearray(bytes.fromhex("".join(hashes))), dtype=torch.uint8).view(len(hashes), -1)
         file = self._folder / f"{content_hash(names.numpy().tobytes())}.safetensors"
         try:
-            write_atomically(file, save({"hashes": names.clone(), "rows": rows.contiguous()}))
+            tensors = {"hashes": names.clone(), "rows": rows.contiguous()}
+            write_atomically(file, save(tensors, {_DIGEST: _digest(tensors["rows"])}))
         except DltoolError:
             self._folder = None
 
@@ -75,14 +78,20 @@ class ContentStore:
         return name in self._rows
 
 
+def _digest(rows: Tensor) -> str:
+    """Of the numbers alone: damaged names are names that nobody asks for."""
+    return content_hash(rows.contiguous().flatten().view(torch.uint8).numpy().tobytes())
+
+
 def _read_shard(file: Path) -> Iterator[tuple[str, Tensor]]:
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
 
     try:
-        shard = load_file(file)
-        names, rows = shard["hashes"].numpy(), shard["rows"]
-        if torch.isfinite(rows).all():
+        with safe_open(file, "pt") as shard:
+            names, rows = shard.get_tensor("hashes").numpy(), shard.get_tensor("rows")
+            digest = (shard.metadata() or {}).get(_DIGEST)
+        # One without a digest is of an older dltool.
+        if (digest is None or digest == _digest(rows)) and torch.isfinite(rows).all():
             yield from zip((row.tobytes().hex() for row in names), rows.unbind(), strict=True)
     except (SafetensorError, OSError, KeyError, ValueError):
         return

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError
 from dltool.files import write_atomically
 from dltool.finetune.classifier_file import TrainedClassifier
@@ -86,7 +87,10 @@ def _convert(module: nn.Module, pixels: Tensor) -> bytes:
                 axes = {"pixels": {0: "batch"}, "logits": {0: "batch"}}
                 torch.onnx.export(module, (pixels,), buffer, dynamo=False, dynamic_axes=axes, **names)
                 return buffer.getvalue()
-            except Exception:
+            except Exception as older:
+                for error in (older, newer):
+                    if is_out_of_memory(error):
+                        raise error from None
                 reason = " ".join(str(newer).split())[:160]
                 raise ModelError(f"this network cannot be exported to ONNX ({reason})") from newer
 

@@ -1,5 +1,6 @@
 """Putting files into folders by what was found out about them; free of torch, so that help pages can name the ways."""
 
+import contextlib
 import os
 import shutil
 from enum import StrEnum
@@ -34,5 +35,9 @@ def place_file(source: Path, target: Path, way: SortBy) -> None:
             shutil.copy2(source, partial)
         outputs.record(target)
         partial.replace(target)
-    except OSError as error:
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        if not isinstance(error, OSError):
+            raise
         raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error

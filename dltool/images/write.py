@@ -1,5 +1,6 @@
 """The one writer of images and GIFs: the whole file or none."""
 
+import errno
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -74,6 +75,8 @@ def _encode(path: Path, kind: str, pixels: np.ndarray, alpha: np.ndarray | None,
     try:
         image.save(buffer, kind, **_OPTIONS.get(kind, {}), **said)
     except (OSError, ValueError) as error:  # sides beyond what the kind of file can have
+        if isinstance(error, OSError) and error.errno == errno.ENOMEM:
+            raise
         raise DltoolError(
             f"{path}: {image.width} x {image.height} pixels cannot be written as {kind} ({error})"
         ) from error

@@ -56,7 +56,7 @@ class RunContext:
         if self.resume:
             config = self.run.read_config()
             refuse_changes(config["settings"], settings, may_change)
-            if config["data"]["digest"] != digest:
+            if config["data"].get("digest") != digest:
                 raise SettingsError(
                     f"--resume: {data.source} is not what the run was started with (pictures or splits)"
                 )

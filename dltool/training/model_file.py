@@ -217,7 +217,8 @@ def _describe(path: Path, metadata: Mapping[str, str]) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise ModelError(f"{path}: its description is damaged") from error
     if number > FORMAT_VERSION:
-        by = described.get("versions", {}).get("dltool", "a newer version")
+        versions = described.get("versions")
+        by = versions.get("dltool", "a newer version") if isinstance(versions, dict) else "a newer version"
         raise ModelError(f"{path}: model format {number}, made by dltool {by}; this one reads up to {FORMAT_VERSION}")
     if absent:
         raise ModelError(f"{path}: its description lacks '{absent[0]}'")

@@ -2,8 +2,8 @@
 
 import io
 import json
-import pickle
 import warnings
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from dltool import outputs
 from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError, SettingsError
-from dltool.files import write_atomically
+from dltool.files import remove_partial, write_atomically
 from dltool.locks import FolderLock, lock_folder, refuse_busy
 from dltool.training.model_file import MODEL_NAME
 
@@ -63,6 +63,7 @@ class RunFolder:
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = lock_folder("-o", self.path)
+            remove_partial(self.path)
             self._set_aside()
             self._created = True
         except OSError as error:
@@ -81,6 +82,7 @@ class RunFolder:
         except OSError as error:
             raise DltoolError(f"-o {self.path}: cannot be made ({error.strerror})") from error
         self._lock = lock_folder("-o", self.path)
+        remove_partial(self.path)
         outputs.mark(self.path, command, [] if outputs.is_marked(self.path) else self._own())
 
     def refuse_busy(self) -> None:
@@ -159,12 +161,22 @@ class RunFolder:
         Raises:
             SettingsError: there is none, or it is damaged: nothing to resume.
         """
+        file = self.path / "config.json"
         try:
-            return json.loads((self.path / "config.json").read_text(encoding="utf-8"))
+            config = json.loads(file.read_text(encoding="utf-8"))
         except FileNotFoundError as error:
             raise SettingsError(f"--resume: no run in {self.path} (it has no config.json)") from error
-        except (OSError, ValueError) as error:
-            raise SettingsError(f"{self.path / 'config.json'}: damaged ({error})") from error
+        except OSError as error:
+            raise SettingsError(f"{file}: cannot be read ({error.strerror})") from error
+        except (ValueError, RecursionError) as error:
+            raise SettingsError(self.damaged(file)) from error
+        if not isinstance(config, dict) or not all(isinstance(config.get(n), dict) for n in ("data", "settings")):
+            raise SettingsError(self.damaged(file))
+        return config
+
+    def damaged(self, file: Path) -> str:
+        """What is said of a file of the run that cannot be used."""
+        return f"{file}: is damaged; delete {self.path}, or give --overwrite, to start anew"
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write `metrics.jsonl` anew, a line per epoch, so that it never disagrees with the checkpoint."""
@@ -186,15 +198,20 @@ class RunFolder:
         if not self.checkpoint.is_file():
             return None
         try:
+            with zipfile.ZipFile(self.checkpoint) as archive:  # torch checks no checksum, and would load other numbers
+                damaged = archive.testzip()
+            if damaged is not None:
+                raise zipfile.BadZipFile(damaged)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # about foreign pickles, which are refused anyway
-                return torch.load(self.checkpoint, map_location="cpu", weights_only=True)
-        except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
+                state = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except Exception as error:  # what a damaged pickle makes torch raise is of nearly every type
             if is_out_of_memory(error):
                 raise
-            raise ModelError(
-                f"{self.checkpoint}: damaged, or not a checkpoint of dltool; nothing was loaded"
-            ) from error
+            raise ModelError(f"{self.damaged(self.checkpoint)}; nothing was loaded") from error
+        if not isinstance(state, dict):
+            raise ModelError(f"{self.damaged(self.checkpoint)}; nothing was loaded")
+        return state
 
 
 def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Sequence[str] = ()) -> None:
