@@ -4,6 +4,7 @@ from typing import Any
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, OverwriteOnly
+from dltool.cli.page import offer_page
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.cli.training import Watcher, describe_data, follow
 from dltool.data.load import DataReport
@@ -20,10 +21,17 @@ from dltool.finetune.evaluate import (
     evaluate_models,
     find_known,
 )
-from dltool.finetune.report import class_table, describe_accuracy, most_confident_mistakes, write_report
+from dltool.finetune.report import (
+    class_table,
+    describe_accuracy,
+    most_confident_mistakes,
+    write_predictions,
+    write_report,
+)
 from dltool.finetune.settings import NO_MIRRORING, EvaluateSettings, EvaluationData
 from dltool.outputs import mark
 from dltool.settings import Typed
+from dltool.training.run_folder import RunFolder
 
 _MISTAKES = 16
 
@@ -90,6 +98,8 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
     if settings.output is not None:
         mark(settings.output, "evaluate")
         files = write_report(settings.output, best.metrics, best.logits, best.split, best.class_names)
+        files += [settings.output / name for name in ("predictions.csv", "results.json")]
+        write_predictions(files[-2], {settings.split or "": (best.split, best.logits)}, best.class_names)
     several = len(done.evaluations) > 1
     for evaluation in done.evaluations if several else ():
         accuracy, loss = evaluation.metrics["accuracy"], evaluation.metrics["loss"]
@@ -105,7 +115,7 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
     shown = {name: getattr(settings, name) for name in ("model", "split", "tta", "precision")} | {"data": data.source}
     names = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
     checkpoints = {one.name: {name: one.metrics[name] for name in names} for one in done.evaluations}
-    console.document(
+    document = console.document(
         shown,
         device,
         model=best.name,
@@ -115,6 +125,9 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
         **({"checkpoints": checkpoints} if several else {}),
         **({"test_metrics": tested.metrics} if tested is not None else {}),
     )
+    if settings.output is not None:
+        RunFolder(settings.output).write_json("results.json", document)
+        offer_page(console, settings.output, settings)
 
 
 def _list_mistakes(best: Evaluation) -> list[dict[str, Any]]:

@@ -5,15 +5,16 @@ from typing import Any
 
 from dltool.cli.console import Console
 from dltool.cli.options import Machine, RunPlace
+from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_data, follow, run_training, stored_settings
 from dltool.data.features import Extracted
 from dltool.data.load import DataReport
 from dltool.data.settings import LabelledData
 from dltool.device import set_threads
 from dltool.errors import SettingsError
-from dltool.finetune.compare import CompareRow, compare_strategies, comparison_table, without_effect, write_page
+from dltool.finetune.compare import CompareRow, compare_strategies, comparison_table, without_effect, write_chart
 from dltool.finetune.preview import write_preview
-from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_report
+from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_predictions, write_report
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
 from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStart, finetune, load_labelled
 from dltool.images.folder import process_rank
@@ -35,7 +36,7 @@ def run(
     """Train a classifier, or say what would be trained, draw the augmentations, or compare ways of training."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
-    _refuse_unused(console, typed, settings, task, data, place.resume)
+    _refuse_unused(console, typed, settings, task, data, place)
     if place.dry_run:
         machine.check(None if settings.backbone in ("", *SMALL_NETWORKS) else settings.backbone)
         _show_dry_run(console, place, settings, data, machine)
@@ -55,23 +56,25 @@ def run(
         _report(console, RunFolder(place.output), result, device)
     else:
         _report_comparison(console, RunFolder(place.output), settings, result, device)
+    offer_page(console, place.output, place)
 
 
 def _refuse_unused(
-    console: Console, typed: Typed, settings: FinetuneSettings, task: FinetuneTask, data: LabelledData, resume: bool
+    console: Console, typed: Typed, settings: FinetuneSettings, task: FinetuneTask, data: LabelledData, place: RunPlace
 ) -> None:
     """Refuse what was typed for nothing, as far as that is known before the strategy is decided."""
-    for line in typed.refuse(data.without_effect()):
+    for line in typed.refuse(data.without_effect() | place.without_effect()):
         console.say(f"note: {line}")
     if task.preview_augment:
-        typed.refuse({"compare": "with --preview-augment"})
+        typed.refuse(dict.fromkeys(("compare", "no_page", "watch_page"), "with --preview-augment"))
     if task.compare:
+        typed.refuse({"watch_page": "with --compare, whose page is made at the end"})
         for line in typed.refuse(without_effect(settings) | {"resume": "with --compare"}):
             console.say(f"note: {line}")
         return
     unused = settings.without_effect()
     # What else differs from a resumed run is refused with both values; the run itself tells of configuration files.
-    typed.refuse({name: why for name, why in unused.items() if not resume or name in MAY_CHANGE})
+    typed.refuse({name: why for name, why in unused.items() if not place.resume or name in MAY_CHANGE})
 
 
 class _FinetuneWatcher(Watcher):
@@ -117,6 +120,8 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
     metrics = result.test_metrics or result.metrics
     split, class_names = result.dataset.splits[kind], result.dataset.class_names
     write_report(folder.path, metrics, result.logits[kind], split, class_names, result.history)
+    scored = {name: (result.dataset.splits[name], logits) for name, logits in result.logits.items()}
+    write_predictions(folder.path / "predictions.csv", scored, class_names)
     document = console.document(
         as_plain(result.settings),
         device,
@@ -151,14 +156,14 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
 def _report_comparison(
     console: Console, folder: RunFolder, settings: FinetuneSettings, rows: list[CompareRow], device: str
 ) -> None:
-    """The table, the page and results of a comparison."""
-    notes = write_page(folder.path, rows)
+    """The table, the chart and results of a comparison."""
+    notes = write_chart(folder.path, rows)
     document = console.document(as_plain(settings), device, run=folder.path, comparison=rows, notes=notes)
     folder.write_json("results.json", document)
     folder.drop_previous()
     for line in [*comparison_table(rows), *notes]:
         console.result(line)
-    console.result(f"page {folder.path / 'compare.html'}")
+    console.result(f"chart {folder.path / 'compare.png'}")
 
 
 def _show_dry_run(

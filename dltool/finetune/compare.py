@@ -1,7 +1,5 @@
-"""`--compare`: the same data learnt in every way at equal epochs, in one table and one page."""
+"""`--compare`: the same data learnt in every way at equal epochs, in one table and one chart."""
 
-import base64
-import html
 import time
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +18,6 @@ from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset
 from dltool.events import expanded
-from dltool.files import write_atomically
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
 from dltool.finetune.settings import FinetuneSettings, Strategy
@@ -195,21 +192,9 @@ def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> 
     return notes
 
 
-def write_page(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
-    """Write `compare.png` and the page `compare.html`, which holds it; return the notes."""
-    class_names = list(rows[-1].metrics["per_class"])
-    notes = comparison_notes(rows, class_names)
+def write_chart(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
+    """Write `compare.png`, and return the notes that belong to it."""
     bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]
     title = f"Accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"
     plot_intervals(folder / "compare.png", bars, "accuracy (%), with 95 % interval", title)
-    image = base64.b64encode((folder / "compare.png").read_bytes()).decode()
-    table = "\n".join(comparison_table(rows))
-    listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
-    page = (
-        "<!doctype html><meta charset='utf-8'><title>dltool: comparison</title>"
-        "<style>body{font:16px sans-serif;margin:2em auto;max-width:60em}pre{font-size:14px}</style>"
-        f"<h1>{html.escape(', '.join(class_names[:8]))}</h1><img src='data:image/png;base64,{image}' alt='{title}'>"
-        f"<pre>{html.escape(table)}</pre><ul>{listed}</ul>"
-    )
-    write_atomically(folder / "compare.html", page.encode())
-    return notes
+    return comparison_notes(rows, list(rows[-1].metrics["per_class"]))

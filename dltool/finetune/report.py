@@ -1,6 +1,6 @@
 """What a run or an evaluation shows: tables as text, charts, a sheet of mistakes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Split
+from dltool.files import write_atomically
 from dltool.finetune.augment import augment_pixels
 from dltool.finetune.metrics import reliability
 from dltool.finetune.settings import Augment
@@ -16,6 +17,7 @@ from dltool.finetune.setup import BlockParameters
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.write import write_image
 from dltool.plots import plot_confusion, plot_curves, plot_reliability
+from dltool.tables import to_csv
 from dltool.training.seeds import numpy_generator
 
 _MISTAKES = 16
@@ -52,6 +54,24 @@ def write_report(
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)
     return written
+
+
+def write_predictions(path: Path, scored: Mapping[str, tuple[Split, Tensor]], class_names: tuple[str, ...]) -> None:
+    """Write `file,split,class,answer,confidence`, a row per image.
+
+    Args:
+        scored: images and their N × classes logits by the name of the split.
+
+    Raises:
+        DltoolError: the file cannot be written.
+    """
+    rows: list[tuple[str, ...]] = [("file", "split", "class", "answer", "confidence")]
+    for name, (split, logits) in scored.items():
+        confidence, answers = logits.double().softmax(1).max(1)
+        for index, (sure, answer) in enumerate(zip(confidence.tolist(), answers.tolist(), strict=True)):
+            truth = class_names[split.labels[index]]
+            rows.append((split.name(index), name, truth, class_names[answer], f"{sure:.6g}"))
+    write_atomically(path, to_csv(rows))
 
 
 def most_confident_mistakes(logits: Tensor, labels: np.ndarray, count: int) -> list[tuple[int, int, float]]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from dltool.data.settings import DataSettings, LabelledData, NoCache
 from dltool.errors import SettingsError
 from dltool.images.sorting import SortBy
+from dltool.pages.settings import PageChoice
 from dltool.settings import (
     Option,
     Precision,
@@ -317,8 +318,8 @@ class PredictSettings:
         return found if self.sort or self.csv_file else found | {"overwrite": "without --csv or --sort"}
 
 
-@dataclass(frozen=True)
-class EvaluateSettings:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateSettings(PageChoice):
     """Which model is measured, or which models, and on what part of the data.
 
     Attributes:
@@ -331,7 +332,7 @@ class EvaluateSettings:
     model: _Model
     output: Annotated[
         Path | None,
-        Option("Write charts and the sheet of mistakes.", flags=("--output", "-o"), metavar="FOLDER"),
+        Option("Write charts, the sheet of mistakes and the page.", flags=("--output", "-o"), metavar="FOLDER"),
     ] = None
     split: Annotated[
         SplitName | None,
@@ -346,7 +347,7 @@ class EvaluateSettings:
 
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing beside the others, and why."""
-        return {} if self.output else {"overwrite": "without -o"}
+        return {} if self.output else dict.fromkeys(("overwrite", "no_page"), "without -o")
 
 
 @dataclass(frozen=True)

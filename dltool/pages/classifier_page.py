@@ -86,13 +86,14 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         DataError: a file is damaged.
     """
     results, config = read_json(run / "results.json"), read_json(run / "config.json")
-    metrics = results.get("test_metrics") or results.get("metrics") or {}
-    split = "test" if results.get("test_metrics") else "val"
+    trained = results.get("command") != "evaluate"
+    split = "test" if trained and results.get("test_metrics") else "val"
+    metrics = results.get("test_metrics" if split == "test" else "metrics") or {}
     data = config.get("data", {})
     source = data.get("source") or results.get("settings", {}).get("data")
     classes = list(results.get("classes") or metrics.get("per_class", {}))
     rows = read_table(run / PREDICTIONS, "file", "split", "class", "answer", "confidence")
-    if results.get("command") != "evaluate":
+    if trained:
         rows = [row for row in rows if row["split"] == split]
     rows.sort(key=lambda row: -float(row["confidence"]))
     chosen = _chosen(rows)

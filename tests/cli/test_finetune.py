@@ -264,7 +264,7 @@ def test_compare_reports_every_way(data: Path, tmp_path: Path) -> None:
     assert rows["zero-shot"]["metrics"]["accuracy"] < rows["features"]["metrics"]["accuracy"]
     assert rows["zero-shot"]["trainable"] == 0 < rows["features"]["trainable"] < rows["scratch"]["trainable"]
     assert any("ImageNet" in note for note in document["notes"])
-    assert "zero-shot" in (tmp_path / "run" / "compare.html").read_text()
+    assert "zero-shot" in (tmp_path / "run" / "index.html").read_text()
 
 
 def test_sigterm_saves_and_leaves_with_143(tmp_path: Path) -> None:

@@ -88,3 +88,34 @@ def test_a_clustering_of_a_set_by_name_and_one_of_points(tmp_path: Path) -> None
     assert "index.html" not in [p.name for p in tmp_path.iterdir()]
     make_run("cluster", "blobs", "-o", tmp_path / "bare", "-k", 3, "--no-page")
     assert not (tmp_path / "bare" / "index.html").exists()
+
+
+def test_a_classifier_and_what_it_is_worth(tmp_path: Path) -> None:
+    run, measured = tmp_path / "run", tmp_path / "measured"
+    words = ("finetune", "digits", "-o", run, "--limit", 200, "--backbone", "mlp", "--epochs", 2)
+    assert f"page {run / 'index.html'}" in make_run(*words, "--watch-page")
+    _check_answers(run)
+    assert (run / "index.html").read_text().count("<polyline") == 4  # loss of train and val, accuracy, calibration
+    assert f"page {measured / 'index.html'}" in make_run("evaluate", run, "digits", "-o", measured, "--limit", 200)
+    _check_answers(measured)
+    results = json.loads((measured / "results.json").read_text())
+    assert results["command"] == "evaluate" and set(map(Path, results["files"])) <= set(measured.iterdir())
+    done = run_inside("evaluate", run, "digits", "--no-page")
+    assert done.exit_code == 2 and "--no-page: has no effect without -o" in done.stderr
+
+
+def _check_answers(run: Path) -> None:
+    """Every cell of the matrix has as many images as it says, and each image is the digit that its row says."""
+    data = page_data(run)
+    metrics = json.loads((run / "results.json").read_text())["metrics"]
+    digits = load_digits()
+    shown = np.zeros((10, 10), int)
+    for name, truth, answer, address in zip(
+        *(data[column] for column in ("files", "truth", "answer", "images")), strict=True
+    ):
+        number = int(name.removeprefix("digits/"))
+        assert digits.target[number] == int(data["classes"][truth])
+        with Image.open(run / address) as image:
+            assert np.array_equal(np.asarray(image.convert("L")), np.rint(digits.images[number] * (255 / 16)))
+        shown[truth, answer] += 1
+    assert shown.tolist() == metrics["confusion"] and shown.sum() == metrics["samples"]
