@@ -46,8 +46,8 @@ def test_bundled_backbone_draws_maps_and_calls_the_cat_a_cat(cat, tmp_path) -> N
 @pytest.mark.test_data
 def test_first_convolution_of_a_trained_vgg16(cat, tmp_path, test_data) -> None:
     weights = test_data / "weights" / "vgg16_features_imagenet_fp16.safetensors"
-    words = ("--size", 100, "--backbone", "vgg16", "--weights", weights, "--channels", "16", "--quiet")
-    result = featmap(cat, *words, "--layer", "features.0", "-o", tmp_path / "out")
+    words = ("--size", 100, "--backbone", "vgg16", "--weights", weights, "--quiet")
+    result = featmap(cat, *words, "--channels", "16", "--layer", "features.0", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     (entry,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
     assert entry["shape"] == [64, 100, 100]

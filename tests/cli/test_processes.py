@@ -20,6 +20,7 @@ ALONE = {
     "gan evaluate": ["model.safetensors", "data", "--sheet", "out.png"],
     "ae reconstruct": ["model.safetensors", "image.png", "-o", "out.png", "--csv", "out.csv"],
     "info": [],
+    "page": ["run"],
 }
 
 
