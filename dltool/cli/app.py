@@ -19,6 +19,7 @@ from dltool.files import printable
 _MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
     f"dltool.cli.options:{name}" for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
 )
+_PAGE = "dltool.pages.settings:PageChoice"
 _STYLIZE = tuple(
     f"dltool.stylize.settings:{name}"
     for name in ("StylizeFiles", "StylizeSettings", "NetworkSettings", "Extras", "GridSettings", "FramesSettings")
@@ -33,7 +34,7 @@ COMMANDS: dict[str, Command] = {
     "stylize": Command(
         "dltool.cli.stylize",
         "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",
-        (_OUTPUTS, _MACHINE, _TALK, *_STYLIZE),
+        (_OUTPUTS, _MACHINE, _TALK, *_STYLIZE, _PAGE),
     ),
     "finetune": Command(
         "dltool.cli.finetune",
@@ -72,7 +73,7 @@ COMMANDS: dict[str, Command] = {
     "featmap": Command(
         "dltool.cli.featmap",
         "See what a network sees: its layers' maps (the default), why it decides (--method), what it looks for.",
-        (_OUTPUTS, _MACHINE, *_FEATMAP),
+        (_OUTPUTS, _MACHINE, *_FEATMAP, _PAGE),
     ),
     "gan train": Command(
         "dltool.cli.gan_train",

@@ -9,6 +9,7 @@ from typing import Any
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs
+from dltool.cli.page import OutputPage
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.events import finish
@@ -23,22 +24,34 @@ from dltool.featmap.model_file import load_network
 from dltool.featmap.network import Network
 from dltool.featmap.plan import FeatmapTask, Question
 from dltool.images.batch import FileDone, FileStep
+from dltool.pages.settings import PageChoice
 from dltool.settings import Typed, as_plain
 
 
 def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *groups: Any) -> None:
-    """Look into a network, or say what would be written; the groups of settings are those of a `FeatmapTask`."""
-    task = FeatmapTask(*groups)
+    """Look into a network, or say what would be written; the groups are those of a `FeatmapTask`, then a PageChoice."""
+    *parts, page = groups
+    task = FeatmapTask(*parts)
     typed.refuse(task.without_effect())
+    shown = _page(typed, task, page)
     if outputs.dry_run:
         machine.check(None if task.network.model else task.network.backbone)
     match task.question:
         case Question.LAYERS:
             _show_layers(console, task, machine)
         case Question.FILTERS | Question.MAXIMIZE:
-            _draw_page(console, task, outputs, machine)
+            _draw_page(console, task, outputs, machine, shown)
         case _:
-            _draw_files(console, task, outputs, machine)
+            _draw_files(console, task, outputs, machine, shown)
+
+
+def _page(typed: Typed, task: FeatmapTask, choice: PageChoice) -> OutputPage | None:
+    """The page of the output folder, which its manifest says all about; None where there is no such folder."""
+    folder = None if task.question is Question.LAYERS else task.folder
+    if folder is None:
+        typed.refuse({"no_page": "without a folder of results, which has a page"})
+        return None
+    return OutputPage(folder, choice, keeps=False)
 
 
 def _reported(task: FeatmapTask, machine: Machine, settings: Any = None) -> dict[str, Any]:
@@ -82,7 +95,9 @@ def _show_layers(console: Console, task: FeatmapTask, machine: Machine) -> None:
     )
 
 
-def _draw_files(console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine) -> None:
+def _draw_files(
+    console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine, page: OutputPage | None
+) -> None:
     """Draw maps, explanations or dreams of every image, and report."""
     jobs = task.plan_files(outputs.on_existing)
     say_unread(console, task.files.images, task.files.output)
@@ -119,10 +134,12 @@ def _draw_files(console: Console, task: FeatmapTask, outputs: Outputs, machine: 
         if entry.get("score") and entry.get("method"):
             console.result(_score_line(entry))
     device = describe_device(network.device)
-    report_batch(console, items, _reported(task, machine, settings), device, stop, len(jobs))
+    report_batch(console, items, _reported(task, machine, settings), device, stop, len(jobs), page=page)
 
 
-def _draw_page(console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine) -> None:
+def _draw_page(
+    console: Console, task: FeatmapTask, outputs: Outputs, machine: Machine, page: OutputPage | None
+) -> None:
     """Draw a page about the network alone, and report."""
     path, stays = task.plan_page(outputs.on_existing)
     if outputs.dry_run or stays:
@@ -149,7 +166,9 @@ def _draw_page(console: Console, task: FeatmapTask, outputs: Outputs, machine: M
     _write_manifest(task, network, entries)
     for entry in entries:
         console.result(f"{entry.get('label') or entry['layer']} -> {entry['output']}")
-    console.document(reported, describe_device(network.device), outputs=entries)
+    document = console.document(reported, describe_device(network.device), outputs=entries)
+    if page is not None:
+        page.offer(console, document)
 
 
 def _write_manifest(task: FeatmapTask, network: Network, entries: Sequence[dict[str, Any]]) -> None:

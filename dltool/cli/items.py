@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dltool.cli.console import Console
+from dltool.cli.page import OutputPage
 from dltool.cli.signals import StopRequest
 from dltool.errors import DltoolError
 from dltool.images.folder import Job, process_rank, unread_among
@@ -88,12 +89,14 @@ def report_items(
     device: str | None,
     line: Callable[[dict[str, Any]], str] | None = None,
     list_items: bool = True,
+    page: OutputPage | None = None,
     **fields: Any,
 ) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
 
     `line` says a file that did not fail in words; without `list_items` those that failed alone are told, and the
-    document has them all; `fields` go into it beside `items` and `counts`.
+    document has them all; `fields` go into it beside `items` and `counts`. A `page` is made where one process did
+    all files.
 
     Raises:
         typer.Exit: with the code, unless it is 0.
@@ -112,7 +115,9 @@ def report_items(
         console.say(place + (", ".join(f"{count} {status}" for status, count in counts.items()) or "nothing to do"))
     shown = ("done", "skipped", "failed", *(["planned"] if counts["planned"] else []))
     totals = {status: counts[status] for status in shown}
-    console.document(settings, device, items=items, counts=totals, **share, **fields)
+    document = console.document(settings, device, items=items, counts=totals, **share, **fields)
+    if page is not None and not share:
+        page.offer(console, document)
     if counts["failed"]:
         raise typer.Exit(codes.pop() if len(codes) == 1 else DltoolError.exit_code)
 
@@ -138,6 +143,7 @@ def report_batch(
     if not stop:
         report_items(console, items, settings, device, **report)
         return
+    report.pop("page", None)
     console.warn(f"stopped with {count - len(items)} of {count} pictures not done{more}")
     with suppress(typer.Exit):  # that it was stopped says more than that some failed
         report_items(console, items, settings, device, error="interrupted", **report)

@@ -1,14 +1,17 @@
 """`dltool page`: the page of a run, made or made again; and how other commands make theirs."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dltool.cli.console import Console, Progress
 from dltool.errors import DltoolError
 from dltool.events import finish
+from dltool.images.folder import Job
 from dltool.pages.record import keep_record
 from dltool.pages.settings import PageChoice, PageTask
-from dltool.pages.write import write_page
+from dltool.pages.write import has_page, write_page
 from dltool.settings import Typed
 
 
@@ -29,16 +32,41 @@ def offer_page(console: Console, run: Path, choice: PageChoice) -> None:
         _warn(console, run, error)
 
 
-def offer_output_page(console: Console, folder: Path, document: dict[str, Any], choice: PageChoice) -> None:
-    """Make the page of a folder of results, of which the document that was reported is kept beside the page."""
-    if choice.no_page or not folder.is_dir():
-        return
-    try:
-        keep_record(folder, document)
-    except DltoolError as error:
-        _warn(console, folder, error)
-        return
-    offer_page(console, folder, choice)
+@dataclass(frozen=True)
+class OutputPage:
+    """The page of a folder of results.
+
+    Attributes:
+        keeps: the document that is reported is kept beside the page, because nothing else says what was done.
+    """
+
+    folder: Path
+    choice: PageChoice
+    keeps: bool = True
+
+    def offer(self, console: Console, document: dict[str, Any]) -> None:
+        """Keep the document and make the page, unless it is not wanted."""
+        if self.choice.no_page or not self.folder.is_dir():
+            return
+        try:
+            if self.keeps:
+                keep_record(self.folder, document)
+        except DltoolError as error:
+            _warn(console, self.folder, error)
+            return
+        offer_page(console, self.folder, self.choice)
+
+
+def output_page(output: Path, jobs: Sequence[Job], choice: PageChoice, always: bool = False) -> OutputPage | None:
+    """The page of what `jobs` write: where it is several results in a folder, or where the folder has a page already.
+
+    Args:
+        always: one result in a folder has a page, too.
+    """
+    if any(job.output == output for job in jobs):
+        return None
+    several = always or len(jobs) > 1 or has_page(output)
+    return OutputPage(output, choice) if several else None
 
 
 def _warn(console: Console, run: Path, error: Exception) -> None:

@@ -10,6 +10,7 @@ from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs, Talk
+from dltool.cli.page import OutputPage, output_page
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone, FileStep
@@ -27,18 +28,23 @@ from dltool.stylize.styles import Style
 
 
 def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, talk: Talk, *groups: Any) -> None:
-    """Stylize, or say what would be written; the groups of settings are those of a `StylizeTask`."""
-    task = StylizeTask(*groups)
+    """Stylize, or say what would be written; the groups of settings are those of a `StylizeTask`, then a PageChoice."""
+    *parts, page = groups
+    task = StylizeTask(*parts)
     typed.refuse(task.without_effect())
     jobs = task.plan(outputs.on_existing, [talk.config] if talk.config else [])
     say_unread(console, task.files.content, task.files.output)
     reported = as_plain(task.settings) | as_plain(task.network)
     reported |= {"recipe": task.files.recipe, "style": _as_typed(task.styles), "mask": task.files.mask}
+    # Frames are looked at as a film.
+    shown = None if task.frames.frames else output_page(task.files.output, jobs, page, always=task.grid.grid)
+    if shown is None:
+        typed.refuse({"no_page": "with --frames" if task.frames.frames else "on one result, which has no page"})
     if outputs.dry_run:
         machine.check(task.network.backbone)
     if report_planned(console, jobs, reported, outputs.dry_run):
         return
-    _work(console, task, jobs, machine, reported)
+    _work(console, task, jobs, machine, reported, shown)
 
 
 def _as_typed(styles: list[Style]) -> Any:
@@ -51,7 +57,14 @@ def _as_typed(styles: list[Style]) -> Any:
     return [{"style": path, "weight": weight} for path, weight in images]
 
 
-def _work(console: Console, task: StylizeTask, jobs: list[Job], machine: Machine, reported: dict[str, Any]) -> None:
+def _work(
+    console: Console,
+    task: StylizeTask,
+    jobs: list[Job],
+    machine: Machine,
+    reported: dict[str, Any],
+    page: OutputPage | None,
+) -> None:
     """Do the jobs and report, also where it is stopped.
 
     Raises:
@@ -71,7 +84,7 @@ def _work(console: Console, task: StylizeTask, jobs: list[Job], machine: Machine
             reported["precision"] = "bf16" if network.bf16 else "fp32"
             events = _start(task, jobs, network, device, workers, lambda: bool(stop))
             items = collect_items(events, jobs, watcher.show, _figures)
-    report_batch(console, items, reported, describe_device(device), stop, len(jobs))
+    report_batch(console, items, reported, describe_device(device), stop, len(jobs), page=page)
 
 
 def _start(

@@ -184,9 +184,13 @@ class FeatmapTask:
     @property
     def manifest(self) -> Path:
         """Pages in a folder have one manifest there; a page that was named as a file has its own beside it."""
-        output = self._output
-        single = output.suffix != "" and not output.is_dir()
-        return output.with_suffix(".json") if single else output / "manifest.json"
+        return self._output.with_suffix(".json") if self.folder is None else self.folder / "manifest.json"
+
+    @property
+    def folder(self) -> Path | None:
+        """The folder that pages go to; None for a page that was named as a file."""
+        single = self._output.suffix != "" and not self._output.is_dir()
+        return None if single else self._output
 
     def plan_files(self, on_existing: OnExisting) -> list[Job]:
         """Pair every image with its page.

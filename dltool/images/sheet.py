@@ -24,11 +24,22 @@ class Tile:
 def contact_sheet(tiles: Sequence[Tile], columns: int, tile_size: int = 224, title: str = "") -> np.ndarray:
     """Lay tiles out row by row, each scaled to fit a square of `tile_size` pixels, and return the page.
 
+    Returns:
+        H × W × 3 uint8.
+    """
+    return arrange_tiles(tiles, columns, tile_size, title)[0]
+
+
+def arrange_tiles(
+    tiles: Sequence[Tile], columns: int, tile_size: int = 224, title: str = ""
+) -> tuple[np.ndarray, list[tuple[int, int, int, int]]]:
+    """A contact sheet, and where each image is on it.
+
     A row is as high as its highest image. Images smaller than half a tile are enlarged without smoothing, so that
     the pixels of a feature map stay pixels. Labels that are too wide are cut short with an ellipsis.
 
     Returns:
-        H × W × 3 uint8.
+        The page, H × W × 3 uint8, and for each tile left, top, width and height of its image in pixels.
     """
     font = ImageFont.load_default(max(11, tile_size // 16))
     line = round(1.7 * font.size) if any(tile.label for tile in tiles) else 0
@@ -45,16 +56,19 @@ def contact_sheet(tiles: Sequence[Tile], columns: int, tile_size: int = 224, tit
     if title:
         draw.text((gap, gap + head // 2), _shorten(title, font, page.width - 2 * gap), INK, font, anchor="lm")
     top = gap + head
+    boxes = []
     for row, height in enumerate(heights):
         for column in range(min(columns, len(tiles) - row * columns)):
             tile, image = tiles[row * columns + column], images[row * columns + column]
             middle = gap + column * (tile_size + gap) + tile_size // 2
-            page.paste(image, (middle - image.width // 2, top + (height - image.height) // 2))
+            place = middle - image.width // 2, top + (height - image.height) // 2
+            page.paste(image, place)
+            boxes.append((*place, *image.size))
             if tile.label:
                 label = _shorten(tile.label, font, tile_size)
                 draw.text((middle, top + height + line // 2), label, INK, font, anchor="mm")
         top += height + line + gap
-    return np.asarray(page)
+    return np.asarray(page), boxes
 
 
 def _fit(image: Image.Image, side: int) -> Image.Image:

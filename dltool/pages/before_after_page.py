@@ -1,4 +1,4 @@
-"""The page of a folder of results (`dltool stylize`, `ae denoise`) and of `stylize --grid`: before and after."""
+"""The page of a folder that `dltool stylize` wrote, with and without `--grid`: before and after."""
 
 from collections.abc import Generator
 from dataclasses import dataclass
@@ -14,7 +14,6 @@ from dltool.pages.run_files import find_recorded, read_json
 
 _SIDE = 640
 _MOST_ITEMS = 1000
-_TITLES = {"stylize": "restyled", "ae denoise": "without noise"}
 _COLORS = {
     "luminance": "the photo keeps its colours, only its light is painted",
     "histogram": "the style image was recoloured to the photo's colours first",
@@ -72,7 +71,7 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
     gridded = [(item, path) for item, path in shown if "cells" in item]
     content = BeforeAfterContent(
         facts=", ".join(f"{count:,} {status}" for status, count in document.get("counts", {}).items() if count),
-        words=tuple(_words(document["command"], settings, bool(gridded))),
+        words=tuple(_words(settings, bool(gridded))),
         styles=tuple((Path(name).name, images[name]) for name in styles if images[name]),
         results=tuple(_result(run, album, item, path, images) for item, path in single),
         grids=tuple(_grid(run, album, item, path, images[item["input"]]) for item, path in gridded),
@@ -80,7 +79,7 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         failed=tuple((item["input"], item["error"]) for item in document["items"] if item["status"] == "failed"),
         settings=tuple(settings.items()),
     )
-    title = f"{run.resolve().name}: {'grids of settings' if gridded else _TITLES.get(document['command'], 'results')}"
+    title = f"{run.resolve().name}: {'grids of settings' if gridded else 'restyled'}"
     return Page("before_after.html", title, content)
 
 
@@ -119,7 +118,7 @@ def _figures(item: dict[str, Any]) -> list[str]:
         found.append(f"{item['size'][0]} x {item['size'][1]} pixels")
     if "seconds" in item:
         found.append(f"{item['seconds']:.1f} s")
-    for name, words in (("content_loss", "content"), ("style_loss", "style"), ("noise_level", "noise level")):
+    for name, words in (("content_loss", "content"), ("style_loss", "style")):
         if item.get(name) is not None:
             found.append(f"{words} {item[name]:.3g}")
     return found
@@ -133,10 +132,8 @@ def _style_names(style: Any) -> list[str]:
     return [row["style"] if isinstance(row, dict) else row for row in rows]
 
 
-def _words(command: str, settings: dict[str, Any], grid: bool) -> list[str]:
+def _words(settings: dict[str, Any], grid: bool) -> list[str]:
     """The settings that matter most, as people would say them."""
-    if command != "stylize":
-        return []
     names = [Path(name).stem for name in _style_names(settings.get("style"))]
     size = settings.get("size")
     words = [f"Painted after {', '.join(names)}" if names else ""]

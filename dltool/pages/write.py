@@ -20,7 +20,6 @@ _READERS = {
     "evaluate": "classifier_page",
     "gan train": "generator_page",
     "ae train": "autoencoder_page",
-    "ae denoise": "before_after_page",
     "stylize": "before_after_page",
     "featmap": "featmap_page",
 }
@@ -81,14 +80,23 @@ def _reader(command: str) -> Callable[[Path, Album], Generator[PageStep, None, P
     return import_module(f"dltool.pages.{_READERS[command]}").read_page
 
 
+def has_page(folder: Path) -> bool:
+    """Whether dltool made a page of this folder."""
+    return _is_own(folder / PAGE_NAME) is True
+
+
 def _check_own(path: Path) -> None:
     """Raise DltoolError where a page stands that somebody else made."""
+    if _is_own(path) is False:
+        raise DltoolError(f"{path}: dltool did not write it, so it is left alone; move it away")
+
+
+def _is_own(path: Path) -> bool | None:
+    """Whether dltool made a page; None if there is none."""
     try:
         with path.open("rb") as file:
-            head = file.read(_HEAD)
+            return GENERATOR.encode() in file.read(_HEAD)
     except FileNotFoundError:
-        return
-    except OSError as error:
-        raise DltoolError(f"{path}: cannot be read ({error.strerror})") from error
-    if GENERATOR.encode() not in head:
-        raise DltoolError(f"{path}: dltool did not write it, so it is left alone; move it away")
+        return None
+    except OSError:
+        return False

@@ -10,7 +10,7 @@ import torch
 from dltool.events import mapped
 from dltool.images.convert import lay_on_white
 from dltool.images.read import DecodedImage
-from dltool.images.sheet import Tile, contact_sheet
+from dltool.images.sheet import Tile, arrange_tiles
 from dltool.images.tensors import to_pixels, to_tensor
 from dltool.images.transparency import visible_share
 from dltool.stylize.features import FeatureNetwork
@@ -31,7 +31,11 @@ class GridStep:
 
 @dataclass(frozen=True)
 class GridCell:
-    """A cell that is done: number `cell` (from 1) of `cells`, with its losses."""
+    """A cell that is done: number `cell` (from 1) of `cells`, with its losses.
+
+    Attributes:
+        box: left, top, width and height of its image on the sheet.
+    """
 
     cell: int
     cells: int
@@ -39,6 +43,7 @@ class GridCell:
     ratio: float
     content_loss: float
     style_loss: float
+    box: tuple[int, int, int, int] = (0, 0, 0, 0)
 
 
 @dataclass(frozen=True)
@@ -84,4 +89,5 @@ def stylize_grid(
         shown = pixels if photo.alpha is None else lay_on_white(pixels, photo.alpha)
         tiles.append(Tile(shown, f"{layer}  {ratio:g} : 1"))
         cells.append(GridCell(*place, layer, ratio, result.content_loss, result.style_loss))
-    return GridSheet(contact_sheet(tiles, len(ratios), max(photo.pixels.shape), title), tuple(cells))
+    sheet, boxes = arrange_tiles(tiles, len(ratios), max(photo.pixels.shape), title)
+    return GridSheet(sheet, tuple(replace(cell, box=box) for cell, box in zip(cells, boxes, strict=True)))

@@ -75,7 +75,7 @@ def test_a_mixed_folder_gives_every_good_image_upright_and_names_each_bad_one(tm
 
     result = run_inside(
         "stylize", folder, "-s", style, "-o", tmp_path / "out", "--json", "--init", "content", "--style-weight", 0,
-        "--content-weight", 1, *QUICK,
+        "--content-weight", 1, "--no-page", *QUICK,
     )  # fmt: skip
     assert result.exit_code == 1, result.stderr
     document = json.loads(result.stdout)
@@ -163,7 +163,7 @@ def test_dry_run_does_nothing(tmp_path: Path, cat: Path, style: Path):
 
 def test_killed_in_the_middle_and_run_again_ends_with_the_same_files(tmp_path: Path, cat: Path, style: Path):
     folder = _photos(tmp_path / "in", cat, [f"{index}.jpg" for index in range(5)])
-    words = ["stylize", folder, "-s", style, "--size", 64, "--steps", 40, "--threads", 1]
+    words = ["stylize", folder, "-s", style, "--size", 64, "--steps", 40, "--threads", 1, "--no-page"]
     assert run_inside(*words, "-o", tmp_path / "whole").exit_code == 0
     process = start_process(*words, "-o", tmp_path / "cut")
     _wait_for(lambda: len(list((tmp_path / "cut").glob("*.png"))) >= 2)

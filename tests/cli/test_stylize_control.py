@@ -40,7 +40,7 @@ def test_a_folder_of_styles_gives_every_photo_in_every_style_as_single_runs_woul
     for name in ("a.jpg", "sub/b.jpg"):
         shutil.copy(cat, photos / name)
     out = tmp_path / "out"
-    done = run_inside("stylize", photos, "-s", styles, "-o", out, "--json", *QUICK)
+    done = run_inside("stylize", photos, "-s", styles, "-o", out, "--json", "--no-page", *QUICK)
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["counts"]["done"] == 4
     names = ["a__bold_shapes.png", "a__night_swirls.png", "sub/b__bold_shapes.png", "sub/b__night_swirls.png"]
@@ -239,8 +239,8 @@ def test_a_broken_photo_has_no_sheet_and_the_next_one_has(tmp_path: Path, cat: P
     folder.mkdir()
     (folder / "a.jpg").write_text("no picture")
     Image.open(cat).resize((64, 43)).save(folder / "b.png")
-    words = ["-s", styles / "bold_shapes.png", "--grid", "--grid-ratios", "2", "-o", tmp_path / "out", *QUICK]
-    result = run_inside("stylize", folder, *words, "--json")
+    words = ["-s", styles / "bold_shapes.png", "--grid", "--grid-ratios", 2, "-o", tmp_path / "out", *QUICK]
+    result = run_inside("stylize", folder, *words, "--json", "--no-page")
     assert result.exit_code == 1, result.stderr
     broken, sheet = json.loads(result.stdout)["items"]
     assert (broken["status"], sheet["status"], len(sheet["cells"])) == ("failed", "done", 1)

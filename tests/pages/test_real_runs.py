@@ -119,3 +119,46 @@ def _check_answers(run: Path) -> None:
             assert np.array_equal(np.asarray(image.convert("L")), np.rint(digits.images[number] * (255 / 16)))
         shown[truth, answer] += 1
     assert shown.tolist() == metrics["confusion"] and shown.sum() == metrics["samples"]
+
+
+def test_restyled_photos_and_a_grid(tmp_path: Path) -> None:
+    photos, style = tmp_path / "photos", runs.draw(tmp_path / "style.png", 90, (40, 30))
+    for name in ("a.png", "b.png"):
+        runs.draw(photos / name, 200, (40, 30))
+    words = ("stylize", "-s", style, "--size", 32, "--steps", 2, "--weights", "none")
+    out, grid = tmp_path / "out", tmp_path / "grid"
+    assert f"page {out / 'index.html'}" in make_run(*words, photos, "-o", out)
+    text = (out / "index.html").read_text()
+    assert text.count('class="divide"') == 2 and "2 steps for each" in text and 'alt="style image style.png"' in text
+    one = tmp_path / "one.png"
+    assert "page" not in make_run(*words, photos / "a.png", "-o", one) and not (tmp_path / "index.html").exists()
+    done = run_inside(*words, photos / "a.png", "-o", tmp_path / "two.png", "--no-page")
+    assert done.exit_code == 2 and "--no-page: has no effect" in done.stderr
+    layers = ("--grid", "--grid-layers", "blocks.0.0,blocks.1.0", "--grid-ratios", "1,10")
+    make_run(*words, *layers, photos / "a.png", "-o", grid)
+    cells = json.loads((grid / "index_files" / "results.json").read_text())["items"][0]["cells"]
+    with Image.open(grid / "a.png") as sheet:
+        for cell, name in zip(cells, re.findall(r'class="under" src="([^"]+)"', _page_text(grid)), strict=True):
+            left, top, width, height = cell["box"]
+            assert (width, height) == (32, 24)
+            with Image.open(grid / name) as shown:
+                assert np.array_equal(np.asarray(shown), np.asarray(sheet)[top : top + height, left : left + width])
+
+
+def _page_text(run: Path) -> str:
+    return (run / "index.html").read_text()
+
+
+def test_a_look_into_a_network(tmp_path: Path) -> None:
+    out, photo = tmp_path / "out", runs.draw(tmp_path / "a b.png", 99, (64, 64))
+    words = ("--weights", "none", "--size", 64)
+    make_run("featmap", photo, "-o", out, "--layer", "conv_stem", "--layer", "blocks.1.0", *words)
+    assert f"page {out / 'index.html'}" in make_run("featmap", photo, "-o", out, "-m", "gradcam,saliency", *words)
+    text = _page_text(out)
+    assert 'src="a%20b/conv_stem.png"' in text and text.count('type="radio"') == 4
+    make_run("featmap", "--filters", "-o", out, "--weights", "none")
+    assert 'src="filters.png"' in _page_text(out) and "a%20b/conv_stem.png" in _page_text(out)
+    make_run("featmap", photo, "-o", tmp_path / "one.png", "--layer", "conv_stem", *words)
+    assert not (tmp_path / "index.html").exists()
+    done = run_inside("featmap", "--list-layers", "--no-page")
+    assert done.exit_code == 2 and "--no-page: has no effect" in done.stderr
