@@ -43,9 +43,8 @@ def render(page: Page, refresh: int | None = None) -> str:
         refresh: seconds after which a browser reads it anew.
     """
     style, script = _part("page.css"), _part("page.js")
-    # `file:` beside 'self', because not every browser counts a page's own folder on a disk as its own.
     policy = (
-        f"default-src 'none'; img-src 'self' file: data:; style-src {_hash(style)}; script-src {_hash(script)}; "
+        f"default-src 'none'; img-src 'self' data:; style-src {_hash(style)}; script-src {_hash(script)}; "
         "base-uri 'none'; form-action 'none'"
     )
     return (

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from dltool.cli.console import Console
-from dltool.cli.page import WatchedPage, offer_output_page, offer_page
-from dltool.images.folder import find_images
+from dltool.cli.page import OutputPage, WatchedPage, offer_page, output_page
+from dltool.images.folder import Job, find_images
 from dltool.pages.settings import PageChoice
 from tests.cli.run import run_inside
 from tests.pages import runs
@@ -60,7 +60,7 @@ def test_records_of_a_folder_are_kept_together(tmp_path: Path) -> None:
     skipped = before["items"][1] | {"status": "skipped", "error": None}
     del skipped["content_loss"]
     console = Console("stylize", False, True)
-    offer_output_page(console, run, before | {"items": [again, skipped]}, PageChoice())
+    OutputPage(run, PageChoice()).offer(console, before | {"items": [again, skipped]})
     items = json.loads(record.read_text())["items"]
     outputs = [item["output"] for item in items]
     assert outputs == [before["items"][0]["output"], before["items"][1]["output"], again["output"]]
@@ -76,3 +76,15 @@ def test_thumbnails_are_no_images_of_the_folder(tmp_path: Path) -> None:
     assert list((run / "index_files").glob("*.jpg")) != [] and find_images(run) == before
     (run / "index.html").unlink()
     assert len(find_images(run)) > len(before)  # such a folder of somebody else's is a folder like any other
+
+
+def test_single_results_have_no_page_but_where_there_is_one_already(tmp_path: Path) -> None:
+    out, choice = tmp_path / "out", PageChoice()
+    jobs = [Job(Path(name), out / name) for name in ("a.png", "b.png")]
+    assert output_page(out, jobs, choice) == OutputPage(out, choice)
+    assert output_page(out, jobs[:1], choice) is None
+    assert output_page(out, jobs[:1], choice, always=True) == OutputPage(out, choice)
+    assert output_page(out / "a.png", jobs[:1], choice, always=True) is None
+    run = runs.stylize_run(tmp_path)
+    assert run_inside("page", run).exit_code == 0
+    assert output_page(run, [Job(Path("c.png"), run / "c.png")], choice) == OutputPage(run, choice)
