@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from PIL import Image
 from sklearn.datasets import load_digits
 
+from dltool.gan import settings
 from tests.cli.run import run_inside
 from tests.pages import runs
 
@@ -25,9 +27,10 @@ def page_data(run: Path) -> dict[str, Any]:
     return json.loads(re.search(r'id="data">(.*?)</script>', (run / "index.html").read_text(), re.S)[1])
 
 
-def test_a_generator(tmp_path: Path) -> None:
+def test_a_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "SHORTEST_EPOCH", 64)
     run = tmp_path / "run"
-    words = ("gan", "train", "digits", "--epochs", 2, "--limit", 20, "--arch", "mlp")
+    words = ("gan", "train", "digits", "--epochs", 2, "--limit", 9, "--arch", "mlp")
     assert f"page {run / 'index.html'}" in make_run(*words, "-o", run, "--watch-page")
     slides = page_data(run)["slides"]
     assert [slide["image"] for slide in slides] == ["samples/epoch-001.png", "samples/epoch-002.png"]
