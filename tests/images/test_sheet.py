@@ -1,6 +1,6 @@
 import numpy as np
 
-from dltool.images.sheet import BACKGROUND, Tile, contact_sheet
+from dltool.images.sheet import BACKGROUND, Tile, arrange_tiles, contact_sheet
 
 
 def _solid(value: int, height: int = 50, width: int = 50) -> np.ndarray:
@@ -37,3 +37,15 @@ def test_small_images_are_enlarged_pixel_by_pixel():
     checker = (np.indices((4, 4)).sum(0) % 2 * 255).astype(np.uint8)[..., None].repeat(3, 2)
     page = contact_sheet([Tile(checker)], columns=1, tile_size=100)
     assert set(np.unique(page[4:104, 4:104])) == {0, 255}
+
+
+def test_boxes_are_where_the_images_are() -> None:
+    random = np.random.default_rng(0)
+    tiles = [
+        Tile(random.integers(0, 255, (height, width, 3), np.uint8), "a label")
+        for height, width in ((48, 32), (20, 48), (48, 48))
+    ]
+    page, boxes = arrange_tiles(tiles, columns=2, tile_size=48, title="a title")
+    assert np.array_equal(page, contact_sheet(tiles, 2, 48, "a title"))
+    for tile, (left, top, width, height) in zip(tiles, boxes, strict=True):
+        assert np.array_equal(page[top : top + height, left : left + width], tile.pixels)
