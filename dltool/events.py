@@ -15,7 +15,7 @@ def finish(events: Generator[_Event, None, _Result], show: Callable[[_Event], An
     Args:
         show: called with every event on the way.
     """
-    try:
+    with closing(events):
         while True:
             try:
                 event = next(events)
@@ -23,8 +23,6 @@ def finish(events: Generator[_Event, None, _Result], show: Callable[[_Event], An
                 return end.value
             if show is not None:
                 show(event)
-    finally:
-        events.close()
 
 
 def mapped(

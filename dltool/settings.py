@@ -77,7 +77,7 @@ class Setting:
     def element(self) -> Any:
         """The type of one value: of `tuple[int, ...]` and `list[Path]` the int and the Path."""
         arguments = get_args(self.type)
-        return arguments[0] if self.takes_several else self.type if not arguments else arguments[0]
+        return arguments[0] if arguments else self.type
 
     @property
     def takes_several(self) -> bool:

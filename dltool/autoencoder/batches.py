@@ -10,6 +10,7 @@ from torch import Tensor
 
 from dltool.autoencoder.data import Images, to_channels
 from dltool.autoencoder.settings import Augment
+from dltool.autoencoder.unet import reflected
 from dltool.images.stream import read_ahead
 from dltool.training.seeds import numpy_generator
 
@@ -134,16 +135,9 @@ class ResidentCrops:
         for part in parts:
             number, top, left, kind = drawn[:, torch.from_numpy(part).to(device)]
             start, height, width = (row[:, None, None] for row in self._layout[:, number])
-            rows = _reflected(self._turned[0, kind] + top[:, None, None], height)
-            columns = _reflected(self._turned[1, kind] + left[:, None, None], width)
+            rows = reflected(self._turned[0, kind] + top[:, None, None], height)
+            columns = reflected(self._turned[1, kind] + left[:, None, None], width)
             yield self._pixels[:, start + rows * width + columns].transpose(0, 1)
-
-
-def _reflected(place: Tensor, length: Tensor) -> Tensor:
-    """Positions that go on beyond `length` by reflection."""
-    period = (2 * (length - 1)).clamp(min=1)
-    place = place % period
-    return torch.where(length > 1, torch.minimum(place, period - place), 0)
 
 
 def reflect_to(image: Tensor, side: int) -> Tensor:
@@ -151,9 +145,7 @@ def reflect_to(image: Tensor, side: int) -> Tensor:
     for dim in (1, 2):
         length = image.shape[dim]
         if length < side:
-            period = max(1, 2 * (length - 1))
-            place = torch.arange(side) % period
-            image = image.index_select(dim, torch.minimum(place, period - place))
+            image = image.index_select(dim, reflected(torch.arange(side), length))
     return image
 
 

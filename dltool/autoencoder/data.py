@@ -15,7 +15,7 @@ from dltool.data.load import check_data, list_data
 from dltool.data.pixels import default_budget
 from dltool.data.splits import ArraySplit, Split, content_hash
 from dltool.images.read import read_image
-from dltool.images.tensors import is_grey
+from dltool.images.tensors import LUMA, is_grey
 
 
 @dataclass(frozen=True)
@@ -142,6 +142,6 @@ def to_channels(pixels: np.ndarray, channels: int) -> Tensor:
     if pixels.ndim == 2:
         return torch.from_numpy(pixels.copy()).unsqueeze(0).expand(channels, -1, -1)
     if channels == 1:
-        luma = pixels.astype(np.float32) @ np.array([0.299, 0.587, 0.114], np.float32)
+        luma = pixels.astype(np.float32) @ np.array(LUMA, np.float32)
         return torch.from_numpy(np.rint(luma).astype(np.uint8)).unsqueeze(0)
     return torch.from_numpy(pixels.transpose(2, 0, 1).copy())

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool.images.tensors import LUMA
+
 # ITU-T T.81, tables K.1 and K.2: how coarsely each frequency is rounded at quality 50.
 _LUMINANCE = (
     *(16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55),
@@ -21,7 +23,7 @@ _CHROMINANCE = (
 )
 # JFIF: luma and the two colour differences of red, green and blue.
 _TO_YCC = (
-    (0.299, 0.587, 0.114),
+    LUMA,
     (-0.168735892, -0.331264108, 0.5),
     (0.5, -0.418687589, -0.081312411),
 )

@@ -147,12 +147,17 @@ def share_mosaic(white: Tensor, drawn: Tensor) -> Tensor:
 def _share_blur(white: Tensor, drawn: Tensor) -> Tensor:
     """Blur white noise, N × C × H × W, by Gaussians of 0.35 to 0.95 pixels that keep its standard deviation."""
     count, channels = white.shape[:2]
-    offsets = torch.arange(-3, 4, dtype=white.dtype, device=white.device)
-    kernels = torch.exp(-0.5 * (offsets / (0.35 + 0.6 * drawn[:, 3:4])) ** 2)
-    kernels = (kernels / kernels.norm(dim=1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    kernels = blur_kernels(0.35 + 0.6 * drawn[:, 3], 3, channels)
     flat = white.reshape(1, count * channels, *white.shape[2:])
     flat = F.conv2d(flat, kernels[:, :, :, None], padding=(3, 0), groups=count * channels)
     return F.conv2d(flat, kernels[:, :, None, :], padding=(0, 3), groups=count * channels).view_as(white)
+
+
+def blur_kernels(radius: Tensor, reach: int, channels: int) -> Tensor:
+    """Gaussians of N standard deviations in pixels, N·channels × 1 × (2·reach + 1); white noise keeps its own."""
+    offsets = torch.arange(-reach, reach + 1, dtype=radius.dtype, device=radius.device)
+    kernels = torch.exp(-0.5 * (offsets / radius[:, None]) ** 2)
+    return (kernels / kernels.norm(dim=1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
 
 
 def normal(like: Tensor, generator: torch.Generator) -> Tensor:

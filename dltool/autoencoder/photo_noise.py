@@ -12,12 +12,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.autoencoder.jpeg import through_jpeg
-from dltool.autoencoder.noise import Gaussian, Noise, normal, share_mosaic
+from dltool.autoencoder.noise import Gaussian, Noise, blur_kernels, normal, share_mosaic
+from dltool.images.tensors import LUMA
 
 _Choice = TypeVar("_Choice")
 _GAMMA = 2.2
 _READ_SHARE = 0.25  # of a sensor's noise at mid-grey that does not depend on the light
-_WEIGHTS = (0.299, 0.587, 0.114)
 # What is drawn for an image by `CameraJpeg`.
 _ENLARGED = ((1.0, 0.7), (4 / 3, 0.15), (2.0, 0.15))
 _SHARPENED, _COMPRESSED, _SUBSAMPLED = 0.2, 0.65, 0.7
@@ -85,7 +85,7 @@ class Grain(Noise):
         own = 0.3 * torch.rand(len(clean), 1, 1, 1, generator=generator, device=clean.device)
         noise = _blur((1 - own**2).sqrt() * shared + own * normal(clean, generator), radius)
         values = clean.clamp(0, 1)
-        luma = values if clean.shape[1] == 1 else torch.einsum("nchw,c->nhw", values, _weights(clean))[:, None]
+        luma = values if clean.shape[1] == 1 else torch.einsum("nchw,c->nhw", values, values.new_tensor(LUMA))[:, None]
         return clean + 2 * levels * (luma * (1 - luma)).sqrt() * noise
 
 
@@ -162,17 +162,11 @@ def _lift(light: Tensor) -> Tensor:
     return light.sign() * light.abs().clamp(min=1e-8) ** (1 / _GAMMA)
 
 
-def _weights(like: Tensor) -> Tensor:
-    return torch.tensor(_WEIGHTS, dtype=like.dtype, device=like.device)
-
-
 def _blur(noise: Tensor, radius: Tensor) -> Tensor:
     """Blur N × C × H × W noise by Gaussians of N standard deviations in pixels; white noise keeps its own."""
     count, channels = noise.shape[:2]
     reach = min(9, *(side - 1 for side in noise.shape[2:]))
-    offsets = torch.arange(-reach, reach + 1, dtype=noise.dtype, device=noise.device)
-    kernels = torch.exp(-0.5 * (offsets / radius[:, None]) ** 2)
-    kernels = (kernels / kernels.norm(dim=1, keepdim=True)).repeat_interleave(channels, 0)[:, None]
+    kernels = blur_kernels(radius, reach, channels)
     flat = noise.reshape(1, count * channels, *noise.shape[2:])
     flat = F.pad(flat, (reach, reach, reach, reach), mode="reflect")
     flat = F.conv2d(flat, kernels[:, :, :, None], groups=count * channels)

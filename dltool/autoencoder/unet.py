@@ -82,10 +82,15 @@ def pad_to_multiple(images: Tensor, multiple: int) -> Tensor:
         side = images.shape[dim]
         extra = -side % multiple
         if extra:
-            period = max(1, 2 * (side - 1))
-            place = torch.arange(side + extra, device=images.device) % period
-            images = images.index_select(dim, torch.minimum(place, period - place))
+            images = images.index_select(dim, reflected(torch.arange(side + extra, device=images.device), side))
     return images
+
+
+def reflected(places: Tensor, length: int | Tensor) -> Tensor:
+    """Positions from 0 on along a side of `length` pixels, which goes on by reflection, at any length from 1."""
+    period = torch.as_tensor(2 * (length - 1), device=places.device).clamp(min=1)
+    places = places % period
+    return torch.minimum(places, period - places)
 
 
 def _blocks(channels: int, count: int) -> nn.Sequential:

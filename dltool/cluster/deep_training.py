@@ -1,7 +1,6 @@
 """How the deep methods use the training loop: on small images in memory, one checkpoint for all that a run learns."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import nn
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.settings import ClusterSettings
 from dltool.data.splits import content_hash
+from dltool.events import expanded
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -124,23 +124,13 @@ def learn(
     if state is not None:
         loop.resume(state)
         yield Notice(f"{task}: resumed after epoch {loop.epoch} of {epochs}")
-    events = loop.run()
-    finished = yield from _as_grouping_steps(events)
+    finished = yield from expanded(loop.run(), _as_grouping_steps)
     module.eval()
     return finished
 
 
-def _as_grouping_steps(
-    events: Generator[StepEnd | EpochEnd | Notice | Stopped, None, bool],
-) -> Generator[GroupingStep | Notice, None, bool]:
-    with closing(events):
-        while True:
-            try:
-                event = next(events)
-            except StopIteration as end:
-                return end.value
-            if isinstance(event, StepEnd):
-                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
-                yield GroupingStep(event.phase, done, total)
-            elif isinstance(event, Notice):
-                yield event
+def _as_grouping_steps(event: StepEnd | EpochEnd | Notice | Stopped) -> list[GroupingStep | Notice]:
+    if isinstance(event, StepEnd):
+        done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+        return [GroupingStep(event.phase, done, total)]
+    return [event] if isinstance(event, Notice) else []

@@ -10,18 +10,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.denoise.careful import is_drawn, replace_wrong, spare_small, wrong_pixels
+from dltool.denoise.careful import is_drawn, limit_energy, replace_wrong, spare_small, wrong_pixels
 from dltool.denoise.denoiser import Denoiser
 from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_noise, halve, noise_floor
 from dltool.denoise.self_supervised import LearnStep, learn_network
 from dltool.denoise.settings import DenoiseSettings, Dither, Method
 from dltool.denoise.tiles import TileDone, restore_in_tiles
 from dltool.errors import SettingsError
-from dltool.images.tensors import is_grey
+from dltool.images.tensors import LUMA, is_grey
 from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
-_LIMIT_RADIUS = 15  # of the square in which the noise that is taken away is measured, in pixels
 _SHARED_NOISE = 2.0  # coarse over fine noise from which neighbouring pixels share it; white noise has 1
 _SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
 _KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
@@ -32,7 +31,6 @@ _DITHER_WHITE = 1.5  # white noise over the noise that it drowns
 _DITHER_DRAWS = 2
 _VISIBLE = 3 / 255  # noise that is worth a word
 _LEFT_SHARE = 0.6
-LUMA = (0.299, 0.587, 0.114)
 _FLOOR_RATIO = 1.06  # white noise's standard deviation over the noise floor that it shows
 
 
@@ -227,17 +225,6 @@ def weigh(taken: Tensor, settings: DenoiseSettings) -> Tensor:
         return settings.strength * taken
     luma = torch.einsum("nchw,c->nhw", taken, taken.new_tensor(LUMA))[:, None]
     return settings.strength * luma + settings.chroma_strength * (taken - luma)
-
-
-def limit_energy(taken: Tensor, sigma: float) -> Tensor:
-    """Scale 1 × C × H × W noise down where, around a pixel, its root mean square is above `sigma`.
-
-    So a level that is told is the most that is taken away anywhere: what goes beyond it was no noise, or shall stay.
-    """
-    energy = taken.square().mean(1, keepdim=True)
-    side = 2 * _LIMIT_RADIUS + 1
-    around = F.avg_pool2d(energy, side, stride=1, padding=_LIMIT_RADIUS, count_include_pad=False)
-    return taken * (sigma / around.sqrt().clamp(min=1e-12)).clamp(max=1)
 
 
 def _learn(

@@ -17,6 +17,7 @@ from dltool.device import is_out_of_memory
 from dltool.errors import DltoolError, ModelError
 from dltool.files import write_atomically
 from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.images.tensors import LUMA
 from dltool.training.seeds import new_generator
 
 _OPSET = 18
@@ -37,7 +38,7 @@ class _FromPixels(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         images = pixels.permute(0, 3, 1, 2).float()
         if self.grey:  # ITU-R 601-2 luma, as Pillow converts
-            images = (images * torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True).round()
+            images = (images * torch.tensor(LUMA).view(3, 1, 1)).sum(1, keepdim=True).round()
         return self.classifier((images / 255 - self.mean) / self.std)
 
 

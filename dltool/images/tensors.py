@@ -9,6 +9,9 @@ from torch import Tensor
 
 from dltool.images.read import DecodedImage, fit_longest
 
+# Luma of red, green and blue (Rec. 601), as in JPEG and in the tools that keep colours.
+LUMA = (0.299, 0.587, 0.114)
+
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """Return H × W × 3 uint8 pixels as a contiguous 1 × 3 × H × W float32 tensor in [0, 1]."""

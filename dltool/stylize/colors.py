@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-_LUMA = (0.299, 0.587, 0.114)  # Y of Rec. 601, as in JPEG and in the tools that keep colours
+from dltool.images.tensors import LUMA
+
 _CHUNK = 1 << 20
 
 
@@ -81,14 +82,17 @@ def mix_statistics(parts: Sequence[tuple[ColorStatistics, float]]) -> ColorStati
 
 def luminance(image: Tensor) -> Tensor:
     """Return the Y of a 1 × 3 × H × W image, as a grey image of the same shape."""
-    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
-    return (image * weights).sum(1, keepdim=True).expand_as(image).contiguous()
+    return _luma(image).expand_as(image).contiguous()
 
 
 def chroma(image: Tensor) -> Tensor:
     """Return what is left of N × 3 × H × W images without their luma, the same number for the three channels."""
-    weights = torch.tensor(_LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
-    return image - (image * weights).sum(1, keepdim=True)
+    return image - _luma(image)
+
+
+def _luma(image: Tensor) -> Tensor:
+    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    return (image * weights).sum(1, keepdim=True)
 
 
 def match_luminance(grey: Tensor, target: ColorStatistics, mask: Tensor | None = None) -> Tensor:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from dltool.images.read import read_image
-from dltool.images.tensors import resize_pixels
+from dltool.images.tensors import LUMA, resize_pixels
 
 _LABELLED = 0.9
 
@@ -54,7 +54,7 @@ def read_mask(path: Path, styles: int) -> Mask:
         labels = _find_labels(pixels, styles)
         if labels is not None:
             return Mask(tuple(np.uint8(255) * (labels == number) for number in range(styles)))
-    return Mask((np.rint(pixels.astype(np.float32) @ np.float32([0.299, 0.587, 0.114])).astype(np.uint8),))
+    return Mask((np.rint(pixels.astype(np.float32) @ np.float32(LUMA)).astype(np.uint8),))
 
 
 def _find_labels(pixels: np.ndarray, count: int) -> np.ndarray | None:
@@ -68,6 +68,6 @@ def _find_labels(pixels: np.ndarray, count: int) -> np.ndarray | None:
     if counts[most].sum() < _LABELLED * codes.size or counts[most].min() < 0.001 * codes.size:
         return None
     colors = np.array([pixels[codes == values[index]].mean(0) for index in most], np.float32)
-    colors = colors[np.argsort(colors @ np.float32([0.299, 0.587, 0.114]))]
+    colors = colors[np.argsort(colors @ np.float32(LUMA))]
     distances = np.stack([np.square(pixels - color).sum(-1) for color in colors])
     return distances.argmin(0)

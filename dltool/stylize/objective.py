@@ -236,10 +236,11 @@ class Objective:
         if settings.range_weight:
             beyond = squared_distances(inner, inner.clamp(0, 1))
             total = total + settings.range_weight * beyond / (3 * height * width)
+        if settings.tv_weight:
+            total = total + settings.tv_weight * _variation(tile, piece)
         chroma_weight = settings.chroma_weight * settings.strength  # at strength 0 the photo itself comes back
-        for weight, smoothed in ((settings.tv_weight, lambda: piece), (chroma_weight, lambda: chroma(piece))):
-            if weight:
-                total = total + weight * _variation(tile, smoothed())
+        if chroma_weight:
+            total = total + chroma_weight * _variation(tile, chroma(piece))
         if self._hold is not None:
             reference = tile.inner_pixels(tile.cut(self._hold.image))
             weight = tile.inner_pixels(tile.cut(self._hold.weight))

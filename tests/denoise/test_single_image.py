@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from dltool.autoencoder.networks import create_autoencoder
+from dltool.denoise.careful import limit_energy
 from dltool.denoise.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
 from dltool.denoise.measure import measure_quality
 from dltool.denoise.noise_level import NoiseLevel, estimate_noise
@@ -20,7 +21,6 @@ from dltool.denoise.single_image import (
     denoise,
     drop_equal_channels,
     grey_sigma,
-    limit_energy,
     restore_coarse,
     shares_noise,
     with_color_noise,
