@@ -45,10 +45,12 @@ def run(
         denoiser = None
         if settings.method is Method.NETWORK:
             denoiser = _load(network, device, settings.ensemble, reported)
+            if denoiser.knows_photos:
+                typed.refuse({"dither": "with a network that was taught the noise of photographs"})
         workers = 1 if machine.workers is None else machine.workers
         what = (jobs, denoiser, settings, device, workers, files.reference, files.compare)
         work = denoise_files(*what, should_stop=lambda: bool(stop))
-        items = collect_items(work, jobs, partial(_show, progress), _figures)
+        items = collect_items(work, jobs, partial(_show, progress), partial(_figures, settings))
     report_batch(console, items, reported, describe_device(device), stop, len(jobs))
 
 
@@ -69,7 +71,7 @@ def _show(progress: Progress, event: FileStep | FileDone) -> None:
         progress.update(f"{place}{event.job.output.stem}", step.done, step.total)
 
 
-def _figures(done: DenoisedFile | None) -> dict[str, Any]:
+def _figures(settings: DenoiseSettings, done: DenoisedFile | None) -> dict[str, Any]:
     """What an item says of a file that is done."""
     if done is None:
         return {}
@@ -87,7 +89,7 @@ def _figures(done: DenoisedFile | None) -> dict[str, Any]:
     notes = ["no noise: few colours, left as it is"] if done.image.drawn else [f"noise level {found['sigma']:.1f}"]
     if done.image.wrong:
         notes.append(f"{100 * done.image.wrong:.1f} % of the pixels were black or white errors and are replaced")
-    if done.image.keeps_noise:
+    if done.image.keeps_noise and settings.takes_all:
         left = f"{255 * done.image.left:.0f} of {255 * done.image.floor:.0f}"
         notes.append(f"noise is left in ({left}); try --sigma {255 * done.image.noise.coarse:.0f}, or --method self")
     if done.image.dither:

@@ -97,6 +97,11 @@ class DenoiseSettings:
 
     __post_init__ = check_options
 
+    @property
+    def takes_all(self) -> bool:
+        """Whether nothing of the noise is asked to stay."""
+        return self.strength == 1 and self.chroma_strength in (None, 1) and self.sigma is None
+
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing with the method, and why; see `dltool.settings.Typed.refuse`."""
         of_the_other = ("steps", "time") if self.method is Method.NETWORK else ("model", "precision", "dither")

@@ -219,3 +219,18 @@ def test_method_self_needs_no_model_and_repeats_itself(tmp_path: Path, noisy: Pa
     assert run_inside(*words, "-o", tmp_path / "c.png", "--seed", 1).exit_code == 0
     assert (tmp_path / "c.png").read_bytes() != (tmp_path / "a.png").read_bytes()
     assert run_inside(*words, "-o", tmp_path / "d.png", "--time", "20s").exit_code == 0
+
+
+def test_noise_that_is_left_is_said_unless_it_was_asked_to_stay(tmp_path: Path, noisy: Path, clean: np.ndarray):
+    left = save_smoother(tmp_path / "left.safetensors", share=0.1)
+    words = ["ae", "denoise", noisy, "-o", tmp_path / "out.png", "--model", left, "--dither", "off", "--json"]
+    item = json.loads(run_inside(*words).stdout)["items"][0]
+    assert "noise is left in" in item["note"] and item["noise_left"] > 0.6 * item["noise_level"] > 15
+    item = json.loads(run_inside(*words, "--strength", 0.2, "--overwrite").stdout)["items"][0]
+    assert "noise is left in" not in item["note"]
+
+
+def test_dither_is_refused_where_the_network_needs_none(tmp_path: Path, noisy: Path):
+    done = run_inside("ae", "denoise", noisy, "-o", tmp_path / "out.png", "--dither", "off")
+    assert done.exit_code == 2 and "--dither: has no effect with a network that was taught" in done.stderr
+    assert not (tmp_path / "out.png").exists()

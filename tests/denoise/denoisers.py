@@ -27,8 +27,8 @@ def smooth_denoiser(in_channels: int = 3, ensemble: bool = False) -> Denoiser:
     return Denoiser(Smooth(), in_channels, CPU, ensemble=ensemble)
 
 
-def save_smoother(path: Path, in_channels: int = 3) -> Path:
-    """Write a model file as `dltool ae train --arch unet` does, whose network takes means of 3 × 3 pixels.
+def save_smoother(path: Path, in_channels: int = 3, share: float = 1.0) -> Path:
+    """Write a model file as `dltool ae train --arch unet` does, whose network goes `share` of the way to 3 × 3 means.
 
     One level without blocks, whose features are those of the head twice: the head gives half of each channel, the tail
     takes what differs from the mean.
@@ -42,6 +42,7 @@ def save_smoother(path: Path, in_channels: int = 3) -> Path:
             network.head.weight[channel, channel, 1, 1] = 0.5
             network.tail.weight[channel, channel] = -1 / 9
             network.tail.weight[channel, channel, 1, 1] += 1
+        network.tail.weight.mul_(share)
     save_model(path, ModelFile("ae", "unet", arguments, dict(network.state_dict())))
     return path
 
