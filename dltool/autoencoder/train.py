@@ -52,6 +52,17 @@ class Prepared:
     parameters: int
     samples: int
 
+    @property
+    def line(self) -> str:
+        """The network and its training in words."""
+        settings, arguments = self.settings, self.arguments
+        size = "crops" if "height" not in arguments else f"{arguments['height']}x{arguments['width']}"
+        return (
+            f"network: {settings.arch}, {self.parameters:,} parameters, {arguments['in_channels']} channel(s), {size}, "
+            f"noise {settings.noise}; {self.samples} samples per epoch, batch {settings.batch_size}, "
+            f"{settings.epochs} epochs"
+        )
+
 
 @dataclass(frozen=True)
 class AeResult:
@@ -67,6 +78,19 @@ class AeResult:
     parameters: int
     history: tuple[dict[str, Any], ...]
     seconds: float
+
+    @property
+    def lines(self) -> list[str]:
+        """A line for each split and strength of the noise: how well the images came back."""
+        lines = []
+        for kind, metrics in (("val", self.metrics), ("test", self.test_metrics)):
+            for name, row in () if metrics is None else metrics["levels"].items():
+                before = f" (noisy {row['noisy_psnr']:.2f} dB)" if "noisy_psnr" in row else ""
+                lines.append(
+                    f"{kind}, {name}: mse {row['mse']:.5f}, PSNR {row['psnr']:.2f} dB{before}, "
+                    f"SSIM {row['ssim']:.4f}, {metrics['pictures']} pictures"
+                )
+        return lines
 
 
 Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped

@@ -49,8 +49,12 @@ def run(
                 typed.refuse({"dither": "with a network that was taught the noise of photographs"})
         workers = 1 if machine.workers is None else machine.workers
         what = (jobs, denoiser, settings, device, workers, files.reference, files.compare)
+
+        def figures(done: DenoisedFile | None) -> dict[str, Any]:
+            return {} if done is None else done.figures(settings.takes_all)
+
         work = denoise_files(*what, should_stop=lambda: bool(stop))
-        items = collect_items(work, jobs, partial(_show, progress), partial(_figures, settings))
+        items = collect_items(work, jobs, partial(_show, progress), figures)
     report_batch(console, items, reported, describe_device(device), stop, len(jobs))
 
 
@@ -69,35 +73,3 @@ def _show(progress: Progress, event: FileStep | FileDone) -> None:
         progress.update(f"{place}{event.job.output.stem}: learning", step.step, step.steps, f"loss {step.loss:.5f}")
     else:
         progress.update(f"{place}{event.job.output.stem}", step.done, step.total)
-
-
-def _figures(settings: DenoiseSettings, done: DenoisedFile | None) -> dict[str, Any]:
-    """What an item says of a file that is done."""
-    if done is None:
-        return {}
-    noise = done.image.noise
-    found = {"sigma": round(255 * noise.fine, 2), "coarse_sigma": round(255 * noise.coarse, 2)}
-    item: dict[str, Any] = {
-        "size": done.size,
-        "bits": done.bits,
-        "seconds": round(done.image.seconds, 3),
-        "noise": found,
-        "dither": round(255 * done.image.dither, 2),
-        "noise_level": round(255 * done.image.floor, 2),
-        "noise_left": round(255 * done.image.left, 2),
-    }
-    notes = ["no noise: few colours, left as it is"] if done.image.drawn else [f"noise level {found['sigma']:.1f}"]
-    if done.image.wrong:
-        notes.append(f"{100 * done.image.wrong:.1f} % of the pixels were black or white errors and are replaced")
-    if done.image.keeps_noise and settings.takes_all:
-        left = f"{255 * done.image.left:.0f} of {255 * done.image.floor:.0f}"
-        notes.append(f"noise is left in ({left}); try --sigma {255 * done.image.noise.coarse:.0f}, or --method self")
-    if done.image.dither:
-        notes = [f"noise level {found['coarse_sigma']:.1f} at half the size, dithered"]
-    if done.before is not None and done.after is not None:
-        item["psnr"] = {"before": done.before.psnr, "after": done.after.psnr}
-        item["ssim"] = {"before": done.before.ssim, "after": done.after.ssim}
-        notes.append(f"PSNR {done.before.psnr:.2f} -> {done.after.psnr:.2f} dB")
-        notes.append(f"SSIM {done.before.ssim:.4f} -> {done.after.ssim:.4f}")
-    item["note"] = ", ".join([*notes, *done.notes])
-    return item

@@ -50,7 +50,7 @@ class _AeWatcher(Watcher):
                 for line in _describe_data(event):
                     self.say(line)
             case Prepared():
-                self.say(_describe_network(event))
+                self.say(event.line)
             case StepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
                 self._progress.update("training", done, total, f"loss {event.loss:.5f}")
@@ -80,28 +80,6 @@ def _describe_data(loaded: Loaded) -> list[str]:
     return [f"data: {counts}", *describe_findings(loaded.notes, loaded.unreadable)]
 
 
-def _describe_network(event: Prepared) -> str:
-    settings, arguments = event.settings, event.arguments
-    size = "crops" if "height" not in arguments else f"{arguments['height']}x{arguments['width']}"
-    return (
-        f"network: {settings.arch}, {event.parameters:,} parameters, {arguments['in_channels']} channel(s), {size}, "
-        f"noise {settings.noise}; {event.samples} samples per epoch, batch {settings.batch_size}, "
-        f"{settings.epochs} epochs"
-    )
-
-
-def _describe_measured(kind: str, metrics: dict[str, Any]) -> list[str]:
-    """A line for each strength of the noise: how well the images of a split came back."""
-    lines = []
-    for name, row in metrics["levels"].items():
-        before = f" (noisy {row['noisy_psnr']:.2f} dB)" if "noisy_psnr" in row else ""
-        lines.append(
-            f"{kind}, {name}: mse {row['mse']:.5f}, PSNR {row['psnr']:.2f} dB{before}, SSIM {row['ssim']:.4f}, "
-            f"{metrics['pictures']} pictures"
-        )
-    return lines
-
-
 def _report(console: Console, folder: RunFolder, result: AeResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
     document = console.document(
@@ -121,10 +99,8 @@ def _report(console: Console, folder: RunFolder, result: AeResult, device: str) 
         test_metrics=result.test_metrics,
     )
     folder.write_json("results.json", document)
-    for kind, metrics in (("val", result.metrics), ("test", result.test_metrics)):
-        if metrics is not None:
-            for line in _describe_measured(kind, metrics):
-                console.result(line)
+    for line in result.lines:
+        console.result(line)
     console.result(f"model {folder.model}")
 
 

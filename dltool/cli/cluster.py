@@ -28,6 +28,7 @@ from dltool.cluster.settings import (
     count_of,
 )
 from dltool.cluster.source import ClusterSource, SourceKind, is_images, open_source
+from dltool.cluster.summary import describe_summary
 from dltool.data.splits import FileSplit
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
@@ -110,7 +111,7 @@ def run(
             console.warn(f"stopped while the results were written; {out.path} is incomplete")
             stop.leave()
             return
-    for line in _describe_result(summary):
+    for line in describe_summary(summary):
         console.result(line)
     console.say(f"{out.path}: sheets, map, assignments.csv, clusters.json" + (", sorted/" if placements else ""))
     named = {"output": out.path, "assignments": out.assignments, "model": place.model or out.model}
@@ -177,29 +178,3 @@ def _plan_sorting(
     items = [{"input": p.source, "output": p.target, "status": "planned", "error": None} for p in placements]
     shown = replace(settings, k=len(grouped.clustering.centers))
     console.document(shown, None, output=out.path, status="planned", count=len(placements), items=items)
-
-
-def _describe_result(summary: dict[str, Any]) -> list[str]:
-    """Lines for people about a result, as `clusters.json` holds it."""
-    lines = []
-    for row in summary["clusters"]:
-        text = f"cluster {row['cluster']}: {count_of(row['size'], summary['kind'])}"
-        if row["size"] and row.get("counts"):
-            counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
-            text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
-        elif row["size"] and summary["kind"] == "pictures":
-            text += f", most typical {row['most_typical']}"
-        lines.append(text)
-    metrics = summary["metrics"]
-    if metrics.get("accuracy") is not None:
-        lines.append(
-            f"against the classes: accuracy {100 * metrics['accuracy']:.1f} %, purity {100 * metrics['purity']:.1f} %, "
-            f"NMI {metrics['nmi']:.3f}, ARI {metrics['ari']:.3f}"
-        )
-    if metrics.get("silhouette") is not None:
-        lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
-    copies = summary["copies"]
-    if copies:
-        more = count_of(sum(len(group) - 1 for group in copies), "pictures")
-        lines.append(f"copies: {more} more than once in a cluster, such as {copies[0][0]}")
-    return lines

@@ -13,7 +13,6 @@ from dltool.device import describe_device, select_device, set_threads
 from dltool.finetune.evaluate import (
     Chosen,
     Evaluated,
-    Evaluation,
     EvaluationContext,
     Loaded,
     Scored,
@@ -24,7 +23,7 @@ from dltool.finetune.evaluate import (
 from dltool.finetune.report import (
     class_table,
     describe_accuracy,
-    most_confident_mistakes,
+    list_mistakes,
     write_predictions,
     write_report,
 )
@@ -32,8 +31,6 @@ from dltool.finetune.settings import NO_MIRRORING, EvaluateSettings, EvaluationD
 from dltool.outputs import mark
 from dltool.settings import Typed
 from dltool.training.run_folder import RunFolder
-
-_MISTAKES = 16
 
 
 def run(
@@ -120,7 +117,7 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
         device,
         model=best.name,
         metrics=best.metrics,
-        mistakes=_list_mistakes(best),
+        mistakes=list_mistakes(best.logits, best.split, best.class_names),
         files=files,
         **({"checkpoints": checkpoints} if several else {}),
         **({"test_metrics": tested.metrics} if tested is not None else {}),
@@ -128,15 +125,3 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
     if settings.output is not None:
         RunFolder(settings.output).write_json("results.json", document)
         offer_page(console, settings.output, settings)
-
-
-def _list_mistakes(best: Evaluation) -> list[dict[str, Any]]:
-    return [
-        {
-            "input": best.split.name(i),
-            "class": best.class_names[best.split.labels[i]],
-            "answer": best.class_names[answer],
-            "probability": probability,
-        }
-        for i, answer, probability in most_confident_mistakes(best.logits, best.split.labels, _MISTAKES)
-    ]

@@ -18,7 +18,7 @@ from dltool.featmap.files_dream import dream_files
 from dltool.featmap.files_maps import map_files
 from dltool.featmap.files_network import ObjectiveStep, write_filters, write_maximized
 from dltool.featmap.files_why import explain_files
-from dltool.featmap.layers import LayerInfo, choose_layers, filter_layers, list_layers
+from dltool.featmap.layers import choose_layers, filter_layers, layer_table, list_layers
 from dltool.featmap.manifest import write_manifest
 from dltool.featmap.model_file import load_network
 from dltool.featmap.network import Network
@@ -80,7 +80,7 @@ def _show_layers(console: Console, task: FeatmapTask, machine: Machine) -> None:
     with _loaded(console, task, machine) as (network, _, _):
         layers = filter_layers(network, list_layers(network), task.look.layer)
     total = sum(parameter.numel() for parameter in network.module.parameters())
-    for line in _layer_table(layers):
+    for line in layer_table(layers):
         console.result(line)
     console.result(
         f"{len(layers)} layers of {network.name} at {network.size} x {network.size}, {total:,} parameters in all"
@@ -194,25 +194,3 @@ def _score_line(entry: dict[str, Any]) -> str:
         f"{Path(entry['input']).name}, {entry['class']}: {entry['method']:<20} deletion {score['deletion']:.3f}  "
         f"insertion {score['insertion']:.3f}  gain {score['gain']:+.3f}"
     )
-
-
-def _layer_table(layers: Sequence[LayerInfo]) -> list[str]:
-    head = ("layer", "type", "output", "parameters", "field", "stride")
-    rows = [
-        (
-            layer.name,
-            layer.type,
-            " + ".join(" x ".join(map(str, shape)) or "1" for shape in layer.shapes),
-            f"{layer.parameters:,}" if layer.parameters else "-",
-            "all" if layer.sees_all else "?" if layer.receptive_field is None else f"{layer.receptive_field:g}",
-            "-" if layer.stride is None else f"{layer.stride:g}",
-        )
-        for layer in layers
-    ]
-    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
-    lines = []
-    for row in [head, *rows]:
-        left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
-        right = "  ".join(cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True))
-        lines.append(f"{left}  {right}")
-    return lines

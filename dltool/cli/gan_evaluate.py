@@ -8,9 +8,9 @@ from dltool.cli.options import Machine, OverwriteOnly
 from dltool.cli.signals import stop_requests
 from dltool.cli.training import follow
 from dltool.device import describe_device, select_device, set_threads
-from dltool.gan.evaluate import Comparison, Evaluation, check_sheet, evaluate_samples
+from dltool.gan.evaluate import Evaluation, check_sheet, evaluate_samples
 from dltool.gan.evaluate_settings import EvaluateSettings, RealData
-from dltool.gan.nearest import Nearest, nearest_sheet
+from dltool.gan.nearest import nearest_sheet
 from dltool.images.write import write_image
 from dltool.settings import Typed
 
@@ -49,10 +49,10 @@ def run(
 
 def _report(console: Console, settings: EvaluateSettings, data: RealData, evaluation: Evaluation, device: str) -> None:
     comparison, extractor = evaluation.comparison, evaluation.extractor
-    for line in _figures(comparison):
+    for line in comparison.lines:
         console.result(line)
     if evaluation.floor is not None:
-        console.result(f"training pictures in their place: {', '.join(_figures(evaluation.floor))}")
+        console.result(f"training pictures in their place: {', '.join(evaluation.floor.lines)}")
     colour = "grey" if evaluation.channels == 1 else "colour"
     console.result(
         f"{comparison.generated} pictures of {settings.model} against {comparison.real} of {data.source} "
@@ -69,8 +69,8 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
     console.document(
         shown | {name: getattr(settings, name) for name in _SHOWN},
         device,
-        metrics=_metrics(comparison),
-        training_metrics=None if evaluation.floor is None else _metrics(evaluation.floor),
+        metrics=comparison.metrics,
+        training_metrics=None if evaluation.floor is None else evaluation.floor.metrics,
         extractor={
             "name": extractor.name,
             "dim": extractor.dim,
@@ -98,37 +98,10 @@ def _write_sheet(
     if evaluation.nearest is None or settings.sheet is None:
         return None
     write_image(settings.sheet, nearest_sheet(evaluation.nearest))
-    distances = {"samples": _distances(evaluation.nearest)}
+    distances = {"samples": evaluation.nearest.spread}
     text = f"nearest training picture: median distance {distances['samples']['median']:.3f}"
     if evaluation.held_out is not None:
-        distances["held_out"] = _distances(evaluation.held_out)
+        distances["held_out"] = evaluation.held_out.spread
         text += f" (of held-out pictures {distances['held_out']['median']:.3f})"
     console.result(f"{text}, least {distances['samples']['least']:.3f}; {settings.sheet}")
     return distances
-
-
-def _figures(comparison: Comparison) -> list[str]:
-    lines = [] if comparison.frechet is None else [f"Fréchet distance {comparison.frechet:.2f}"]
-    if comparison.kid is not None:
-        lines.append(f"KID {comparison.kid.value:.4f} ± {comparison.kid.error:.4f}")
-    if comparison.precision is not None and comparison.recall is not None:
-        lines.append(f"precision {comparison.precision:.3f}, recall {comparison.recall:.3f}")
-    return lines
-
-
-def _metrics(comparison: Comparison) -> dict[str, Any]:
-    kid = comparison.kid
-    return {
-        "frechet": comparison.frechet,
-        "frechet_refused": comparison.refusal,
-        "kid": kid.value if kid else None,
-        "kid_error": kid.error if kid else None,
-        "kid_subsets": kid.subsets if kid else None,
-        "kid_subset_size": kid.size if kid else None,
-        "precision": comparison.precision,
-        "recall": comparison.recall,
-    }
-
-
-def _distances(nearest: Nearest) -> dict[str, float]:
-    return {"median": float(nearest.distances.median()), "least": float(nearest.distances.min())}

@@ -53,7 +53,7 @@ class _GanWatcher(Watcher):
             case Decided():
                 self._typed.refuse(event.settings.without_effect(len(event.data)))
                 self._seconds = event.settings.time
-                for line in [*_describe_data(event.data), _describe_networks(event)]:
+                for line in [*_describe_data(event.data), event.line]:
                     self.say(line)
             case GanStepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
@@ -83,19 +83,6 @@ def _describe_data(data: GanData) -> list[str]:
     classes = f", {len(data.class_names)} classes" if len(data.class_names) > 1 else ""
     head = f"data: {len(data)} {kind} pictures of {data.size}x{data.size} pixels{classes}"
     return [head, *describe_findings(data.notes, data.unreadable)]
-
-
-def _describe_networks(event: Decided) -> str:
-    settings = event.settings
-    length = f"{settings.epochs} epochs" if settings.time is None else f"{settings.time:g} s"
-    passes = f" of {settings.passes} passes each" if settings.passes > 1 else ""
-    marks = {"conditional": settings.conditional, "augmented": event.augmented, "bf16": event.bf16}
-    extras = "".join(f", {text}" for text, holds in marks.items() if holds)
-    generator, discriminator = event.parameters
-    return (
-        f"{settings.arch}: generator {generator:,} and discriminator {discriminator:,} parameters, "
-        f"{settings.loss} loss, {length}{passes}{extras}"
-    )
 
 
 def _report(console: Console, folder: RunFolder, result: GanResult, device: str) -> None:

@@ -18,6 +18,7 @@ from dltool.cluster.scores import (
     plain_agreement,
     silhouette,
 )
+from dltool.cluster.settings import count_of
 from dltool.cluster.source import ClusterSource, SourceKind
 from dltool.files import open_atomically, write_atomically
 from dltool.tables import to_csv
@@ -143,3 +144,29 @@ def from_center(clustering: Clustering, number: int) -> np.ndarray:
 
 def _choice(choice: Choice | None) -> dict[str, Any] | None:
     return None if choice is None else asdict(choice)
+
+
+def describe_summary(summary: dict[str, Any]) -> list[str]:
+    """Lines for people about a result, as `clusters.json` holds it."""
+    lines = []
+    for row in summary["clusters"]:
+        text = f"cluster {row['cluster']}: {count_of(row['size'], summary['kind'])}"
+        if row["size"] and row.get("counts"):
+            counts = sorted(((n, name) for name, n in row["counts"].items() if n), reverse=True)
+            text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
+        elif row["size"] and summary["kind"] == "pictures":
+            text += f", most typical {row['most_typical']}"
+        lines.append(text)
+    metrics = summary["metrics"]
+    if metrics.get("accuracy") is not None:
+        lines.append(
+            f"against the classes: accuracy {100 * metrics['accuracy']:.1f} %, purity {100 * metrics['purity']:.1f} %, "
+            f"NMI {metrics['nmi']:.3f}, ARI {metrics['ari']:.3f}"
+        )
+    if metrics.get("silhouette") is not None:
+        lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
+    copies = summary["copies"]
+    if copies:
+        more = count_of(sum(len(group) - 1 for group in copies), "pictures")
+        lines.append(f"copies: {more} more than once in a cluster, such as {copies[0][0]}")
+    return lines

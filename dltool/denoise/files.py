@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -41,6 +42,41 @@ class DenoisedFile:
     notes: tuple[str, ...] = ()
     before: Quality | None = None
     after: Quality | None = None
+
+    def figures(self, takes_all: bool) -> dict[str, Any]:
+        """The figures as the JSON document has them, and a note for people.
+
+        Args:
+            takes_all: no noise was asked to stay.
+        """
+        noise = self.image.noise
+        found = {"sigma": round(255 * noise.fine, 2), "coarse_sigma": round(255 * noise.coarse, 2)}
+        item: dict[str, Any] = {
+            "size": self.size,
+            "bits": self.bits,
+            "seconds": round(self.image.seconds, 3),
+            "noise": found,
+            "dither": round(255 * self.image.dither, 2),
+            "noise_level": round(255 * self.image.floor, 2),
+            "noise_left": round(255 * self.image.left, 2),
+        }
+        notes = ["no noise: few colours, left as it is"] if self.image.drawn else [f"noise level {found['sigma']:.1f}"]
+        if self.image.wrong:
+            notes.append(f"{100 * self.image.wrong:.1f} % of the pixels were black or white errors and are replaced")
+        if self.image.keeps_noise and takes_all:
+            left = f"{255 * self.image.left:.0f} of {255 * self.image.floor:.0f}"
+            notes.append(
+                f"noise is left in ({left}); try --sigma {255 * self.image.noise.coarse:.0f}, or --method self"
+            )
+        if self.image.dither:
+            notes = [f"noise level {found['coarse_sigma']:.1f} at half the size, dithered"]
+        if self.before is not None and self.after is not None:
+            item["psnr"] = {"before": self.before.psnr, "after": self.after.psnr}
+            item["ssim"] = {"before": self.before.ssim, "after": self.after.ssim}
+            notes.append(f"PSNR {self.before.psnr:.2f} -> {self.after.psnr:.2f} dB")
+            notes.append(f"SSIM {self.before.ssim:.4f} -> {self.after.ssim:.4f}")
+        item["note"] = ", ".join([*notes, *self.notes])
+        return item
 
 
 @dataclass(frozen=True)

@@ -293,3 +293,26 @@ def require_weights(network: Network, layers: Sequence[str]) -> None:
         sample = torch.zeros(1, 3, network.size, network.size, device=network.device)
         with frozen(network.module), fits_size(network):
             require_tensors(network.module, network.missing, layers, sample, network.weights)
+
+
+def layer_table(layers: Sequence[LayerInfo]) -> list[str]:
+    """Lines of a table of layers: what each gives, and how much of the image one value of it sees."""
+    head = ("layer", "type", "output", "parameters", "field", "stride")
+    rows = [
+        (
+            layer.name,
+            layer.type,
+            " + ".join(" x ".join(map(str, shape)) or "1" for shape in layer.shapes),
+            f"{layer.parameters:,}" if layer.parameters else "-",
+            "all" if layer.sees_all else "?" if layer.receptive_field is None else f"{layer.receptive_field:g}",
+            "-" if layer.stride is None else f"{layer.stride:g}",
+        )
+        for layer in layers
+    ]
+    widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head))]
+    lines = []
+    for row in [head, *rows]:
+        left = "  ".join(cell.ljust(width) for cell, width in zip(row[:3], widths, strict=False))
+        right = "  ".join(cell.rjust(width) for cell, width in zip(row[3:], widths[3:], strict=True))
+        lines.append(f"{left}  {right}")
+    return lines

@@ -141,3 +141,16 @@ def describe_accuracy(metrics: dict[str, Any]) -> str:
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), balanced {100 * metrics['balanced_accuracy']:.1f} %, "
         f"macro-F1 {100 * metrics['macro_f1']:.1f} %"
     )
+
+
+def list_mistakes(logits: Tensor, split: Split, class_names: tuple[str, ...]) -> list[dict[str, Any]]:
+    """The most confident mistakes as the JSON document has them."""
+    return [
+        {
+            "input": split.name(i),
+            "class": class_names[split.labels[i]],
+            "answer": class_names[answer],
+            "probability": probability,
+        }
+        for i, answer, probability in most_confident_mistakes(logits, split.labels, _MISTAKES)
+    ]

@@ -4,7 +4,7 @@ from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -70,6 +70,31 @@ class Comparison:
     recall: float | None
     real: int
     generated: int
+
+    @property
+    def lines(self) -> list[str]:
+        """The figures that there are, in words."""
+        lines = [] if self.frechet is None else [f"Fréchet distance {self.frechet:.2f}"]
+        if self.kid is not None:
+            lines.append(f"KID {self.kid.value:.4f} ± {self.kid.error:.4f}")
+        if self.precision is not None and self.recall is not None:
+            lines.append(f"precision {self.precision:.3f}, recall {self.recall:.3f}")
+        return lines
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """The figures as the JSON document has them."""
+        kid = self.kid
+        return {
+            "frechet": self.frechet,
+            "frechet_refused": self.refusal,
+            "kid": kid.value if kid else None,
+            "kid_error": kid.error if kid else None,
+            "kid_subsets": kid.subsets if kid else None,
+            "kid_subset_size": kid.size if kid else None,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
 
 
 @dataclass(frozen=True)

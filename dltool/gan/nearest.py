@@ -31,6 +31,11 @@ class Nearest:
     neighbours: Tensor
     distances: Tensor
 
+    @property
+    def spread(self) -> dict[str, float]:
+        """The median and the least of the distances."""
+        return {"median": float(self.distances.median()), "least": float(self.distances.min())}
+
 
 def find_nearest(images: Tensor, training: Tensor) -> Nearest:
     """Compare N × C × S × S with M × C × S × S uint8 images, larger ones reduced to 32 pixels by area."""

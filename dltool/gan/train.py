@@ -35,6 +35,20 @@ class Decided:
     augmented: bool
     bf16: bool
 
+    @property
+    def line(self) -> str:
+        """Networks, loss and length of the training in words."""
+        settings = self.settings
+        length = f"{settings.epochs} epochs" if settings.time is None else f"{settings.time:g} s"
+        passes = f" of {settings.passes} passes each" if settings.passes > 1 else ""
+        marks = {"conditional": settings.conditional, "augmented": self.augmented, "bf16": self.bf16}
+        extras = "".join(f", {text}" for text, holds in marks.items() if holds)
+        generator, discriminator = self.parameters
+        return (
+            f"{settings.arch}: generator {generator:,} and discriminator {discriminator:,} parameters, "
+            f"{settings.loss} loss, {length}{passes}{extras}"
+        )
+
 
 @dataclass(frozen=True)
 class GanResult:
