@@ -6,7 +6,7 @@ from pathlib import Path
 from dltool.data.findings import Findings
 from dltool.errors import DataError
 from dltool.images.folder import find_images, is_folder, is_junk, natural_key
-from dltool.images.formats import IMAGE_SUFFIXES
+from dltool.images.formats import has_image_suffix
 
 # What a folder may be called, in any case, and the split that it then is.
 SPLIT_NAMES = {
@@ -147,7 +147,7 @@ def match_class(name: str, known: Sequence[str]) -> str | None:
 def _top_homes(images: Sequence[Path]) -> list[Path]:
     """Folders that hold images directly, but for those that lie in another of them."""
     # What stands for a folder that cannot be listed is called as no image is.
-    homes = {image.parent if image.suffix.lower() in IMAGE_SUFFIXES else image for image in images}
+    homes = {image.parent if has_image_suffix(image) else image for image in images}
     return [home for home in sorted(homes, key=natural_key) if not any(above in homes for above in home.parents)]
 
 
@@ -159,4 +159,4 @@ def _entries(folder: Path) -> list[Path]:
 
 
 def _is_image(entry: Path) -> bool:
-    return entry.suffix.lower() in IMAGE_SUFFIXES and not is_junk(entry.name) and not is_folder(entry)
+    return has_image_suffix(entry) and not is_junk(entry.name) and not is_folder(entry)

@@ -1,5 +1,8 @@
 """From what the user typed to a checked data set in splits, for every command that reads one."""
 
+import os
+import re
+from collections import Counter
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,6 +14,7 @@ from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
 from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
 from dltool.data.findings import Finding, Findings, count_findings
 from dltool.data.folders import read_folder, read_unlabelled
+from dltool.data.label_table import read_label_table
 from dltool.data.limit import choose_evenly, hold_back, limit_samples
 from dltool.data.settings import DataSettings
 from dltool.data.splits import SPLITS, Dataset, FileSplit, Split, apply_splits_csv, join_splits, split_off, with_hashes
@@ -25,12 +29,13 @@ _MOST_VAL = 5000
 class Listed:
     """The samples that shall be used, files not yet looked into, and what was found on the way.
 
-    `divided` says that shares of train are split off already.
+    `divided` says that shares of train are split off already, `limited` that no more samples are listed than are used.
     """
 
     dataset: Dataset
     findings: Findings
     divided: bool = False
+    limited: bool = True
 
 
 @dataclass(frozen=True)
@@ -74,7 +79,8 @@ def list_data(settings: DataSettings, exclude: Path | None = None) -> Listed:
         SettingsError: the data is the folder that is to be left out.
     """
     findings = Findings()
-    dataset = _find(settings, findings, exclude)
+    dataset = _grouped(_find(settings, findings, exclude), settings, findings)
+    grouped = any(split.groups for split in dataset.splits.values())
     if settings.joined:
         return Listed(_join(dataset, settings.limit), findings)
     if settings.complete and "train" not in dataset.splits:
@@ -83,8 +89,9 @@ def list_data(settings: DataSettings, exclude: Path | None = None) -> Listed:
     for name in shares:
         if name in dataset.splits:
             findings.notes.append(f"--{name} takes its share off train, so the {name} that is there is not used")
-    if settings.splits_file or not settings.limit:  # whose split is a content's, which has not been looked at yet
-        return Listed(dataset, findings)
+    # What is divided by content, which has not been looked at yet, is limited when it is.
+    if settings.splits_file or grouped or not settings.limit:
+        return Listed(dataset, findings, limited=not settings.limit)
     limited = limit_samples(dataset, settings.limit)
     if not shares or len(dataset.splits["train"]) <= settings.limit:
         return Listed(limited, findings)
@@ -99,6 +106,8 @@ def _find(settings: DataSettings, findings: Findings, exclude: Path | None) -> D
         raise SettingsError(f"-o {exclude}: is the input folder itself; choose another")
     if is_builtin(settings.source):
         return load_builtin(settings.source, settings.root, settings.download)
+    if settings.is_table and settings.labelled:
+        return read_label_table(source, settings.roles, findings, settings.complete)
     if not source.exists():
         raise DataError(f"{settings.source}: no such folder{did_you_mean(settings.source, BUILTIN)}")
     if source.is_file():
@@ -106,6 +115,41 @@ def _find(settings: DataSettings, findings: Findings, exclude: Path | None) -> D
     if settings.labelled:
         return read_folder(source, findings, settings.complete, exclude)
     return read_unlabelled(source, findings, exclude)
+
+
+def _grouped(dataset: Dataset, settings: DataSettings, findings: Findings) -> Dataset:
+    """With the groups of `settings.group_by`, if that is given.
+
+    Raises:
+        DataError: it matches no path.
+    """
+    if settings.group_by is None or dataset.in_memory:
+        return dataset
+    source = Path(settings.source)
+    root = source.parent if settings.is_table else source
+    splits: dict[str, Split] = {}
+    for name, split in dataset.splits.items():
+        assert isinstance(split, FileSplit)
+        paths = [os.path.relpath(path, root) for path in split.paths]
+        found = [re.search(settings.group_by, Path(path).as_posix()) for path in paths]
+        groups = tuple("" if match is None else next((g for g in match.groups() if g), match[0]) for match in found)
+        splits[name] = replace(split, groups=groups)
+    names = Counter(group for split in splits.values() for group in split.groups)
+    if not any(names):
+        raise DataError(f"--group-by {settings.group_by}: matches no path in {source}, such as {paths[0]}")
+    alone = f"; {names['']} pictures do not match and are in no group" if names[""] else ""
+    findings.notes.append(f"{source}: {len(names) - ('' in names)} groups of pictures, none is divided{alone}")
+    return replace(dataset, splits=splits)
+
+
+def _check_groups(dataset: Dataset) -> None:
+    """Raise DataError where a group stands in two splits."""
+    homes: dict[str, str] = {}
+    for name, split in dataset.splits.items():
+        for group in filter(None, split.groups):
+            if homes.setdefault(group, name) != name:
+                what = f"group {group!r} stands in {homes[group]} and in {name}"
+                raise DataError(f"{dataset.name}: {what}; a group may not be divided: give --val and --test shares")
 
 
 def _join(dataset: Dataset, limit: int = 0) -> Dataset:
@@ -142,8 +186,9 @@ def check_data(
         dataset = _with_val(_keep_apart(dataset), settings, findings)
     else:
         dataset = divide(dataset, settings, findings)
-    if settings.splits_file is not None:
+    if not listed.limited:
         dataset = limit_samples(dataset, settings.limit)
+    _check_groups(dataset)
     if settings.labelled:
         find_duplicates(dataset, findings, None if dataset.in_memory else store)
         findings.notes += describe_balance(dataset)

@@ -1,14 +1,18 @@
 """Which data, and how it is divided; free of torch and numpy, so that the help page is quick."""
 
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 from dltool.errors import SettingsError
-from dltool.settings import Option, Seed, check_options
+from dltool.settings import Option, Seed, check_options, read_names
 
 _PANEL = "Data"
+TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
+# What the columns of a table of labels hold, and what they are called unless --columns says otherwise.
+ROLES = ("file", "label", "split", "group")
 
 
 class OnBad(StrEnum):
@@ -38,6 +42,9 @@ class DataSettings:
         val, test: shares to split off train; None takes the split that is there, and for a missing val `default_val`
             (at most 5000 samples).
         splits_file: a `splits.csv` to divide by instead.
+        columns: of a table of labels: which column is which, such as `label=breed`.
+        group_by: a regular expression that finds in a path, relative to the data's folder, the group of an image: its
+            first bracket, else all that it matches. Images of one group are never divided.
     """
 
     source: Annotated[
@@ -60,6 +67,8 @@ class DataSettings:
     val: float | None = None
     test: float | None = None
     splits_file: Path | None = None
+    columns: tuple[str, ...] = ()
+    group_by: str | None = None
     complete: bool = True
     labelled: bool = True
     joined: bool = False
@@ -72,14 +81,40 @@ class DataSettings:
                 raise SettingsError(f"{spelling} {value}: a share from 0 to below 1 is needed")
         if (self.val or 0) + (self.test or 0) >= 1:
             raise SettingsError(f"--val {self.val} --test {self.test}: nothing is left to train on")
+        _ = self.roles
+        try:
+            re.compile(self.group_by or "")
+        except re.error as error:
+            raise SettingsError(f"--group-by {self.group_by}: not a regular expression ({error})") from error
+
+    @property
+    def roles(self) -> dict[str, str]:
+        """The columns of a table of labels by what is in them, as far as they were named.
+
+        Raises:
+            SettingsError: something else than `ROLES` is named.
+        """
+        roles = {}
+        for text in self.columns:
+            role, _, column = text.partition("=")
+            if not column or role not in ROLES:
+                raise SettingsError(f"--columns {text}: {', '.join(f'{role}=NAME' for role in ROLES)} are known")
+            roles[role] = column
+        return roles
+
+    @property
+    def is_table(self) -> bool:
+        """Whether the source is a table of labels rather than a folder."""
+        return Path(self.source).suffix.lower() in TABLE_SUFFIXES and Path(self.source).is_file()
 
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing about this source, and why; see `dltool.settings.Typed.refuse`."""
         from dltool.data.builtin import is_builtin
 
         if is_builtin(self.source):
-            return {"on_bad": "on a set by name"}
-        return dict.fromkeys(("root", "download"), "on a folder; it is for sets by name")
+            return dict.fromkeys(("on_bad", "columns", "group_by"), "on a set by name")
+        found = dict.fromkeys(("root", "download"), "on a folder; it is for sets by name")
+        return found if self.is_table else found | {"columns": "on a folder; it is for tables of labels"}
 
 
 @dataclass(frozen=True)
@@ -89,7 +124,7 @@ class LabelledData(DataSettings):
     source: Annotated[
         str,
         Option(
-            "Class folders, train/ and val/ or test/ of them, or digits, mnist, fashion-mnist, cifar10.",
+            "Class folders, train/ and val/ or test/ of them, a table of labels (.csv), or digits, mnist, …",
             metavar="DATA",
             argument=True,
         ),
@@ -114,6 +149,25 @@ class LabelledData(DataSettings):
             flags=("--splits",),
             metavar="FILE.csv",
             shown="",
+            panel=_PANEL,
+        ),
+    ] = None
+    columns: Annotated[
+        tuple[str, ...],
+        Option(
+            "Of a table: which column is which, such as file=image,label=breed.",
+            metavar="ROLE=NAME,…",
+            shown="file, label, split, group",
+            panel=_PANEL,
+            read=read_names,
+        ),
+    ] = ()
+    group_by: Annotated[
+        str | None,
+        Option(
+            "Never divide images whose paths have this in common, such as '(patient[0-9]+)'.",
+            metavar="REGEX",
+            shown="a table's group column",
             panel=_PANEL,
         ),
     ] = None

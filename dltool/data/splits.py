@@ -7,8 +7,11 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 
 from dltool.errors import DataError
 from dltool.files import write_atomically
@@ -26,11 +29,14 @@ class FileSplit:
         paths: one per sample.
         labels: N int64, indices into the data set's class names.
         hashes: content hash of every file; filled in by the data check, empty before.
+        groups: of every file the name of what it belongs to (a patient, a film), all of which stays in one split; empty
+            for a file in no group, or where there are none at all.
     """
 
     paths: tuple[Path, ...]
     labels: np.ndarray
     hashes: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.paths)
@@ -45,8 +51,9 @@ class FileSplit:
 
     def take(self, indices: Sequence[int] | np.ndarray) -> "FileSplit":
         """The samples at `indices`, in that order."""
-        hashes = tuple(self.hashes[i] for i in indices) if self.hashes else ()
-        return FileSplit(tuple(self.paths[i] for i in indices), self.labels[np.asarray(indices, dtype=int)], hashes)
+        hashes, groups = (tuple(own[i] for i in indices) if own else () for own in (self.hashes, self.groups))
+        labels = self.labels[np.asarray(indices, dtype=int)]
+        return FileSplit(tuple(self.paths[i] for i in indices), labels, hashes, groups)
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class ArraySplit:
     labels: np.ndarray
     source: str
     numbers: np.ndarray = field(default_factory=lambda: np.empty(0, int))
+    groups: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
         if len(self.numbers) != len(self.labels):
@@ -118,29 +126,57 @@ def content_hash(content: bytes) -> str:
     return hashlib.blake2b(content, digest_size=16).hexdigest()
 
 
+def is_class_name(name: object) -> bool:
+    """Whether it can be a class's name: one of a folder, or of a folder in a folder (`animals/cat`)."""
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    return all(part not in ("", ".", "..") and Path(part).name == part for part in name.split("/"))
+
+
+def units_of(split: Split) -> np.ndarray:
+    """N numbers, equal for samples that must stay on one side: of one content, or of one group."""
+    _, contents = np.unique(np.array(split.hashes), return_inverse=True)
+    if not any(split.groups):
+        return contents
+    own = [group or f"\0{content}" for group, content in zip(split.groups, contents, strict=True)]
+    names, groups = np.unique(np.array(own), return_inverse=True)
+    count = contents.max() + 1
+    links = coo_matrix((np.ones(len(split)), (contents, count + groups)), shape=(count + len(names),) * 2)
+    return connected_components(links, directed=False)[1][contents]
+
+
 def split_off(split: Split, shares: dict[str, float], seed: int, rest: str = "train") -> dict[str, Split]:
     """Cut stratified shares off a split; what remains is called `rest`.
 
     Within each class the samples are ordered by a hash of their content and the seed and the shares are cut off that
-    order, so that neither file names nor folders matter and equal images always land on the same side, even if
-    they stand in two classes. Every class keeps at least one sample in `rest`.
+    order, so that neither file names nor folders matter and what `units_of` keeps together always lands on the same
+    side, even if it stands in two classes. Every class keeps at least one sample in `rest`. A unit that would lead
+    further beyond a share than it falls short without is passed over, unless there is no smaller one.
     """
     rank = {h: hashlib.blake2b(f"{seed}:{h}".encode(), digest_size=8).digest() for h in set(split.hashes)}
-    home: dict[str, str] = {}
-    for label in np.unique(split.labels):
-        members = [split.hashes[i] for i in np.flatnonzero(split.labels == label)]
-        order = sorted(set(members), key=rank.__getitem__)
-        place = 0
+    units, labels = units_of(split), split.labels
+    sizes = coo_matrix((np.ones(len(split), int), (units, labels))).toarray()
+    first: dict[int, bytes] = {}
+    for unit, content in zip(units.tolist(), split.hashes, strict=True):
+        first[unit] = min(first.get(unit, rank[content]), rank[content])
+    left = (sizes > 0).sum(0)  # units of each class that are in no share yet
+    homes = np.full(len(sizes), rest, object)
+    for label in np.unique(labels):
+        order = sorted(np.flatnonzero(sizes[:, label]).tolist(), key=first.__getitem__)
+        by_size = sorted(order, key=lambda unit: sizes[unit, label])
         for name, share in shares.items():
-            wanted = round(share * len(members)) or int(share > 0)
-            taken = sum(members.count(h) for h in order if home.get(h) == name)
-            while taken < wanted and place < len(order) - 1:
-                if order[place] not in home:
-                    home[order[place]] = name
-                    taken += members.count(order[place])
-                place += 1
-    names = np.array([home.get(h, rest) for h in split.hashes])
-    return {name: split.take(np.flatnonzero(names == name)) for name in (rest, *shares) if (names == name).any()}
+            wanted = round(share * sizes[:, label].sum()) or int(share > 0)
+            taken = sizes[homes == name, label].sum()
+            for number, unit in enumerate([*order, *by_size]):
+                if taken >= wanted or (taken and number >= len(order)):
+                    break
+                fits = sizes[unit, label] <= 2 * (wanted - taken) or number >= len(order)
+                if fits and homes[unit] == rest and (left[sizes[unit] > 0] > 1).all():
+                    homes[unit] = name
+                    left -= sizes[unit] > 0
+                    taken += sizes[unit, label]
+    own = homes[units]
+    return {name: split.take(np.flatnonzero(own == name)) for name in (rest, *shares) if (own == name).any()}
 
 
 def join_splits(parts: Sequence[Split]) -> Split:
@@ -149,8 +185,8 @@ def join_splits(parts: Sequence[Split]) -> Split:
     if isinstance(parts[0], ArraySplit):
         images = np.concatenate([part.images for part in parts])
         return ArraySplit(images, labels, parts[0].source, np.concatenate([part.numbers for part in parts]))
-    paths, hashes = (tuple(chain.from_iterable(getattr(part, name) for part in parts)) for name in ("paths", "hashes"))
-    return FileSplit(paths, labels, hashes)
+    texts = [tuple(chain.from_iterable(getattr(p, name) for p in parts)) for name in ("paths", "hashes", "groups")]
+    return FileSplit(texts[0], labels, *texts[1:])
 
 
 def read_splits_csv(path: Path) -> dict[str, str]:

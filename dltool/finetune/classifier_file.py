@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.data.splits import is_class_name
 from dltool.errors import ModelError
 from dltool.finetune.network import Classifier, build_classifier
 from dltool.finetune.settings import SMALL_NETWORKS
@@ -73,17 +74,13 @@ def load_classifier(path: Path | str) -> tuple[TrainedClassifier, ModelFile]:
     return TrainedClassifier(module.eval(), file.arguments, file.class_names, file.preprocessing, precision), file
 
 
-def _is_folder_name(part: str) -> bool:
-    return part not in ("", ".", "..") and Path(part).name == part
-
-
 def _check_class_names(file: ModelFile, path: Path) -> None:
     """Refuse names that would lead `predict --sort` elsewhere, and numbers of them that answers cannot have.
 
     A class of a folder in a folder is called `animals/cat`.
     """
     for name in file.class_names:
-        if not isinstance(name, str) or "\0" in name or any(not _is_folder_name(part) for part in name.split("/")):
+        if not is_class_name(name):
             raise ModelError(f"{path}: {name!r} cannot be a class's name: it is no name of a folder")
     if len(set(file.class_names)) != len(file.class_names):
         raise ModelError(f"{path}: two of its classes have the same name")

@@ -25,6 +25,9 @@ from dltool.finetune.settings import EvaluateSettings, EvaluationData, SplitName
 from dltool.outputs import check_folder, files_read
 from dltool.training.run_folder import RunFolder
 
+# What of the data's settings is taken over from the run whose data is measured.
+_READ_ALIKE = ("on_bad", "root", "columns", "group_by")
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -114,7 +117,8 @@ def find_known(model: Path, data: DataSettings, typed: Container[str]) -> KnownD
     if (run / "config.json").is_file():
         stored = RunFolder(run).read_config().get("data", {})
         if stored and _same_place(stored["source"], data.source):
-            alike = {name: stored[name] for name in ("on_bad", "root") if name in stored and name not in typed}
+            names = [name for name in _READ_ALIKE if name in stored and name not in typed]
+            alike = {name: stored[name] for name in names}
             data = replace(data, **alike)
     divided = data.val is not None or data.test is not None
     splits = {} if divided else own

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from dltool.errors import DataError, SettingsError
-from dltool.images.formats import IMAGE_SUFFIXES, WRITABLE, image_format
+from dltool.images.formats import WRITABLE, has_image_suffix, image_format, missing_reader
 
 Item = TypeVar("Item")
 
@@ -96,7 +96,8 @@ def describe_unread(unread: Sequence[Path]) -> str:
         return ""
     kinds = [kind for kind, _ in Counter(path.suffix.lower() or "no suffix" for path in unread).most_common()]
     named = ", ".join(kinds[:_KINDS_NAMED]) + (", …" if len(kinds) > _KINDS_NAMED else "")
-    return f"{len(unread)} file{'s' if len(unread) > 1 else ''} of a kind that is not read: {named}"
+    hint = next(filter(None, map(missing_reader, kinds)), "")
+    return f"{len(unread)} file{'s' if len(unread) > 1 else ''} of a kind that is not read: {named}{hint}"
 
 
 def unread_among(inputs: Sequence[Path], exclude: Path | None = None) -> str:
@@ -192,7 +193,7 @@ def _walk(folder: Path, excluded: str | None, seen: set[str]) -> Iterator[tuple[
         if is_folder(path):
             yield from _walk(path, excluded, seen)
         else:
-            yield path, path.suffix.lower() in IMAGE_SUFFIXES
+            yield path, has_image_suffix(path)
 
 
 def plan_outputs(

@@ -21,7 +21,7 @@ from dltool.images.convert import (
     upright,
     values_to_pixels_and_alpha,
 )
-from dltool.images.formats import readable_formats
+from dltool.images.formats import missing_reader, readable_formats
 from dltool.images.metadata import NO_METADATA, Metadata, is_srgb, read_metadata, read_tiff_metadata, srgb_profile
 from dltool.images.partial import decoding
 from dltool.images.tiff import is_misread, is_tiff, read_tiff, tiff_size
@@ -232,7 +232,7 @@ def _told_by_name(path: Path | str) -> Iterator[None]:
     except MemoryError as error:
         raise DeviceError(f"{path}: out of memory while it was decoded; run fewer things beside it") from error
     except UnidentifiedImageError as error:
-        raise DataError(f"{path}: not a picture that can be read") from error
+        raise DataError(f"{path}: not a picture that can be read{missing_reader(Path(path).suffix)}") from error
     except Image.DecompressionBombError as error:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise DataError(

@@ -110,7 +110,7 @@ def test_files_of_a_kind_that_is_not_read_are_counted_by_every_command(tmp_path:
     folder = tmp_path / "photos"
     for name in ("a", "b"):
         (folder / name).mkdir(parents=True)
-        (folder / name / "raw.heic").write_bytes(b"heic")
+        (folder / name / "raw.jxl").write_bytes(b"jxl")
         for index in range(3):
             source = IMAGE.with_name(f"brick_0{index}.png" if name == "a" else f"brick_0{index + 3}.png")
             (folder / name / f"{index}.png").write_bytes(source.read_bytes())
@@ -124,4 +124,4 @@ def test_files_of_a_kind_that_is_not_read_are_counted_by_every_command(tmp_path:
     ):
         result = run_inside(*words)
         assert result.exit_code == 0, (words, result.stderr)
-        assert "2 files of a kind that is not read: .heic" in result.output, words
+        assert "2 files of a kind that is not read: .jxl" in result.output, words

@@ -99,16 +99,16 @@ def test_what_systems_leave_behind_is_no_class(tmp_path: Path) -> None:
 
 def test_every_finding_is_a_row(tmp_path: Path) -> None:
     root = lay_out(tmp_path / "data", ["cat", "dog"])
-    (root / "cat" / "a.heic").write_bytes(b"heic")
+    (root / "cat" / "a.jxl").write_bytes(b"jxl")
     (root / "dog" / "bad.png").write_bytes(b"no image")
     (root / "dog" / "copy.png").write_bytes((root / "cat" / "0.png").read_bytes())
     report = load(root, complete=False)
-    assert f"{root}: 1 file of a kind that is not read: .heic" in report.notes
+    assert f"{root}: 1 file of a kind that is not read: .jxl" in report.notes
     assert report.facts["findings"] == {"contradicting": 1, "unknown kind": 1, "unreadable": 1}
     write_findings(tmp_path / "data_check.csv", report.findings)
     rows = list(csv.DictReader((tmp_path / "data_check.csv").open()))
     assert {(row["finding"], Path(row["file"]).name) for row in rows} == {
-        ("unknown kind", "a.heic"),
+        ("unknown kind", "a.jxl"),
         ("unreadable", "bad.png"),
         ("contradicting", "copy.png"),
     }
@@ -117,8 +117,6 @@ def test_every_finding_is_a_row(tmp_path: Path) -> None:
 def test_a_folder_of_another_kind_only_says_so(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "a.heic").write_bytes(b"heic")
-    with pytest.raises(
-        DataError, match=r"no pictures in its class folders; 2 files of a kind that is not read: \.heic"
-    ):
+        (tmp_path / name / "a.jxl").write_bytes(b"jxl")
+    with pytest.raises(DataError, match=r"no pictures in its class folders; 2 files of a kind that is not read: \.jxl"):
         load(tmp_path)
