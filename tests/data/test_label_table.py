@@ -11,6 +11,11 @@ from dltool.data.load import DataReport
 from dltool.data.settings import DataSettings, LabelledData
 from dltool.data.splits import ArraySplit, FileSplit, content_hash, split_off, units_of
 from dltool.errors import DataError, DltoolError, SettingsError
+from dltool.finetune.evaluate import find_known
+from dltool.finetune.settings import EvaluationData
+from dltool.settings import as_plain
+from dltool.training.run_folder import RunFolder
+from tests.cli.run import run_inside
 from tests.data.test_folders import load, save
 
 
@@ -147,3 +152,16 @@ def test_no_group_and_no_table_mean_nothing_to_sets_by_name() -> None:
     assert "columns" in LabelledData("folder").without_effect()
     with pytest.raises(DltoolError):
         load(Path("nowhere.csv"))
+
+
+def test_the_command_takes_a_table_and_a_run_remembers_its_columns(tmp_path: Path) -> None:
+    path = table_of(tmp_path / "data", "image,breed", [f"{i // 2}_{i}.png,{'ab'[i % 2]}" for i in range(12)])
+    words = ("--columns", "file=image,label=breed", "--group-by", "^[0-9]+", "--dry-run")
+    result = run_inside("finetune", path, "-o", tmp_path / "run", *words)
+    assert result.exit_code == 0, result.stderr
+    assert "2 classes (a, b), 10 train, 2 val" in result.output and "6 groups of pictures" in result.output
+    (tmp_path / "run").mkdir()
+    stored = as_plain(LabelledData(str(path), columns=("file=image", "label=breed"), group_by="^[0-9]+"))
+    RunFolder(tmp_path / "run").write_json("config.json", {"data": stored, "settings": {}})
+    known = find_known(tmp_path / "run", EvaluationData(str(path)), typed=())
+    assert (known.settings.columns, known.settings.group_by) == (("file=image", "label=breed"), "^[0-9]+")
