@@ -70,8 +70,7 @@ def stylize_files(
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
-    init = None if settings.init in INITS else read_photo(Path(settings.init), settings.size)
-    easel = _Easel(gallery, network, settings, device, init, extras or Extras(), together)
+    easel = _Easel(gallery, network, settings, device, read_start(settings), extras or Extras(), together)
     yield from run_batch(
         jobs,
         lambda job: read_photo(job.input, settings.size),
@@ -242,6 +241,15 @@ class _Lapse:
     def _frame(self, pixels: np.ndarray) -> np.ndarray:
         shown = pixels if self._alpha is None else lay_on_white(pixels, self._alpha)
         return resize_pixels(shown, self._size)
+
+
+def read_start(settings: StylizeSettings) -> DecodedImage | None:
+    """The image that `settings.init` names; None where it names none.
+
+    Raises:
+        DataError: it cannot be read.
+    """
+    return None if settings.init in INITS else read_photo(Path(settings.init), settings.size)
 
 
 def read_photo(path: Path, size: int | None) -> DecodedImage:

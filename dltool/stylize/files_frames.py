@@ -10,11 +10,11 @@ from dltool.images.animation import Animation, write_animation
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, Frames, read_frames, read_image
-from dltool.images.tensors import resize_image
+from dltool.images.tensors import resize_image, to_tensor
 from dltool.images.transparency import fill_transparent
 from dltool.images.write import write_image
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.files import read_photo
+from dltool.stylize.files import read_photo, read_start
 from dltool.stylize.frames import FrameStep, stylize_frames
 from dltool.stylize.settings import StylizeSettings
 from dltool.stylize.styles import Style
@@ -63,8 +63,10 @@ def frame_files(
             for number, job in enumerate(jobs, start=1)
             if job.exists and clip is None
         }
+        init = read_start(settings)
+        start = None if init is None else to_tensor(init.pixels)
         done = []
-        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, ready):
+        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, ready, start):
             job = jobs[0] if clip is not None else jobs[event.number - 1]
             if isinstance(event, FrameStep):
                 yield FileStep(job, event.number, event.count, event, (event.number, event.number))

@@ -12,7 +12,7 @@ from dltool.images.folder import Job
 from dltool.images.read import DecodedImage
 from dltool.images.write import write_image
 from dltool.stylize.features import FeatureNetwork
-from dltool.stylize.files import of_this_size, read_photo
+from dltool.stylize.files import of_this_size, read_photo, read_start
 from dltool.stylize.grid import RATIOS, GridSheet, GridStep, stylize_grid
 from dltool.stylize.settings import StylizeSettings
 from dltool.stylize.styles import Style
@@ -37,13 +37,14 @@ def grid_files(
         DataError: the painting cannot be read.
     """
     targets = StyleTargets(network, read_style(style, settings))
+    init = read_start(settings)
     names = ", ".join(path.stem for path, _ in style.images)
 
     def draw(photos: Sequence[OpenedFile[DecodedImage]]) -> Generator[tuple[int, GridStep], None, list[Finish]]:
         (photo,) = photos
         title = f"{photo.job.input.stem} + {names}: style : content"
         with of_this_size(photo.content.pixels.shape[1::-1]):
-            work = stylize_grid(photo.content, targets, network, ratios, settings, device, title)
+            work = stylize_grid(photo.content, targets, network, ratios, settings, device, title, init)
             sheet = yield from mapped(work, lambda step: (0, step))
         return [partial(_write, photo.job.output, sheet)]
 

@@ -48,13 +48,15 @@ def stylize_frames(
     device: torch.device,
     hold_weight: float = 200.0,
     ready: Mapping[int, np.ndarray] | None = None,
+    init: Tensor | None = None,
 ) -> Iterator[FrameStep | FrameDone]:
     """Stylize frames of one size, H × W × 3 uint8 pixels or images with transparency, in time.
 
     The first frame is an image like any other. Every later one starts from the last result where the scene stands
     still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
     `hold_weight` times the mean squared difference to the last result, weighted by how still each pixel stands.
-    Frames that are `ready`, by number, are not made again; what follows goes on from them.
+    Frames that are `ready`, by number, are not made again; what follows goes on from them. `init` is the start where
+    `settings.init` names a file; of any size.
     """
     ready = ready or {}
     later = replace(settings, scales=1, steps=max(1, round(_LATER_SHARE * settings.steps)), init="given")
@@ -67,10 +69,10 @@ def stylize_frames(
             previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=ready[number])).pixels)
             continue
         if previous is None or photo.shape != previous.shape:
-            events = stylize(photo, style, network, settings, device, opacity=opacity)
+            events = stylize(photo, style, network, settings, device, init=init, opacity=opacity)
         else:
             still = stillness(previous, photo)
-            start = torch.lerp(first_image(photo, style, settings), last, still)
+            start = torch.lerp(first_image(photo, style, settings, init), last, still)
             hold = Hold(last, hold_weight * still)
             events = stylize(photo, style, network, later, device, init=start, hold=hold, opacity=opacity)
         result = yield from mapped(events, partial(FrameStep, number, len(frames)))

@@ -62,13 +62,16 @@ def stylize_grid(
     settings: StylizeSettings,
     device: torch.device,
     title: str = "",
+    init: DecodedImage | None = None,
 ) -> Generator[GridStep, None, GridSheet]:
     """Stylize a small image for every content layer of the network and every ratio, and lay them out on one page.
 
     Args:
+        init: the start where `settings.init` names a file; of any size.
         ratios: style weight : content weight; the content weight is the setting's, but where that is 0 it is 1.
     """
     content, opacity = to_tensor(photo.pixels), visible_share(photo.alpha)
+    start = None if init is None else to_tensor(init.pixels)
     base = settings.content_weight or 1.0
     layers = network.content_layers
     tiles: list[Tile] = []
@@ -83,7 +86,7 @@ def stylize_grid(
             style_weight=base * ratio,
         )
         place = len(cells) + 1, len(layers) * len(ratios)
-        work = stylize(content, style, network, cell, device, opacity=opacity)
+        work = stylize(content, style, network, cell, device, init=start, opacity=opacity)
         result = yield from mapped(work, partial(GridStep, *place))
         pixels = to_pixels(result.image)
         shown = pixels if photo.alpha is None else lay_on_white(pixels, photo.alpha)

@@ -179,9 +179,9 @@ def stylize_together(
     ]
 
 
-def first_image(content: Tensor, style: StyleTargets, settings: StylizeSettings) -> Tensor:
+def first_image(content: Tensor, style: StyleTargets, settings: StylizeSettings, init: Tensor | None = None) -> Tensor:
     """The image that `stylize` would start from, of the photo's size."""
-    return Canvas(content, style, replace(settings, margin=0), None).start(None)
+    return Canvas(content, style, replace(settings, margin=0), None).start(init)
 
 
 def scale_sizes(size: tuple[int, int], scales: int) -> list[tuple[int, int]]:

@@ -71,3 +71,18 @@ def test_a_folder_of_frames_keeps_its_transparency_and_goes_on_equally(tmp_path:
     (tmp_path / "out" / "2.png").unlink()
     assert run_inside(*words, "--skip-existing").exit_code == 0
     assert files_in(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("special", ["--frames", "--grid"])
+def test_frames_and_a_grid_start_from_the_image_of_init(tmp_path: Path, photo: np.ndarray, style: Path, special: str):
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    Image.fromarray(photo).save(folder / "a.png")
+    outs = []
+    for colour in ("black", "white"):
+        Image.new("RGB", (30, 20), colour).save(tmp_path / f"{colour}.png")
+        given = ("-s", style, special, "--init", tmp_path / f"{colour}.png", "--steps", 1, "--size", 48)
+        result = run_inside("stylize", folder, *given, "--threads", 1, "-o", tmp_path / colour)
+        assert result.exit_code == 0, result.stderr
+        outs.append(np.asarray(Image.open(tmp_path / colour / "a.png").convert("RGB")).mean())
+    assert outs[1] > outs[0] + 10
