@@ -138,6 +138,7 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
             "blocks": result.parameters,
         },
         name_matches=result.name_matches,
+        continued=result.continued,
         epochs=result.epochs,
         best_epoch=result.best_epoch,
         training_seconds=round(result.seconds, 3),

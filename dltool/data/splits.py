@@ -190,7 +190,7 @@ def join_splits(parts: Sequence[Split]) -> Split:
 
 
 def read_splits_csv(path: Path) -> dict[str, str]:
-    """The split of every content hash in a `splits.csv`.
+    """The split of every content hash in a `splits.csv`; train, if it stands in several.
 
     Raises:
         DataError: the file cannot be read, or names a split that is none.
@@ -209,7 +209,8 @@ def read_splits_csv(path: Path) -> dict[str, str]:
         whole = None not in row and None not in row.values() and len(row["content"]) == length
         if not whole and row.get("split") in (None, *SPLITS):
             raise DataError(f"{path}: is damaged in line {line}; delete it to start anew")
-    homes = {row["content"]: row["split"] for _, row in lines}
+    # What was trained on is no test, wherever else it stands.
+    homes = {row["content"]: row["split"] for _, row in sorted(lines, key=lambda line: line[1]["split"] == "train")}
     unknown = next((name for name in homes.values() if name not in SPLITS), None)
     if unknown is not None:
         raise DataError(f"{path}: {unknown!r} is no split; there are {', '.join(SPLITS)}")

@@ -18,6 +18,7 @@ from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset
 from dltool.events import expanded
+from dltool.finetune.continuation import find_continuation
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.name_match import match_classes, zero_shot_logits
 from dltool.finetune.settings import FinetuneSettings, Strategy
@@ -70,6 +71,7 @@ def compare_strategies(
     Raises:
         DataError: the data cannot be used.
     """
+    settings, own = find_continuation(settings)
     settings = replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE, epochs=settings.epochs or _EPOCHS)
     rows: list[CompareRow] = []
 
@@ -78,7 +80,7 @@ def compare_strategies(
         if isinstance(event, DataReport):
             if context.run is not None and distributed.rank() == 0:
                 context.run.create(context.overwrite, "finetune --compare")
-            row = yield from _zero_shot(event.dataset, settings, context)
+            row = None if own else (yield from _zero_shot(event.dataset, settings, context))
             if row is not None:
                 rows.append(row)
                 yield row

@@ -19,6 +19,7 @@ from dltool.data.store import ContentStore
 from dltool.errors import DataError, ModelError, SettingsError
 from dltool.events import mapped
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
+from dltool.finetune.continuation import read_trained, run_of
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.score import Scorer, wants_bf16
 from dltool.finetune.settings import EvaluateSettings, EvaluationData, SplitName
@@ -111,8 +112,7 @@ def find_known(model: Path, data: DataSettings, typed: Container[str]) -> KnownD
     Raises:
         SettingsError, DataError: files of the run are damaged.
     """
-    run = model if model.is_dir() else model.parent
-    run = run.parent if run.name == "checkpoints" else run
+    run = run_of(model)
     own = read_splits_csv(run / "splits.csv") if (run / "splits.csv").is_file() else {}
     if (run / "config.json").is_file():
         stored = RunFolder(run).read_config().get("data", {})
@@ -124,8 +124,7 @@ def find_known(model: Path, data: DataSettings, typed: Container[str]) -> KnownD
     splits = {} if divided else own
     if data.splits_file is not None:
         splits = read_splits_csv(data.splits_file)
-    trained = frozenset(content for content, name in own.items() if name == "train")
-    return KnownData(replace(data, splits_file=None, complete=divided), splits, trained)
+    return KnownData(replace(data, splits_file=None, complete=divided), splits, read_trained(model))
 
 
 def _same_place(stored: str, typed: str) -> bool:

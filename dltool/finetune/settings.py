@@ -15,7 +15,6 @@ from dltool.settings import (
     PrecisionOption,
     Seed,
     TrainingTime,
-    Weights,
     check_options,
     settings_of,
 )
@@ -80,7 +79,8 @@ class FinetuneSettings:
     Attributes:
         strategy: see `Strategy`; `auto` decides from a linear probe (`dltool.finetune.strategy`).
         backbone, weights: the network and its weights; `mlp` and `cnn` are the small ones from scratch; empty
-            chooses the default backbone, or `cnn` for tiny images.
+            chooses the default backbone, or `cnn` for tiny images. Weights may be an own model, whose network and head
+            the run goes on from (`dltool.finetune.continuation`).
         size: side of the input in pixels; 0 takes that of the weights.
         multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
@@ -108,7 +108,14 @@ class FinetuneSettings:
             panel=_NETWORK,
         ),
     ] = ""
-    weights: Weights = "default"
+    weights: Annotated[
+        str,
+        Option(
+            "The library's own, random ones, a .safetensors, .pth or .pt file, or an own run or model to go on from.",
+            metavar="default|none|FILE|RUN",
+            panel=_NETWORK,
+        ),
+    ] = "default"
     size: Annotated[int, Option("Side of the input in pixels; 0: what suits the weights.", min=0, panel=_NETWORK)] = 0
     multiscale: Annotated[
         bool | None,
@@ -203,7 +210,10 @@ class FinetuneSettings:
         """Settings that change nothing beside the others, and why; an undecided strategy may add to them later."""
         if self.backbone in SMALL_NETWORKS:
             names = (*_WITHOUT_EFFECT[Strategy.SCRATCH], *_WITHOUT_EFFECT_ON_SMALL)
-            return dict.fromkeys(names, f"with --backbone {self.backbone}")
+            found = dict.fromkeys(names, f"with --backbone {self.backbone}")
+            if self.weights not in ("default", "none"):  # an own model's
+                del found["weights"]
+            return found
         found = dict.fromkeys(_WITHOUT_EFFECT[self.strategy], f"with --strategy {self.strategy}")
         if self.strategy is Strategy.FEATURES and self.augment is Augment.TRIVIAL:
             found["augment"] = "with --strategy features, whose features are of images as they are and mirrored"

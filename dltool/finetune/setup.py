@@ -20,6 +20,7 @@ from dltool.device import autocast
 from dltool.errors import SettingsError
 from dltool.finetune.batches import FeatureSource, ImageSource, ResidentSource, normalize_small
 from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.finetune.continuation import Continuation
 from dltool.finetune.name_match import start_from_names
 from dltool.finetune.network import (
     Block,
@@ -34,6 +35,7 @@ from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, H
 from dltool.finetune.small import channel_statistics
 from dltool.training import distributed
 from dltool.training.context import RunContext
+from dltool.training.model_file import restore_module
 from dltool.training.seeds import seeded
 
 _MEASURED = 1024
@@ -60,7 +62,9 @@ class Workbench:
     bf16: bool
     workers: int
     cache: Path | None
+    continuation: Continuation | None = None
     parameters: list[BlockParameters] = field(default_factory=list)
+    continued: dict[str, Any] = field(default_factory=dict)
 
     @property
     def num_classes(self) -> int:
@@ -91,7 +95,8 @@ class Body:
     def __init__(self, backbone: Backbone, settings: FinetuneSettings, context: RunContext, multiscale: bool) -> None:
         """Take `backbone` apart (a copy of it), for one size of images or two."""
         copied = replace(backbone, module=copy.deepcopy(backbone.module))
-        network, dim, self.imagenet = remove_classifier(copied)
+        network, dim, layer = remove_classifier(copied)
+        self.imagenet = None if backbone.missing else layer  # which is random then
         self.preprocessing, self.small = input_size(network, backbone.preprocessing, settings.size, multiscale)
         self.module: nn.Module = MultiScale(network, self.small) if self.small else network
         self.dim = 2 * dim if self.small else dim
@@ -151,18 +156,26 @@ def small_classifier(bench: Workbench, reader: PixelReader) -> tuple[TrainedClas
     """
     settings, train = bench.settings, bench.dataset.splits["train"]
     grey = bench.dataset.in_memory and train.images.ndim == 3
+    own = bench.continuation.classifier if bench.continuation else None
+    channels = own.in_channels if own else 1 if grey else 3
     side = settings.size or (train.images.shape[1] if bench.dataset.in_memory else _SMALL_SIDE)
+    if own and not settings.size:
+        side = own.arguments["image_size"]
     reader = reader.for_preprocessing(Preprocessing(resize=side, crop=side))
-    mean, std = channel_statistics(resident_images(train, reader, 1 if grey else 3))
+    mean, std = channel_statistics(resident_images(train, reader, channels))
     arguments = {
         "backbone": settings.backbone,
         "num_classes": bench.num_classes,
-        "in_channels": 1 if grey else 3,
+        "in_channels": channels,
         "image_size": side,
         "seed": settings.seed,
     }
     preprocessing = replace(reader.preprocessing, mean=mean, std=std)
-    module = build_classifier(arguments).to(bench.device)
+    module = build_classifier(arguments)
+    if own:
+        preprocessing = replace(preprocessing, mean=own.preprocessing.mean, std=own.preprocessing.std)
+        restore_module(module.body, own.module.body.state_dict(), f"--weights {settings.weights}")
+    module = module.to(bench.device)
     classifier = TrainedClassifier(module, arguments, bench.dataset.class_names, preprocessing)
     return classifier, reader.for_preprocessing(preprocessing)
 
@@ -316,8 +329,10 @@ def count_parameters(module: Classifier, blocks: list[Block]) -> list[BlockParam
     ]
 
 
-def load_backbone(settings: FinetuneSettings) -> Backbone:
+def load_backbone(settings: FinetuneSettings, continuation: Continuation | None = None) -> Backbone:
     """The network that the settings name, untrained for `scratch`."""
+    if continuation is not None and settings.strategy is not Strategy.SCRATCH:
+        return continuation.backbone()
     weights = "none" if settings.strategy is Strategy.SCRATCH else settings.weights
     return create_backbone(settings.backbone, weights, settings.seed)
 

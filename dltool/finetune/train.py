@@ -1,7 +1,7 @@
 """One training run from data to a model file, as a generator of what happens."""
 
 import hashlib
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
 from dltool.device import use_bf16
 from dltool.finetune.classifier_file import TrainedClassifier
+from dltool.finetune.continuation import describe_start, describe_trained, find_continuation, write_trained
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import Phase, new_loop
@@ -88,6 +89,7 @@ class FinetuneResult:
         logits: of val and test, N × classes.
         epochs: epochs of the last phase that were run.
         name_matches: ImageNet labels that classes started from (`--head-init names`).
+        continued: what was made of the classes of the own model that the run went on from, if it did.
     """
 
     classifier: TrainedClassifier
@@ -103,6 +105,7 @@ class FinetuneResult:
     history: tuple[dict[str, Any], ...]
     seconds: float
     name_matches: dict[str, list[str]]
+    continued: dict[str, Any]
 
 
 Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped
@@ -119,11 +122,12 @@ def finetune(
         DltoolError: the loss is not finite.
     """
     writes = context.run is not None and distributed.rank() == 0
+    settings, continuation = find_continuation(settings)
     backbone, body, reader = None, None, small_reader(settings)
     if settings.backbone not in SMALL_NETWORKS and (settings.backbone or not is_builtin(data.source)):
         # Before the data is looked at, so that a mistyped name does not cost the user a minute, and files are decoded
         # for the body that looks at them first.
-        backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE))
+        backbone = load_backbone(replace(settings, backbone=settings.backbone or DEFAULT_BACKBONE), continuation)
         body = _first_body(backbone, settings, context)
         reader = body.reader
     exclude = context.run and context.run.path
@@ -135,16 +139,19 @@ def finetune(
         if writes:
             write_splits_csv(context.run.path / "splits.csv", dataset)
             write_findings(context.run.path / "data_check.csv", report.findings)
+            if continuation is not None:
+                write_trained(context.run.path, continuation.trained)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         session.resume(state)
     settings = _choose_network(settings, dataset)
     bf16 = use_bf16(settings.precision, context.device)
-    bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache)
+    bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache, continuation)
+    yield from map(Notice, describe_trained(dataset, continuation))
     if settings.backbone in SMALL_NETWORKS:
         return (yield from _run_small(bench, reader, session, state, context))
-    backbone = backbone or load_backbone(settings)
+    backbone = backbone or load_backbone(settings, continuation)
     body = body or _first_body(backbone, settings, context)
     return (yield from _run_backbone(bench, backbone, body, session, state, context))
 
@@ -205,6 +212,7 @@ def _run_small(
     yield decided
     yield from map(Notice, describe_unused(bench.settings))
     classifier, reader = small_classifier(bench, reader)
+    yield from _go_on(bench, classifier)
     phase = small_phase(bench, classifier, reader)
     if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
         return None
@@ -220,7 +228,7 @@ def _run_backbone(
     state: dict[str, Any] | None,
     context: RunContext,
 ) -> _Run:
-    if backbone.unexpected or backbone.missing:
+    if bench.continuation is None and (backbone.unexpected or backbone.missing):
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
     decided = yield from _decide(bench, body)
@@ -234,6 +242,7 @@ def _run_backbone(
         if settings.strategy is not Strategy.FULL and settings.augment is not Augment.NONE:
             yield from body.fill(splits["train"], flipped=True)
         matches = start_head(bench, body, classifier)
+        yield from _go_on(bench, classifier)
     phase = None
     # Built one after the other: a phase starts from what the one before it made of the classifier.
     for build in _phase_builders(settings.strategy):
@@ -245,6 +254,13 @@ def _run_backbone(
     exact = wants_bf16(settings.precision, classifier)
     scorer = Scorer(classifier, bench.device, exact, context.cache, body.reader, context.workers, extractor=extractor)
     return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase))
+
+
+def _go_on(bench: Workbench, classifier: TrainedClassifier) -> Iterator[Notice]:
+    """Start the new head from an own model's, if there is one."""
+    if bench.continuation is not None:
+        bench.continued = bench.continuation.start(classifier.module.head, classifier.class_names)
+        yield Notice(describe_start(bench.continued))
 
 
 def _decide(bench: Workbench, body: Body) -> Generator[Extracted | Decided | Notice, None, Decided]:
@@ -363,4 +379,5 @@ def _finish(
         history=tuple(session.history),
         seconds=session.elapsed,
         name_matches=matches,
+        continued=bench.continued,
     )

@@ -101,6 +101,17 @@ def model_path(path: Path | str) -> Path:
     raise ModelError(f"{file}: missing; {path} is not the folder of a finished run")
 
 
+def is_model_file(path: Path) -> bool:
+    """Whether a file is a model that dltool wrote, rather than bare weights or nothing at all."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, "pt") as file:
+            return _KEY in (file.metadata() or {})
+    except (SafetensorError, OSError):
+        return False
+
+
 def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     """Read a model file on the CPU; nothing in it is ever run.
 
