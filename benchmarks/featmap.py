@@ -32,7 +32,7 @@ from dltool.featmap.layers import last_maps, list_layers
 from dltool.featmap.methods import explain
 from dltool.featmap.network import Network, answer, network_from_backbone
 from dltool.featmap.settings import MapSettings, Method, WhySettings, parse_methods
-from dltool.featmap.sheets import layer_sheet
+from dltool.featmap.sheets import layer_sheets
 from dltool.featmap.targets import Target
 from dltool.featmap.trust import measure_trust
 from dltool.images.folder import find_images
@@ -150,7 +150,7 @@ def _look_into(name: str) -> dict[str, Any]:
     last = last_maps(layers)[0]
     image = np.random.default_rng(0).integers(0, 256, (network.size, network.size, 3), dtype=np.uint8)
     feature = feature_maps(network, network.to_input([image]), {last: last})[0][0]
-    page = layer_sheet(feature, image, name, MapSettings())
+    page = layer_sheets(feature, image, name, MapSettings())[0]
     flat = not feature.values.std() > 0
     return {
         "size": network.size,

@@ -83,6 +83,10 @@ class Preprocessing:
         left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)
         return np.asarray(Image.fromarray(scaled).crop((left, top, left + self.crop, top + self.crop)))
 
+    def stretch_pixels(self, pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+        """Scale H × W × 3 uint8 pixels to just `size` (width, height), by the weights' interpolation."""
+        return np.asarray(Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation]))
+
     def at_size(self, crop: int) -> "Preprocessing":
         """The same with another crop, and `resize` in proportion."""
         return replace(self, crop=crop, resize=round(self.resize * crop / self.crop))

@@ -149,7 +149,7 @@ def _draw_page(
         return
     with _loaded(console, task, machine) as (network, progress, stop):
         if task.question is Question.FILTERS:
-            channels, scale = task.filter_channels(), task.maps.scale
+            channels, scale = task.filter_channels(), task.look.scale
             entries = write_filters(path, network, task.layer, channels, scale)
             reported = _reported(task, machine) | {"channels": channels, "scale": scale}
         else:

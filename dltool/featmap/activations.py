@@ -13,6 +13,9 @@ from dltool.errors import SettingsError
 from dltool.featmap.layers import Kind, classify, is_attention
 from dltool.featmap.network import Network, fits_size, frozen
 
+_ROUNDING_OF_CHANNEL = 1e-5
+_ROUNDING_OF_LAYER = 1e-7
+
 
 @dataclass(frozen=True)
 class FeatureMap:
@@ -33,7 +36,7 @@ def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> li
     """Return for each of N images the map of each layer, in the order asked for.
 
     Args:
-        images: normalised N × 3 × size × size.
+        images: normalised N × 3 × H × W.
         layers: names as asked for and the modules' own (`dltool.backbones.layers.match_layers`).
 
     Raises:
@@ -56,9 +59,9 @@ def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> li
     for name, own in layers.items():
         kind, output = outputs[own] if own in outputs else _missed(name)
         laid[name] = (
-            lay_out_attention(module, output, name)
+            lay_out_attention(module, output, name, aspect_of(images))
             if kind is Kind.ATTENTION
-            else lay_out(module, output, name, len(images))
+            else lay_out(module, output, name, len(images), aspect_of(images))
         )
     return [
         [FeatureMap(name, kind, values[index].float().cpu().numpy()) for name, (kind, values) in laid.items()]
@@ -66,13 +69,21 @@ def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> li
     ]
 
 
-def lay_out(module: nn.Module, output: Tensor, name: str, batch: int) -> tuple[Kind, Tensor]:
+def aspect_of(images: Tensor) -> float:
+    """Height over width of N × 3 × H × W images."""
+    return images.shape[2] / images.shape[3]
+
+
+def lay_out(module: nn.Module, output: Tensor, name: str, batch: int, aspect: float = 1.0) -> tuple[Kind, Tensor]:
     """Return an output's kind and the same numbers as N × C × h × w, tokens on their grid; differentiable.
+
+    Args:
+        aspect: height over width of the images that it is of.
 
     Raises:
         SettingsError: the output is no map, no tokens and no vector; the message names the layer and the shape.
     """
-    kind, grid = classify(module, output, batch)
+    kind, grid = classify(module, output, batch, aspect)
     if kind is Kind.VECTOR:
         return kind, output.flatten(1)[:, :, None, None]
     if grid is None:
@@ -83,7 +94,7 @@ def lay_out(module: nn.Module, output: Tensor, name: str, batch: int) -> tuple[K
     return kind, output.permute(0, 3, 1, 2) if grid.channels_last else output
 
 
-def lay_out_attention(module: nn.Module, weights: Tensor, name: str) -> tuple[Kind, Tensor]:
+def lay_out_attention(module: nn.Module, weights: Tensor, name: str, aspect: float = 1.0) -> tuple[Kind, Tensor]:
     """Return where each head looks, N × heads × h × w, from its N × heads × L × L attention weights.
 
     It is what the class token attends to, or, in a network without one, what all tokens attend to on average.
@@ -92,7 +103,8 @@ def lay_out_attention(module: nn.Module, weights: Tensor, name: str) -> tuple[Ki
         SettingsError: the tokens are no grid of the whole image; the message names the layer.
     """
     batch, heads, length, _ = weights.shape
-    kind, grid = classify(module, weights.new_empty(batch, length, 1).expand(batch, length, 2), batch)
+    tokens = weights.new_empty(batch, length, 1).expand(batch, length, 2)
+    kind, grid = classify(module, tokens, batch, aspect)
     if kind is not Kind.TOKENS or grid is None:
         raise SettingsError(f"--layer {name}: attends inside windows of {length} tokens, not over the whole picture")
     looks = weights[:, :, 0] if grid.prefix else weights.mean(2)
@@ -140,6 +152,22 @@ def attention_weights(module: nn.Module, layers: Sequence[str]) -> Iterator[dict
 def strength(values: np.ndarray) -> np.ndarray:
     """How strongly each channel of C × h × w answers: the mean of its absolute values."""
     return np.abs(values).mean(axis=(1, 2))
+
+
+def without_rounding(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Bring each channel of C × h × w to its mean whose differences are no larger than float32's rounding.
+
+    A channel that is the same everywhere comes out of convolutions with differences of some 1e-7 of its own size, and
+    none is known better than to 1e-7 of the layer's largest number.
+
+    Returns:
+        The values, and for each channel whether it was brought to its mean.
+    """
+    spread = values.max(axis=(1, 2)) - values.min(axis=(1, 2))
+    sizes = np.abs(values).max(axis=(1, 2))
+    flat = spread <= np.maximum(_ROUNDING_OF_CHANNEL * sizes, _ROUNDING_OF_LAYER * sizes.max())
+    means = values.mean(axis=(1, 2), keepdims=True)
+    return np.where(flat[:, None, None], means, values), flat
 
 
 def _missed(name: str) -> tuple[Kind, Tensor]:

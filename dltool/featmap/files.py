@@ -1,18 +1,14 @@
 """Images in, pages out: what maps, explanations and dreams of files have in common."""
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Hashable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
+from typing import Any, TypeVar
 
 from dltool.events import mapped
-from dltool.featmap.network import Network
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
-from dltool.images.read import read_image
 
 
 @dataclass(frozen=True)
@@ -39,57 +35,51 @@ class DrawnFile:
 
 @dataclass(frozen=True)
 class Drawn:
-    """What is known of one image before its pages are written: `write` draws and writes them."""
+    """What is known of one image before its pages are written: `write` draws and writes them, and says which.
 
-    write: Callable[[], None]
-    entries: list[dict[str, Any]]
+    It returns the manifest's entries, one for each file that it wrote.
+    """
+
+    write: Callable[[], list[dict[str, Any]]]
     top: list[tuple[str, float]] = field(default_factory=list)
 
 
-Draw = Callable[[list[Job], list[np.ndarray]], Generator[DrawStep, None, list[Drawn]]]
-"""Takes jobs with their H × W × 3 uint8 pixels, yields progress and returns one Drawn per job."""
+Content = TypeVar("Content")
+Draw = Callable[[list[Job], list[Content]], Generator[DrawStep, None, list[Drawn]]]
+"""Takes jobs with what was read of their images, yields progress and returns one Drawn per job."""
 
 
 def draw_files(
     jobs: Sequence[Job],
-    read: Callable[[Path], np.ndarray],
-    draw: Draw,
+    read: Callable[[Path], Content],
+    draw: Draw[Content],
     batch_size: int,
     workers: int,
     should_stop: Callable[[], bool],
+    kind: Callable[[Content], Hashable] = lambda content: None,
 ) -> Iterator[FileStep | FileDone]:
-    """Read the jobs' images, draw up to `batch_size` together and write what was drawn, as `run_batch` does.
+    """Read the jobs' images, draw up to `batch_size` of one `kind` together and write what was drawn, as `run_batch`.
 
     Yields:
         A FileStep with a DrawStep, which is about all that are drawn together, and FileDone, whose result is a
         DrawnFile.
     """
 
-    def work(files: list[OpenedFile[np.ndarray]]) -> Generator[tuple[int, DrawStep], None, list[Finish]]:
+    def work(files: list[OpenedFile[Content]]) -> Generator[tuple[int, DrawStep], None, list[Finish]]:
         steps = draw([file.job for file in files], [file.content for file in files])
         drawn = yield from mapped(steps, lambda step: (0, step))
         return [partial(_write, one) for one in drawn]
 
     yield from run_batch(
         *(jobs, lambda job: read(job.input), work, workers, "try a smaller --batch-size or --size"),
-        together=lambda file: (None, batch_size),
+        together=lambda file: (kind(file.content), batch_size),
         ahead=batch_size,
         should_stop=should_stop,
     )
 
 
 def _write(drawn: Drawn) -> DrawnFile:
-    drawn.write()
-    return DrawnFile(tuple(drawn.entries), tuple(drawn.top))
-
-
-def read_crop(network: Network, path: Path) -> np.ndarray:
-    """Read the size × size × 3 uint8 pixels of an image that the network sees.
-
-    Raises:
-        DataError: the image cannot be read.
-    """
-    return network.crop(read_image(path, shortest_side=network.preprocessing.resize).pixels)
+    return DrawnFile(tuple(drawn.write()), tuple(drawn.top))
 
 
 def details_folder(output: Path) -> Path:
@@ -99,3 +89,8 @@ def details_folder(output: Path) -> Path:
         if suffix and name.endswith(suffix):
             return output.with_name(name.removesuffix(suffix))
     return output.with_name(name + ".pages")
+
+
+def numbered(path: Path, number: int) -> Path:
+    """The path of a further page: `out/cat.maps.png` for the first (0), then `out/cat.maps.2.png`."""
+    return path if number == 0 else path.with_name(f"{path.stem}.{number + 1}{path.suffix}")

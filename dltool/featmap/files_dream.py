@@ -3,6 +3,7 @@
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -41,10 +42,15 @@ def dream_files(
             result = yield from mapped(steps, lambda step, job=job: DrawStep(job.input.name, step.step, step.steps))
             entry = {"output": job.output, "input": job.input, "kind": "dream", "layer": own}
             entry |= {"shape": list(pixels.shape), "score": {"first": result.first, "last": result.last}}
-            drawn.append(Drawn(partial(write_image, job.output, to_pixels(result.image)), [entry]))
+            drawn.append(Drawn(partial(_write, to_pixels(result.image), entry)))
         return drawn
 
     yield from draw_files(jobs, partial(_read, size=settings.size), draw, 1, workers, should_stop)
+
+
+def _write(pixels: np.ndarray, entry: dict[str, Any]) -> list[dict[str, Any]]:
+    write_image(entry["output"], pixels)
+    return [entry]
 
 
 def _read(path: Path, size: int) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import numpy as np
 
 from dltool.featmap.activations import FeatureMap, feature_maps
-from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, read_crop
+from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, numbered
 from dltool.featmap.layers import Kind
 from dltool.featmap.network import Network, best_classes
 from dltool.featmap.settings import MapSettings
-from dltool.featmap.sheets import choose_channels, depth_frames, layer_sheet, overview_sheet
+from dltool.featmap.sheets import choose_channels, depth_frames, layer_sheets, overview_sheets
+from dltool.featmap.view import View, counts, read_view, usable_fit
 from dltool.files import write_atomically
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.colormap import color_table
@@ -33,8 +35,8 @@ def map_files(
 ) -> Iterator[FileStep | FileDone]:
     """Draw the maps of `layers` (names as asked for and the modules' own) for every job's image.
 
-    A job's output is the page over all depths, or the layer's own page if there is one layer only; the rest goes to
-    the folder beside it that `details_folder` names.
+    A job's output is the page over all depths, or the layer's own page if there is one layer only; long pages go on in
+    others beside it, and the rest goes to the folder beside it that `details_folder` names.
 
     Raises:
         SettingsError: no such colour map, a layer has no map, a channel does not exist, the network cannot take this
@@ -42,66 +44,66 @@ def map_files(
         ModelError: a layer gives several tensors or is not reached.
     """
     color_table(settings.colormap)
+    fit = usable_fit(network, settings.fit)
 
-    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
+    def draw(jobs: list[Job], views: list[View]) -> Generator[DrawStep, None, list[Drawn]]:
         yield DrawStep(jobs[0].input.name, 0, len(jobs))
-        images = network.to_input(photos)
-        features = feature_maps(network, images, layers)
-        tops = best_classes(network, images)
+        images = network.to_input(np.concatenate([view.seen for view in views]))
+        features = merge_maps(feature_maps(network, images, layers), views)
+        tops = best_classes(network, images, counts(views))
         return [
-            Drawn(partial(_write, job, image, maps, network.name, top, settings), _entries(job, maps, settings), top)
-            for job, image, maps, top in zip(jobs, photos, features, tops, strict=True)
+            Drawn(partial(_write, job, view, maps, network.name, top, settings), top)
+            for job, view, maps, top in zip(jobs, views, features, tops, strict=True)
         ]
 
-    yield from draw_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers, should_stop)
+    read = partial(read_view, network, fit, full=False)
+    yield from draw_files(jobs, read, draw, settings.batch_size, workers, should_stop, lambda view: view.seen.shape[1:])
+
+
+def merge_maps(features: list[list[FeatureMap]], views: Sequence[View]) -> list[list[FeatureMap]]:
+    """Bring the maps of the network's inputs to one list of maps for each view."""
+    rest = iter(features)
+    merged = []
+    for view in views:
+        layers = zip(*(next(rest) for _ in view.seen), strict=True)
+        merged.append([replace(one[0], values=view.merge(np.stack([part.values for part in one]))) for one in layers])
+    return merged
 
 
 def _write(
     job: Job,
-    image: np.ndarray,
+    view: View,
     maps: list[FeatureMap],
     network_name: str,
     top: list[tuple[str, float]],
     settings: MapSettings,
-) -> None:
+) -> list[dict[str, Any]]:
     source = f"{job.input.name} · {network_name}"
     folder = details_folder(job.output)
-    for feature, path in _pages(job, maps):
-        write_image(path, layer_sheet(feature, image, source, settings))
-    if settings.gif:
-        frames = depth_frames(maps, image, job.input.name, settings)
-        if frames:
-            write_gif(folder / "depth.gif", frames, _SECONDS_PER_FRAME)
-    if settings.raw:
-        write_arrays(folder / "maps.npz", {feature.layer: feature.values for feature in maps})
-    if len(maps) > 1:
-        # Last, because its presence says that the image is done.
-        write_image(job.output, overview_sheet(maps, image, source, top, settings))
-
-
-def _pages(job: Job, maps: list[FeatureMap]) -> list[tuple[FeatureMap, Path]]:
-    if len(maps) == 1:
-        return [(maps[0], job.output)]
-    folder = details_folder(job.output)
-    return [(feature, folder / f"{feature.layer}.png") for feature in maps]
-
-
-def _entries(job: Job, maps: list[FeatureMap], settings: MapSettings) -> list[dict[str, Any]]:
-    folder = details_folder(job.output)
     entries: list[dict[str, Any]] = []
+
+    def keep(path: Path, kind: str, **more: Any) -> Path:
+        entries.append({"output": path, "input": job.input, "kind": kind} | more)
+        return path
+
+    for feature in maps:
+        first = job.output if len(maps) == 1 else folder / f"{feature.layer}.png"
+        more = {"layer": feature.layer, "layer_kind": feature.kind.value, "shape": list(feature.values.shape)}
+        if feature.kind is not Kind.VECTOR:
+            more["channels"] = choose_channels(feature, settings.channels)
+        for number, page in enumerate(layer_sheets(feature, view.pixels, source, settings)):
+            write_image(keep(numbered(first, number), "maps", page=number + 1, **more), page)
+    if settings.gif:
+        frames = depth_frames(maps, view.pixels, job.input.name, settings)
+        if frames:
+            write_gif(keep(folder / "depth.gif", "animation"), frames, _SECONDS_PER_FRAME)
+    if settings.raw:
+        write_arrays(keep(folder / "maps.npz", "raw"), {feature.layer: feature.values for feature in maps})
     if len(maps) > 1:
         names = [feature.layer for feature in maps]
-        entries.append({"output": job.output, "input": job.input, "kind": "overview", "layers": names})
-    for feature, path in _pages(job, maps):
-        entry = {"output": path, "input": job.input, "kind": "maps", "layer": feature.layer}
-        entry |= {"layer_kind": feature.kind.value, "shape": list(feature.values.shape)}
-        if feature.kind is not Kind.VECTOR:
-            entry["channels"] = choose_channels(feature, settings.channels)
-        entries.append(entry)
-    if settings.gif and any(feature.kind is not Kind.VECTOR for feature in maps):
-        entries.append({"output": folder / "depth.gif", "input": job.input, "kind": "animation"})
-    if settings.raw:
-        entries.append({"output": folder / "maps.npz", "input": job.input, "kind": "raw"})
+        pages = list(enumerate(overview_sheets(maps, view.pixels, source, top, settings)))
+        for number, page in pages[::-1]:  # the first one last, because its presence says that the image is done
+            write_image(keep(numbered(job.output, number), "overview", page=number + 1, layers=names), page)
     return entries
 
 

@@ -2,26 +2,27 @@
 
 import re
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
+from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from dltool.backbones.layers import resolve_layers
 from dltool.events import mapped
 from dltool.featmap.cam import choose_layer
-from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, read_crop
+from dltool.featmap.files import Drawn, DrawStep, details_folder, draw_files, numbered
 from dltool.featmap.files_maps import write_arrays
-from dltool.featmap.layers import LayerInfo
-from dltool.featmap.methods import explain
-from dltool.featmap.network import Network, answer, best_classes, frozen
-from dltool.featmap.pages import Explanation, overlay_image, why_page
+from dltool.featmap.layers import LayerInfo, require_map
+from dltool.featmap.methods import Heat, explain
+from dltool.featmap.network import Network, best_classes, mean_answer
+from dltool.featmap.pages import Explanation, ShownMap, overlay_image, shown_maps, why_pages
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target, find_class, target_name
-from dltool.featmap.trust import measure_trust
+from dltool.featmap.trust import Trust, measure_trust
+from dltool.featmap.view import View, counts, read_view, usable_fit
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.colormap import color_table
 from dltool.images.folder import Job
@@ -50,46 +51,65 @@ def explain_files(
     """
     color_table(settings.colormap)
     if settings.layer:
-        settings = replace(settings, layer=resolve_layers(network.module, [settings.layer], "--layer")[settings.layer])
+        own = resolve_layers(network.module, [settings.layer], "--layer")[settings.layer]
+        require_map(layers, own)
+        settings = replace(settings, layer=own)
+    fit = usable_fit(network, settings.fit)
 
-    def draw(jobs: list[Job], photos: list[np.ndarray]) -> Generator[DrawStep, None, list[Drawn]]:
-        images = network.to_input(photos)
-        rows = choose_targets(network, images, settings)
+    def draw(jobs: list[Job], views: list[View]) -> Generator[DrawStep, None, list[Drawn]]:
+        images = network.to_input(np.concatenate([view.seen for view in views]))
+        answers = mean_answer(network, images, counts(views))
+        rows = choose_targets(network, answers, settings)
         layer = _layer(network, layers, images, rows[0], settings)
         explained: list[list[Explanation]] = [[] for _ in jobs]
         task = jobs[0].input.name + (f" and {len(jobs) - 1} more" if len(jobs) > 1 else "")
         for targets in rows:
             for method in settings.methods:
-                found = yield from _explain_batch(network, images, targets, method, settings, layer, task)
+                asked = _Asked(network, images, views, targets, answers)
+                found = yield from _explain_batch(asked, method, settings, layer, task)
                 for mine, one in zip(explained, found, strict=True):
                     mine.append(one)
-        tops = best_classes(network, images)
+        tops = best_classes(network, images, counts(views))
+        source = f"{network.name} · {layer}" if layer else network.name
         return [
-            Drawn(
-                partial(
-                    _write, job, image, mine, f"{network.name} · {layer}" if layer else network.name, top, settings
-                ),
-                _entries(network, job, mine, layer, settings),
-                top,
-            )
-            for job, image, mine, top in zip(jobs, photos, explained, tops, strict=True)
+            Drawn(partial(_write, network, job, view, mine, source, layer, top, settings), top)
+            for job, view, mine, top in zip(jobs, views, explained, tops, strict=True)
         ]
 
-    yield from draw_files(jobs, partial(read_crop, network), draw, settings.batch_size, workers, should_stop)
+    read = partial(read_view, network, fit)
+    yield from draw_files(jobs, read, draw, settings.batch_size, workers, should_stop, lambda view: view.seen.shape[1:])
 
 
-def choose_targets(network: Network, images: Tensor, settings: WhySettings) -> list[list[Target]]:
-    """Return one list of targets, a target for each image, for every class that is to be explained."""
-    with frozen(network.module), torch.no_grad():
-        logits = answer(network, images)
+@dataclass(frozen=True)
+class _Asked:
+    """What is asked of some images: their views, the inputs for them, a target and the probabilities for each."""
+
+    network: Network
+    images: Tensor
+    views: list[View]
+    targets: list[Target]
+    answers: Tensor
+
+    @property
+    def targets_of_inputs(self) -> list[Target]:
+        """The target of each input, of which a view may have several."""
+        return [target for target, view in zip(self.targets, self.views, strict=True) for _ in view.seen]
+
+
+def choose_targets(network: Network, answers: Tensor, settings: WhySettings) -> list[list[Target]]:
+    """Return one list of targets, a target for each image, for every class that is to be explained.
+
+    Args:
+        answers: probabilities of the classes, N × classes.
+    """
     if not settings.classes:
-        return [[Target(index) for index in logits.argmax(1).tolist()]]
-    indices = [find_class(network, text, logits.shape[1]) for text in settings.classes]
+        return [[Target(index) for index in answers.argmax(1).tolist()]]
+    indices = [find_class(network, text, answers.shape[1]) for text in settings.classes]
     rows = [Target(index) for index in dict.fromkeys(indices)]
     if settings.contrast:
         first, second = indices
         rows += [Target(first, second), Target(second, first)]
-    return [[target] * len(images) for target in rows]
+    return [[target] * len(answers) for target in rows]
 
 
 def _layer(
@@ -101,74 +121,76 @@ def _layer(
 
 
 def _explain_batch(
-    network: Network,
-    images: Tensor,
-    targets: list[Target],
-    method: Method,
-    settings: WhySettings,
-    layer: str,
-    task: str,
+    asked: _Asked, method: Method, settings: WhySettings, layer: str, task: str
 ) -> Generator[DrawStep, None, list[Explanation]]:
     yield DrawStep(f"{task}, {method.value}", 0, 1)
-    work = explain(network, images, targets, method, settings, layer)
+    network, targets = asked.network, asked.targets_of_inputs
+    work = explain(network, asked.images, targets, method, settings, layer)
     heats = yield from mapped(work, lambda passes: DrawStep(f"{task}, {method.value}", *passes))
-    with frozen(network.module), torch.no_grad():
-        probabilities = answer(network, images).softmax(1)
     explanations = []
-    for number, (heat, target) in enumerate(zip(heats, targets, strict=True)):
+    first = 0
+    for view, target, answer in zip(asked.views, asked.targets, asked.answers, strict=True):
+        inputs = slice(first, first + len(view.seen))
+        first = inputs.stop
+        heat = Heat(method, target, view.merge(np.stack([one.values[None] for one in heats[inputs]]))[0])
         trust = None
         if settings.score:
-            yield DrawStep(f"{task}, score of {method.value}", number, len(heats))
-            trust = measure_trust(
-                network, images[number : number + 1], target, heat.values, batch_size=settings.batch_size
-            )
-        share = float(probabilities[number, target.index])
-        explanations.append(Explanation(heat, target_name(network, target), share, trust))
+            yield DrawStep(f"{task}, score of {method.value}", len(explanations), len(asked.views))
+            found = [
+                measure_trust(network, image[None], target, part, batch_size=settings.batch_size)
+                for image, part in zip(asked.images[inputs], view.parts(heat.values), strict=True)
+            ]
+            trust = Trust(fmean(one.deletion for one in found), fmean(one.insertion for one in found))
+        label, shares = target_name(network, target), (float(answer[target.index]), float(answer.max()))
+        explanations.append(Explanation(heat, label, *shares, trust))
     return explanations
 
 
 def _write(
+    network: Network,
     job: Job,
-    image: np.ndarray,
+    view: View,
     explanations: list[Explanation],
-    network_name: str,
+    source: str,
+    layer: str,
     top: list[tuple[str, float]],
     settings: WhySettings,
-) -> None:
-    folder = details_folder(job.output)
-    for one in explanations:
-        write_image(folder / f"{_file_stem(one)}.png", overlay_image(one, image, settings))
-    if settings.raw:
-        write_arrays(folder / "why.npz", {_file_stem(one): one.heat.values for one in explanations})
-    page = why_page(explanations, image, f"{job.input.name} · {network_name}", top, settings)
-    write_image(job.output, page)
-
-
-def _entries(
-    network: Network, job: Job, explanations: list[Explanation], layer: str, settings: WhySettings
 ) -> list[dict[str, Any]]:
     folder = details_folder(job.output)
-    entries: list[dict[str, Any]] = [{"output": job.output, "input": job.input, "kind": "comparison"}]
-    for one in explanations:
-        target = one.heat.target
-        entries.append(
-            {
-                "output": folder / f"{_file_stem(one)}.png",
-                "input": job.input,
-                "kind": "overlay",
-                "method": one.heat.method.value,
-                "layer": layer if one.heat.method in LAYER_METHODS else None,
-                "shape": list(one.heat.values.shape),
-                "class": network.class_name(target.index),
-                "class_index": target.index,
-                "against": None if target.against is None else network.class_name(target.against),
-                "probability": one.probability,
-                "score": None if one.trust is None else asdict(one.trust) | {"gain": one.trust.gain},
-            }
-        )
+    pages = why_pages(explanations, view.pixels, f"{job.input.name} · {source}", top, settings)
+    outputs = [numbered(job.output, number) for number in range(len(pages))]
+    entries: list[dict[str, Any]] = [
+        {"output": path, "input": job.input, "kind": "comparison", "page": number + 1}
+        for number, path in enumerate(outputs)
+    ]
+    for one, shown in zip(explanations, shown_maps(explanations, settings), strict=True):
+        entries.append(_entry(network, job, one, shown, layer))
+        write_image(entries[-1]["output"], overlay_image(shown, view.pixels, settings.alpha))
     if settings.raw:
         entries.append({"output": folder / "why.npz", "input": job.input, "kind": "raw"})
+        write_arrays(folder / "why.npz", {_file_stem(one): one.heat.values for one in explanations})
+    for path, page in list(zip(outputs, pages, strict=True))[::-1]:
+        write_image(path, page)  # the first one last, because its presence says that the image is done
     return entries
+
+
+def _entry(network: Network, job: Job, one: Explanation, shown: ShownMap, layer: str) -> dict[str, Any]:
+    target = one.heat.target
+    return {
+        "output": details_folder(job.output) / f"{_file_stem(one)}.png",
+        "input": job.input,
+        "kind": "overlay",
+        "method": one.heat.method.value,
+        "layer": layer if one.heat.method in LAYER_METHODS else None,
+        "shape": list(one.heat.values.shape),
+        "class": network.class_name(target.index),
+        "class_index": target.index,
+        "against": None if target.against is None else network.class_name(target.against),
+        "probability": one.probability,
+        "colors": [shown.scale.low, shown.scale.high],
+        "remark": shown.remark or None,
+        "score": None if one.trust is None else asdict(one.trust) | {"gain": one.trust.gain},
+    }
 
 
 def _file_stem(explanation: Explanation) -> str:

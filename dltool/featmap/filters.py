@@ -43,7 +43,7 @@ def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels
     """Draw filters as images, in colour where they look at R, G and B, else one grey image for the mean input.
 
     Zero is the middle grey, so that colours and signs stay true; the strongest weight of each filter (or of all, with
-    Scale.LAYER) reaches the end of the scale.
+    Scale.SHARED) reaches the end of the scale.
 
     Returns:
         H × W × 3 uint8.
@@ -57,7 +57,7 @@ def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels
     tiles = []
     for index in chosen:
         image = images[index].transpose(1, 2, 0)
-        high = highest if scale is Scale.LAYER else float(np.abs(image).max())
+        high = highest if scale is Scale.SHARED else float(np.abs(image).max())
         tiles.append(Tile(np.rint(255 * rescale(image, -high, high)).astype(np.uint8), str(index)))
     columns = max(4, round(len(tiles) ** 0.5))
     page = contact_sheet(tiles, columns, 96)

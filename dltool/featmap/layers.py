@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from math import inf, isinf, isqrt
+from math import inf, isinf, log, sqrt
 
 import torch
 from torch import Tensor, nn
@@ -151,11 +151,15 @@ def is_attention(module: nn.Module) -> bool:
     return hasattr(module, "fused_attn") and isinstance(getattr(module, "attn_drop", None), nn.Dropout)
 
 
-def classify(module: nn.Module, output: Tensor, batch: int = 1) -> tuple[Kind, Grid | None]:
-    """Tell what an output of `module`'s layer is for `batch` square images, and how it lies on them.
+def classify(module: nn.Module, output: Tensor, batch: int = 1, aspect: float = 1.0) -> tuple[Kind, Grid | None]:
+    """Tell what an output of `module`'s layer is for `batch` images of one shape, and how it lies on them.
 
-    N × C × H × W and N × H × W × C are maps (told apart by which two sides are equal), N × L × C with a square number
-    of tokens after a few class or register tokens are tokens, a single row per image is a vector.
+    N × C × H × W and N × H × W × C are maps (told apart by which two sides are in the images' proportion), N × L × C
+    whose tokens, after a few class or register tokens, fill a grid of that proportion are tokens, a single row per
+    image is a vector.
+
+    Args:
+        aspect: the images' height over their width.
     """
     shape = output.shape
     if output.ndim < 2 or shape[0] != batch:
@@ -163,23 +167,25 @@ def classify(module: nn.Module, output: Tensor, batch: int = 1) -> tuple[Kind, G
     if output.ndim == 2 or output[0].numel() == shape[1]:
         return Kind.VECTOR, None
     if output.ndim == 4:
-        channels_last = shape[1] == shape[2] != shape[3]
+        first, last = (abs(log(shape[place] / shape[place + 1] / aspect)) for place in (2, 1))
+        channels_last = last < first
         height, width = (shape[1], shape[2]) if channels_last else (shape[2], shape[3])
         if height * width == 1:
             return Kind.VECTOR, None
         return Kind.MAP, Grid(height, width, channels_last=channels_last)
     if output.ndim == 3:
-        grid = _token_grid(module, shape[1])
+        grid = _token_grid(module, shape[1], aspect)
         return (Kind.OTHER, None) if grid is None else (Kind.TOKENS, grid)
     return Kind.OTHER, None
 
 
-def _token_grid(module: nn.Module, length: int) -> Grid | None:
+def _token_grid(module: nn.Module, length: int, aspect: float) -> Grid | None:
     known = getattr(module, "num_prefix_tokens", 1 if hasattr(module, "class_token") else None)
     for prefix in range(_MOST_PREFIX_TOKENS) if known is None else (known, 0):
-        side = isqrt(max(0, length - prefix))
-        if side > 1 and side * side == length - prefix:
-            return Grid(side, side, prefix)
+        height = round(sqrt(max(0, length - prefix) * aspect))
+        width = round(height / aspect)
+        if height > 1 and width > 1 and height * width == length - prefix:
+            return Grid(height, width, prefix)
     return None
 
 
@@ -253,6 +259,19 @@ def _children(layers: Sequence[LayerInfo], name: str) -> list[LayerInfo]:
         for layer in inside
         if not any(layer.name.startswith(other + ".") for other in names if other != layer.name)
     ]
+
+
+def require_map(layers: Sequence[LayerInfo], name: str) -> None:
+    """Check that the layer's output lies on the image, as the methods need that colour its activations.
+
+    Raises:
+        SettingsError: it does not; the message lists some that do, the last one first.
+    """
+    chosen = next((layer for layer in layers if layer.name == name), None)
+    if chosen is None or chosen.kind not in (Kind.VECTOR, Kind.OTHER):
+        return
+    some = ", ".join(default_layers(layers)[::-1])
+    raise SettingsError(f"--layer {name}: its output is no map of the picture; layers that have one: {some}")
 
 
 def last_maps(layers: Sequence[LayerInfo]) -> list[str]:

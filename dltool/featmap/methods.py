@@ -9,6 +9,7 @@ from torch import Tensor
 
 from dltool.events import mapped
 from dltool.featmap import cam, gradients
+from dltool.featmap.activations import without_rounding
 from dltool.featmap.network import Network
 from dltool.featmap.occlusion import occlusion
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
@@ -119,17 +120,25 @@ def _pairs(images: Tensor, targets: Sequence[Target]) -> list[tuple[Tensor, Targ
     return list(zip(images, targets, strict=True))
 
 
-def for_display(heat: Heat) -> np.ndarray:
-    """Bring a map to [0, 1] for drawing: what speaks against the target is 0.
+def for_display(heat: Heat) -> tuple[np.ndarray, float]:
+    """Return what of a map speaks for the target, H × W from 0 on, and the number that colours should reach to.
 
-    Gradients jump from pixel to pixel: their maps are smoothed by a hundredth of their side, and cut at their 99th
-    percentile, because a few pixels would otherwise leave the rest dark. Scores and raw numbers are of the map itself.
+    Gradients jump from pixel to pixel: their maps are smoothed by a hundredth of their side, and their 99th percentile
+    is that number, because a few pixels would otherwise leave the rest dark. Scores and raw numbers are of the map
+    itself. A map that is the same everywhere but for rounding points nowhere: it is 0.
     """
     values = heat.values.clip(min=0)
-    top = values.max()
+    if is_even(heat):
+        return np.zeros_like(values), 0.0
+    top = float(values.max())
     if heat.method not in LAYER_METHODS and heat.method is not Method.OCCLUSION:
         from scipy.ndimage import gaussian_filter
 
         values = gaussian_filter(values, _SMOOTHING * max(values.shape))
-        top = np.quantile(values, _GRADIENT_TAIL) or values.max()
-    return (values / top).clip(0, 1) if top > 0 else values
+        top = float(np.quantile(values, _GRADIENT_TAIL) or values.max())
+    return values, top
+
+
+def is_even(heat: Heat) -> bool:
+    """Whether a map's numbers differ by no more than rounding."""
+    return bool(without_rounding(heat.values[None])[1][0])

@@ -1,6 +1,6 @@
 """The network that is looked into: a backbone or a model file, ready for images, left as it was found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
@@ -47,8 +47,8 @@ class Network:
         """The size × size × 3 uint8 pixels of an image that the network sees."""
         return self.preprocessing.crop_pixels(pixels)
 
-    def to_input(self, cropped: list[np.ndarray]) -> Tensor:
-        """Return cropped images as the normalised N × 3 × size × size input, on the network's device."""
+    def to_input(self, cropped: Sequence[np.ndarray]) -> Tensor:
+        """Return images of one shape as the normalised N × 3 × H × W input, on the network's device."""
         stacked = np.stack(cropped).astype(np.float32) / 255
         images = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
         return self.preprocessing.normalize(images.to(self.device))
@@ -136,19 +136,34 @@ def fits_size(network: Network) -> Iterator[None]:
         raise SettingsError(f"--size {network.size}: {network.name} cannot take it ({reason})") from error
 
 
-def best_classes(network: Network, images: Tensor, count: int = 5) -> list[list[tuple[str, float]]]:
+def mean_answer(network: Network, images: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the probabilities of the classes, averaged over the inputs of each image: len(counts) × classes.
+
+    Args:
+        counts: how many of the inputs `images` belong to each image.
+
+    Raises:
+        SettingsError, ModelError: as `answer` does.
+    """
+    with frozen(network.module), torch.no_grad():
+        probabilities = answer(network, images).softmax(1)
+    return torch.stack([part.mean(0) for part in probabilities.split(list(counts))])
+
+
+def best_classes(
+    network: Network, images: Tensor, counts: Sequence[int], most: int = 5
+) -> list[list[tuple[str, float]]]:
     """Names and probabilities of each image's best classes; empty lists where the answer means nothing.
 
     That is a network that is no classifier, or an untrained one.
     """
     if network.weights == "none":
-        return [[] for _ in images]
+        return [[] for _ in counts]
     try:
-        with frozen(network.module), torch.no_grad():
-            probabilities = answer(network, images).softmax(1)
+        probabilities = mean_answer(network, images, counts)
     except (ModelError, SettingsError):
-        return [[] for _ in images]
-    best = probabilities.topk(min(count, probabilities.shape[1]))
+        return [[] for _ in counts]
+    best = probabilities.topk(min(most, probabilities.shape[1]))
     return [
         [(network.class_name(index), value) for index, value in zip(indices, values, strict=True)]
         for indices, values in zip(best.indices.tolist(), best.values.tolist(), strict=True)

@@ -7,6 +7,8 @@ from dltool.featmap.network import frozen
 from dltool.featmap.targets import Target, scores
 from dltool.featmap.work import Work
 
+_ROUNDING = 1e-6
+
 
 def occlusion(module: nn.Module, image: Tensor, target: Target, window: int, batch_size: int) -> Work:
     """Return for each pixel by how much the score falls when it is covered, H × W (Zeiler & Fergus, ECCV 2014).
@@ -28,6 +30,7 @@ def occlusion(module: nn.Module, image: Tensor, target: Target, window: int, bat
             for photo, (top, left) in zip(covered, chosen, strict=True):
                 photo[:, top : top + window, left : left + window] = 0
             falls = whole - scores(module(covered), [target] * len(chosen))
+            falls = falls.where(falls.abs() > _ROUNDING * whole.abs(), 0)
             for fall, (top, left) in zip(falls, chosen, strict=True):
                 total[top : top + window, left : left + window] += fall
                 count[top : top + window, left : left + window] += 1

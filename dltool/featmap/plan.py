@@ -49,8 +49,9 @@ _MATTERS_TO: dict[str, tuple[Question, ...]] = {
     **dict.fromkeys(("images", "workers"), (_MAPS, _WHY, Question.DREAM)),
     **dict.fromkeys(("output", "overwrite", "skip_existing"), tuple(set(Question) - {Question.LAYERS})),
     "layer": (_MAPS, _WHY, Question.LAYERS, Question.FILTERS),
-    **dict.fromkeys(("raw", "colormap", "batch_size"), (_MAPS, _WHY)),
-    **dict.fromkeys(("channels", "scale"), (_MAPS, Question.FILTERS)),
+    **dict.fromkeys(("raw", "colormap", "batch_size", "fit"), (_MAPS, _WHY)),
+    "channels": (_MAPS, Question.FILTERS),
+    "scale": (_MAPS, _WHY, Question.FILTERS),
     "gif": (_MAPS,),
     **dict.fromkeys(("classes", "contrast", "alpha", "score", "samples", "window"), (_WHY,)),
     "steps": (_WHY, Question.MAXIMIZE, Question.DREAM),
@@ -152,6 +153,8 @@ class FeatmapTask:
             channels=look.channels or MapSettings.channels,
             colormap=look.colormap or MapSettings.colormap,
             raw=look.raw,
+            scale=look.scale,
+            fit=look.fit,
             batch_size=look.batch_size,
         )
 
@@ -166,6 +169,8 @@ class FeatmapTask:
             steps=look.steps or WhySettings.steps,
             batch_size=look.batch_size,
             raw=look.raw,
+            scale=look.scale,
+            fit=look.fit,
             seed=self.network.seed,
         )
 

@@ -32,10 +32,18 @@ LAYER_METHODS = (Method.GRADCAM, Method.GRADCAM_PLUS_PLUS, Method.LAYERCAM, Meth
 
 
 class Scale(StrEnum):
-    """What the colours of a feature map are relative to."""
+    """Whether the maps of one image that can be compared, a layer's or a method's, share one scale of colours."""
 
-    MAP = "map"
-    LAYER = "layer"
+    SHARED = "shared"
+    EACH = "each"
+
+
+class Fit(StrEnum):
+    """How an image becomes what the network sees: whole, by its own square slid over it, or its centre's square."""
+
+    WHOLE = "whole"
+    SLIDE = "slide"
+    CROP = "crop"
 
 
 @dataclass(frozen=True)
@@ -84,7 +92,9 @@ class LookSettings:
 
     Attributes:
         layer: names and patterns; empty for what suits.
-        size: side of the square that the network sees, in pixels, of a dream the longest side; None for what suits.
+        size: shorter side of what the network sees, in pixels, of a dream the longest side; None for what suits.
+        fit: what the network sees of an image.
+        scale: whether maps that can be compared share one scale.
         raw: also write the numbers.
         colormap: matplotlib's name; None for what suits.
         channels: which of each layer's; None for what suits.
@@ -100,7 +110,13 @@ class LookSettings:
             metavar="NAME",
         ),
     ] = ()
-    size: Annotated[int | None, Option("Side of the square that the network sees.", min=1, shown="the weights'")] = None
+    size: Annotated[int | None, Option("Shorter side that the network sees.", min=1, shown="the weights'")] = None
+    fit: Annotated[Fit, Option("It sees the image whole, by its own square slid over it, or its centre's square.")] = (
+        Fit.WHOLE
+    )
+    scale: Annotated[Scale, Option("One scale of colours for the maps of a layer or method, or each its own.")] = (
+        Scale.SHARED
+    )
     raw: Annotated[bool, Option("Also write the numbers, as .npz.")] = False
     colormap: Annotated[
         str | None, Option("matplotlib's name.", metavar="NAME", shown="viridis; turbo over photos")
@@ -169,8 +185,9 @@ class MapSettings:
     Attributes:
         layers: names and patterns; empty for a spread from first to last.
         channels: which of each layer's.
-        scale: whether each map, or each layer, spans the whole colour map.
+        scale: whether the maps of a layer share one scale.
         colormap: matplotlib's name.
+        fit: what the network sees of an image.
         gif: also write an animation through the depth.
         raw: also write the numbers, as .npz.
         batch_size: images that go through the network at once.
@@ -178,8 +195,9 @@ class MapSettings:
 
     layers: tuple[str, ...] = ()
     channels: Channels = Channels()
-    scale: Annotated[Scale, Option("Colours span each map's range, or the layer's.", panel=_MAPS)] = Scale.MAP
+    scale: Scale = Scale.SHARED
     colormap: str = "viridis"
+    fit: Fit = Fit.WHOLE
     gif: Annotated[bool, Option("Also an animation through the depth.", panel=_MAPS)] = False
     raw: bool = False
     batch_size: int = 8
@@ -198,6 +216,8 @@ class WhySettings:
         layer: the layer that the CAM methods look at; empty for the last one with a map.
         alpha: how much of the colours covers the photo, 0 to 1.
         colormap: matplotlib's name.
+        scale: whether a method's maps for several classes share one scale, by how probable the classes are.
+        fit: what the network sees of an image.
         score: also measure how far each map can be trusted, by deletion and insertion.
         samples: noisy copies that smoothgrad averages.
         noise: their standard deviation, as a share of the input's range.
@@ -223,6 +243,8 @@ class WhySettings:
     layer: str = ""
     alpha: Annotated[float, Option("How much the colours cover the photo.", min=0, max=1, panel=_WHY)] = 0.5
     colormap: str = "turbo"
+    scale: Scale = Scale.SHARED
+    fit: Fit = Fit.WHOLE
     score: Annotated[bool, Option("Measure each map by deletion and insertion.", panel=_WHY)] = False
     samples: Annotated[int, Option("Noisy copies for smoothgrad.", min=1, panel=_WHY)] = 25
     noise: float = 0.15

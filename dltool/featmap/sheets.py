@@ -6,14 +6,16 @@ from math import ceil, isqrt, sqrt
 import numpy as np
 
 from dltool.errors import SettingsError
-from dltool.featmap.activations import FeatureMap, strength
+from dltool.featmap.activations import FeatureMap, strength, without_rounding
 from dltool.featmap.layers import Kind
 from dltool.featmap.settings import Channels, MapSettings, Scale
-from dltool.images.colormap import colorize, rescale
-from dltool.images.sheet import Tile, bar_page, contact_sheet, pad_page, stack_pages, title_page
+from dltool.images.colormap import ColorScale
+from dltool.images.sheet import Tile, bar_page, contact_sheet, cut_pages, pad_page, stack_pages, title_page
 
 _OVERVIEW_COLUMNS = 8
 _GIF_CHANNELS = 16
+_MOST_COLUMNS = 16
+_HIGHEST = 2400
 
 
 def choose_channels(feature: FeatureMap, channels: Channels) -> list[int]:
@@ -28,55 +30,65 @@ def choose_channels(feature: FeatureMap, channels: Channels) -> list[int]:
             raise SettingsError(f"--channels {index}: layer {feature.layer} has channels 0 to {total - 1}")
     if channels.indices:
         return list(channels.indices)
-    ranked = np.argsort(-strength(feature.values), kind="stable")
+    flat = without_rounding(feature.values)[1]
+    ranked = np.lexsort((-strength(feature.values), flat))  # what is the same everywhere comes last
     return [int(index) for index in ranked[: channels.count]]
 
 
-def layer_sheet(feature: FeatureMap, image: np.ndarray, source: str, settings: MapSettings) -> np.ndarray:
+def layer_sheets(feature: FeatureMap, image: np.ndarray, source: str, settings: MapSettings) -> list[np.ndarray]:
     """Draw the chosen channels of one layer in a square of tiles, with the network's view of the image beside.
 
     Args:
-        image: size × size × 3 uint8.
+        image: H × W × 3 uint8.
         source: image and network, for the title.
 
     Returns:
-        H × W × 3 uint8.
+        Pages of H × W × 3 uint8; several where there are more channels than one page takes.
     """
     if feature.kind is Kind.VECTOR:
         tiles, columns, drawn = [vector_tile(feature, settings.colormap)], 1, len(feature.values)
     else:
         chosen = choose_channels(feature, settings.channels)
-        tiles, columns, drawn = channel_tiles(feature, chosen, settings), ceil(sqrt(len(chosen))), len(chosen)
-    tile_size = 160 if columns <= 6 else 112 if columns <= 12 else 72
-    grid = contact_sheet(tiles, columns, tile_size)
-    beside = contact_sheet([Tile(image, "what the network sees")], 1, 224)
+        tiles, drawn = channel_tiles(feature, chosen, settings), len(chosen)
+        columns = min(_MOST_COLUMNS, ceil(sqrt(drawn)))
+    tile_size = 320 if columns == 1 else 160 if columns <= 6 else 112
+    rows = [
+        contact_sheet(tiles[start : start + columns], columns, tile_size) for start in range(0, len(tiles), columns)
+    ]
+    beside = contact_sheet([Tile(image, "the image")], 1, 224)
     title = f"{source} · {describe(feature)}{_extent(feature, drawn, settings)}"
-    return _titled(stack_pages([beside, grid], vertical=False), title)
+    grids = cut_pages(np.empty((0, rows[0].shape[1], 3), np.uint8), rows, _HIGHEST)
+    parts = [f", page {number} of {len(grids)}" if len(grids) > 1 else "" for number in range(1, len(grids) + 1)]
+    return [
+        _titled(stack_pages([beside, grid], vertical=False), title + part)
+        for grid, part in zip(grids, parts, strict=True)
+    ]
 
 
-def overview_sheet(
+def overview_sheets(
     features: Sequence[FeatureMap],
     image: np.ndarray,
     source: str,
     top: Sequence[tuple[str, float]],
     settings: MapSettings,
-) -> np.ndarray:
+) -> list[np.ndarray]:
     """Draw one row per layer: its mean map, then its strongest channels, from first to last.
 
     Args:
-        image: size × size × 3 uint8.
+        image: H × W × 3 uint8.
         source: image and network, for the title.
         top: names and probabilities of the network's best classes, drawn beside the image; may be empty.
 
     Returns:
-        H × W × 3 uint8.
+        Pages of H × W × 3 uint8; several where there are more layers than one page takes.
     """
-    head = contact_sheet([Tile(image)], 1, 224)
+    head = contact_sheet([Tile(image)], 1, 288)
     if top:
         answer = [title_page("the network's answer", 480, 14), bar_page(top, 480)]
         head = stack_pages([head, stack_pages(answer)], vertical=False)
     rows = [_overview_row(feature, settings) for feature in features]
-    return stack_pages([title_page(source, max(row.shape[1] for row in rows)), head, *rows])
+    title = title_page(source, max(row.shape[1] for row in rows))
+    return cut_pages(stack_pages([title, head]), rows, _HIGHEST)
 
 
 def depth_frames(
@@ -101,15 +113,17 @@ def depth_frames(
 
 
 def channel_tiles(feature: FeatureMap, channels: Sequence[int], settings: MapSettings) -> list[Tile]:
-    """Colour the channels, each over its own range or all over the layer's, with their numbers below."""
-    low, high = float(feature.values.min()), float(feature.values.max())
+    """Colour the channels, all over the layer's range or each over its own, with the scale and their numbers below."""
+    values, flat = without_rounding(feature.values)
+    shared = ColorScale(float(values.min()), float(values.max()), settings.colormap)
     tiles = []
     for index in channels:
-        values = feature.values[index]
-        if settings.scale is Scale.MAP:
-            low, high = float(values.min()), float(values.max())
-        colors = colorize(rescale(values, low, high), settings.colormap)
-        tiles.append(Tile(colors, f"head {index}" if feature.kind is Kind.ATTENTION else f"{index}"))
+        own = values[index]
+        low, high = float(own.min()), float(own.max())
+        scale = shared if settings.scale is Scale.SHARED else ColorScale(low, high, settings.colormap)
+        name = f"head {index}" if feature.kind is Kind.ATTENTION else f"{index}"
+        remark = ", the same everywhere" if flat[index] else ", all negative" if high < 0 else ""
+        tiles.append(Tile(scale.colorize(own), name + remark, scale))
     return tiles
 
 
@@ -118,10 +132,10 @@ def vector_tile(feature: FeatureMap, colormap: str) -> Tile:
     numbers = feature.values[:, 0, 0]
     columns = isqrt(max(0, len(numbers) - 1)) + 1
     rows = ceil(len(numbers) / columns)
-    colors = colorize(rescale(numbers, float(numbers.min()), float(numbers.max()))[None], colormap)[0]
+    scale = ColorScale(float(numbers.min()), float(numbers.max()), colormap)
     cells = np.full((rows * columns, 3), 255, np.uint8)
-    cells[: len(numbers)] = colors
-    return Tile(cells.reshape(rows, columns, 3), f"{len(numbers)} numbers, row by row")
+    cells[: len(numbers)] = scale.colorize(numbers[None])[0]
+    return Tile(cells.reshape(rows, columns, 3), f"{len(numbers)} numbers, row by row", scale)
 
 
 def describe(feature: FeatureMap) -> str:
@@ -136,19 +150,20 @@ def describe(feature: FeatureMap) -> str:
 def _overview_row(feature: FeatureMap, settings: MapSettings) -> np.ndarray:
     title = describe(feature)
     if feature.kind is Kind.VECTOR:
-        return contact_sheet([vector_tile(feature, settings.colormap)], 1, 112, title)
+        return stack_pages(
+            [title_page(title, 480, 14), contact_sheet([vector_tile(feature, settings.colormap)], 1, 160)]
+        )
     chosen = choose_channels(feature, settings.channels)[:_OVERVIEW_COLUMNS]
     mean = np.abs(feature.values).mean(0)
-    first = Tile(colorize(rescale(mean, float(mean.min()), float(mean.max())), settings.colormap), "mean |x|")
-    return contact_sheet([first, *channel_tiles(feature, chosen, settings)], _OVERVIEW_COLUMNS + 1, 112, title)
+    scale = ColorScale(float(mean.min()), float(mean.max()), settings.colormap)
+    first = Tile(scale.colorize(mean), "mean |x|", scale)
+    return contact_sheet([first, *channel_tiles(feature, chosen, settings)], _OVERVIEW_COLUMNS + 1, 128, title)
 
 
 def _extent(feature: FeatureMap, drawn: int, settings: MapSettings) -> str:
     if feature.kind is Kind.VECTOR:
         return ""
     which = "" if settings.channels.indices or drawn == len(feature.values) else f", the {drawn} strongest"
-    if settings.scale is Scale.LAYER:
-        return f"{which}, {feature.values.min():.2g} to {feature.values.max():.2g}"
     return which
 
 

@@ -1,8 +1,10 @@
 """Colour maps: from one number per pixel to a colour, and laid over a photo."""
 
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+from PIL import Image
 
 from dltool.errors import SettingsError, did_you_mean
 
@@ -29,8 +31,21 @@ def colorize(values: np.ndarray, name: str) -> np.ndarray:
 
 def overlay(pixels: np.ndarray, values: np.ndarray, name: str, alpha: float) -> np.ndarray:
     """Blend the colours of H × W `values` in [0, 1] over H × W × 3 uint8 `pixels`; `alpha` 1 hides the photo."""
-    mixed = (1 - alpha) * pixels.astype(np.float32) + alpha * colorize(values, name)
-    return np.rint(mixed).astype(np.uint8)
+    photo, colors = Image.fromarray(pixels), Image.fromarray(colorize(values, name))
+    return np.asarray(Image.blend(photo, colors, alpha))
+
+
+@dataclass(frozen=True)
+class ColorScale:
+    """The numbers that a colour map's ends stand for; where `high` is not above `low`, all is drawn in the lowest."""
+
+    low: float
+    high: float
+    colormap: str
+
+    def colorize(self, values: np.ndarray) -> np.ndarray:
+        """H × W numbers as H × W × 3 uint8 colours."""
+        return colorize(rescale(values, self.low, self.high), self.colormap)
 
 
 def rescale(values: np.ndarray, low: float, high: float) -> np.ndarray:

@@ -7,18 +7,21 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from dltool.files import printable
+from dltool.images.colormap import ColorScale, colorize
 
 BACKGROUND = (250, 250, 250)
 INK = (30, 30, 30)
 BAR = (86, 140, 190)
+_MOST_LINES = 3
 
 
 @dataclass(frozen=True)
 class Tile:
-    """One cell of a sheet: H × W × 3 uint8 pixels of any size, and the text under them."""
+    """One cell of a sheet: H × W × 3 uint8 pixels of any size, the text under them, and what their colours mean."""
 
     pixels: np.ndarray
     label: str = ""
+    scale: ColorScale | None = None
 
 
 def contact_sheet(tiles: Sequence[Tile], columns: int, tile_size: int = 224, title: str = "") -> np.ndarray:
@@ -36,39 +39,61 @@ def arrange_tiles(
     """A contact sheet, and where each image is on it.
 
     A row is as high as its highest image. Images smaller than half a tile are enlarged without smoothing, so that
-    the pixels of a feature map stay pixels. Labels that are too wide are cut short with an ellipsis.
+    the pixels of a feature map stay pixels. Labels that are too wide go on in up to three lines.
 
     Returns:
         The page, H × W × 3 uint8, and for each tile left, top, width and height of its image in pixels.
     """
     font = ImageFont.load_default(max(11, tile_size // 16))
-    line = round(1.7 * font.size) if any(tile.label for tile in tiles) else 0
+    line = round(1.7 * font.size)
     gap = max(4, tile_size // 28)
     columns = min(columns, len(tiles))
     images = [_fit(Image.fromarray(tile.pixels), tile_size) for tile in tiles]
-    heights = [
-        max(image.height for image in images[start : start + columns]) for start in range(0, len(tiles), columns)
-    ]
-    head = round(2.2 * font.size) if title else 0
-    page_height = head + gap + sum(height + line + gap for height in heights)
+    labels = [_wrap(tile.label, font, tile_size, _MOST_LINES) for tile in tiles]
+    rows = [range(start, min(start + columns, len(tiles))) for start in range(0, len(tiles), columns)]
+    heights = [max(images[index].height for index in row) for row in rows]
+    bars = [line * any(tiles[index].scale is not None for index in row) for row in rows]
+    texts = [line * max(len(labels[index]) for index in row) for row in rows]
+    heading = _wrap(title, font, columns * (tile_size + gap) - gap, _MOST_LINES)
+    head = round((0.5 + 1.7 * len(heading)) * font.size) if title else 0
+    page_height = head + gap + sum(heights) + sum(bars) + sum(texts) + gap * len(rows)
     page = Image.new("RGB", (columns * (tile_size + gap) + gap, page_height), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    if title:
-        draw.text((gap, gap + head // 2), _shorten(title, font, page.width - 2 * gap), INK, font, anchor="lm")
+    for number, text in enumerate(heading):
+        draw.text((gap, gap + head // 2 + line * (2 * number + 1 - len(heading)) // 2), text, INK, font, anchor="lm")
     top = gap + head
     boxes = []
-    for row, height in enumerate(heights):
-        for column in range(min(columns, len(tiles) - row * columns)):
-            tile, image = tiles[row * columns + column], images[row * columns + column]
-            middle = gap + column * (tile_size + gap) + tile_size // 2
-            place = middle - image.width // 2, top + (height - image.height) // 2
+    for row, height, bar, text in zip(rows, heights, bars, texts, strict=True):
+        for column, index in enumerate(row):
+            tile, image = tiles[index], images[index]
+            left = gap + column * (tile_size + gap)
+            place = left + tile_size // 2 - image.width // 2, top + (height - image.height) // 2
             page.paste(image, place)
             boxes.append((*place, *image.size))
-            if tile.label:
-                label = _shorten(tile.label, font, tile_size)
-                draw.text((middle, top + height + line // 2), label, INK, font, anchor="mm")
-        top += height + line + gap
+            if tile.scale is not None:
+                strip = Image.fromarray(scale_bar(tile.scale, tile_size - gap, font.size))
+                page.paste(strip, (left + gap // 2, top + height))
+            for number, words in enumerate(labels[index]):
+                middle = left + tile_size // 2, top + height + bar + line * number + line // 2
+                draw.text(middle, words, INK, font, anchor="mm")
+        top += height + bar + text + gap
     return np.asarray(page), boxes
+
+
+def scale_bar(scale: ColorScale, width: int, font_size: int = 11) -> np.ndarray:
+    """Draw a strip of the scale's colours between the numbers that its ends stand for, 1.7 times the font high."""
+    font = ImageFont.load_default(font_size)
+    page = Image.new("RGB", (width, round(1.7 * font_size)), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    low, high = f"{scale.low:.3g}", f"{scale.high:.3g}"
+    left, right = (round(font.getlength(text)) + font_size // 2 for text in (low, high))
+    draw.text((0, page.height // 2), low, INK, font, anchor="lm")
+    draw.text((width, page.height // 2), high, INK, font, anchor="rm")
+    room = max(1, width - left - right)
+    steps = np.linspace(0, 1 if scale.high > scale.low else 0, room)
+    strip = np.broadcast_to(colorize(steps[None], scale.colormap), (max(3, round(0.7 * font_size)), room, 3))
+    page.paste(Image.fromarray(np.ascontiguousarray(strip)), (left, (page.height - strip.shape[0]) // 2))
+    return np.asarray(page)
 
 
 def _fit(image: Image.Image, side: int) -> Image.Image:
@@ -77,8 +102,20 @@ def _fit(image: Image.Image, side: int) -> Image.Image:
     return image.resize(size, Image.Resampling.NEAREST if scale >= 2 else Image.Resampling.LANCZOS)
 
 
+def _wrap(text: str, font: ImageFont.FreeTypeFont, width: int, most: int) -> list[str]:
+    """Break a text into lines of at most `width` pixels, between words where it can; the last of `most` is cut."""
+    lines, rest = [], printable(text).strip()
+    while rest and len(lines) < most - 1 and font.getlength(rest) > width:
+        end = len(rest)
+        while end > 1 and font.getlength(rest[:end]) > width:
+            end -= 1
+        end = rest.rfind(" ", 1, end + 1) if " " in rest[1 : end + 1] else end
+        lines.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
+    return [*lines, _shorten(rest, font, width)] if rest else lines
+
+
 def _shorten(text: str, font: ImageFont.FreeTypeFont, width: int) -> str:
-    text = printable(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(text + "…") > width:
@@ -105,28 +142,48 @@ def pad_page(page: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return padded
 
 
+def cut_pages(head: np.ndarray, blocks: Sequence[np.ndarray], highest: int) -> list[np.ndarray]:
+    """Stack blocks under a head, on as many pages as keep each at most `highest` pixels high where one block fits."""
+    pages: list[list[np.ndarray]] = []
+    room = -1
+    for block in blocks:
+        room -= len(block)
+        if room < 0:
+            pages.append([head])
+            room = highest - len(head) - len(block)
+        pages[-1].append(block)
+    return [stack_pages(page) for page in pages]
+
+
 def title_page(text: str, width: int, font_size: int = 16) -> np.ndarray:
-    """Draw a line of text on a page of `width` pixels; a long one in a smaller font, at last cut with an ellipsis."""
+    """Draw a text on a page of `width` pixels; a long one in a smaller font, then in several lines."""
     font = ImageFont.load_default(font_size)
     while font_size > 11 and font.getlength(text) > width - 12:
         font_size -= 1
         font = ImageFont.load_default(font_size)
-    page = Image.new("RGB", (width, round(2 * font_size)), BACKGROUND)
-    ImageDraw.Draw(page).text((8, page.height // 2), _shorten(text, font, width - 12), INK, font, anchor="lm")
+    lines = _wrap(text, font, width - 16, 2 * _MOST_LINES)
+    page = Image.new("RGB", (width, round(1.4 * font_size * max(1, len(lines)) + 0.6 * font_size)), BACKGROUND)
+    draw = ImageDraw.Draw(page)
+    for number, line in enumerate(lines):
+        draw.text((8, round((1 + 1.4 * number) * font_size)), line, INK, font, anchor="lm")
     return np.asarray(page)
 
 
 def bar_page(rows: Sequence[tuple[str, float]], width: int, font_size: int = 14) -> np.ndarray:
-    """Draw names with fractions of 1 as horizontal bars with per cents, one row each, on a page of `width` pixels."""
+    """Draw names with fractions of 1 as horizontal bars with per cents, one row each.
+
+    The page is `width` pixels wide, and wider where a name needs more than half of that.
+    """
     font = ImageFont.load_default(font_size)
     line, gap = round(1.6 * font_size), font_size // 2
+    names = max(width // 2 - 2 * gap, *(min(2000, round(font.getlength(printable(name)))) for name, _ in rows))
+    width = max(width, 2 * names)
     page = Image.new("RGB", (width, line * len(rows) + 2 * gap), BACKGROUND)
     draw = ImageDraw.Draw(page)
-    names = width // 2 - 2 * gap
     room = width - names - 3 * gap - round(font.getlength("100.0 %")) - gap
     for index, (name, fraction) in enumerate(rows):
         middle = gap + index * line + line // 2
-        draw.text((gap, middle), _shorten(name, font, names), INK, font, anchor="lm")
+        draw.text((gap, middle), _shorten(printable(name), font, names), INK, font, anchor="lm")
         left = names + 2 * gap
         right = left + max(1, round(room * min(1.0, max(0.0, fraction))))
         draw.rectangle((left, middle - line // 3, right, middle + line // 3), BAR)

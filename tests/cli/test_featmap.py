@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from dltool.images.colormap import overlay
 from tests.cli.run import run_inside, run_process
 
 SMALL = ("--backbone", "squeezenet1_0", "--weights", "none", "--size", "64", "--threads", "1")
@@ -32,11 +33,11 @@ def test_bundled_backbone_draws_maps_and_calls_the_cat_a_cat(cat, tmp_path) -> N
         assert path.stat().st_size > 1000
         assert entry["network"] == "efficientnet_lite0"
     sheets = {entry["layer"]: entry for entry in manifest if entry["kind"] == "maps"}
-    assert sheets["conv_stem"]["shape"] == [32, 112, 112]
+    assert sheets["conv_stem"]["shape"] == [32, 112, 176]
     assert list(sheets)[-1] == "bn2"
     arrays = np.load(tmp_path / "out" / "cat" / "maps.npz")
     assert set(arrays) == set(sheets)
-    assert arrays["bn2"].shape == (1280, 7, 7)
+    assert arrays["bn2"].shape == (1280, 7, 11)
     with Image.open(tmp_path / "out" / "cat" / "depth.gif") as gif:
         assert gif.n_frames == len(sheets)
     with Image.open(tmp_path / "out" / "cat.maps.png") as page:
@@ -47,7 +48,7 @@ def test_bundled_backbone_draws_maps_and_calls_the_cat_a_cat(cat, tmp_path) -> N
 def test_first_convolution_of_a_trained_vgg16(cat, tmp_path, test_data) -> None:
     weights = test_data / "weights" / "vgg16_features_imagenet_fp16.safetensors"
     words = ("--size", 100, "--backbone", "vgg16", "--weights", weights, "--quiet")
-    result = featmap(cat, *words, "--channels", "16", "--layer", "features.0", "-o", tmp_path / "out")
+    result = featmap(cat, *words, "--channels", "16", "--layer", "features.0", "--fit", "crop", "-o", tmp_path / "out")
     assert result.exit_code == 0, result.output
     (entry,) = json.loads((tmp_path / "out" / "manifest.json").read_text())["pictures"]
     assert entry["shape"] == [64, 100, 100]
@@ -146,6 +147,31 @@ def test_dream(cat, tmp_path) -> None:
         assert image.width / image.height == pytest.approx(original.width / original.height, rel=0.03)
 
 
+def test_a_photo_is_explained_whole_and_what_is_not_there_looks_like_nothing(cat, tmp_path) -> None:
+    out = tmp_path / "out"
+    result = featmap(cat, "-o", out, "-m", "gradcam", "-c", "tench", "-c", "Egyptian", "--threads", 1)
+    assert result.exit_code == 0, result.output
+    entries = {e["class"]: e for e in json.loads((out / "manifest.json").read_text())["pictures"] if "class" in e}
+    assert entries["tench"]["shape"] == [224, 352] and entries["tench"]["remark"] == "next to nothing"
+    assert entries["Egyptian cat"]["remark"] is None
+    with Image.open(cat) as image:
+        photo = np.asarray(image.convert("RGB"))
+    for name, seen in (("tench", False), ("Egyptian cat", True)):
+        with Image.open(entries[name]["output"]) as image:
+            drawn = np.asarray(image)[: len(photo)]  # below is the scale
+        assert drawn.shape == photo.shape
+        nothing = overlay(photo, np.zeros(photo.shape[:2]), "turbo", 0.5)
+        assert bool(np.abs(drawn.astype(int) - nothing).max() > 60) is seen
+
+
+def test_cam_of_a_layer_without_a_map_names_those_that_have_one(cat, tmp_path) -> None:
+    for layer in ("classifier", "global_pool"):
+        result = featmap(cat, "-o", tmp_path / "out", "-m", "layercam", "--layer", layer, "--threads", 1)
+        assert result.exit_code == 2
+        assert f"--layer {layer}: its output is no map" in result.stderr and "one: bn2, blocks.5.3" in result.stderr
+        assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -188,7 +214,8 @@ IMAGE = "cat"  # stands for the photo
         ((IMAGE, "--alpha", "0.2"), "--alpha: has no effect without --method"),
         ((IMAGE, "--steps", "5"), "--steps: has no effect without --method or --maximize or --dream"),
         ((IMAGE, "--class", "tabby", "--channels", "3"), "--channels: has no effect with --class"),
-        ((IMAGE, "--score", "--scale", "layer"), "--scale: has no effect with --score"),
+        ((IMAGE, "--dream", "bn2", "--scale", "each"), "--scale: has no effect with --dream"),
+        (("--filters", "--fit", "crop"), "--fit: has no effect with --filters"),
         ((IMAGE, "-m", "gradcam", "--samples", "5"), "--samples: has no effect without --method smoothgrad"),
         ((IMAGE, "-m", "saliency", "--window", "5"), "--window: has no effect without --method occlusion"),
         ((IMAGE, "-m", "all,gradcam", "-m", "saliency", "--gif"), "--gif: has no effect with --method"),

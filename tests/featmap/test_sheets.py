@@ -8,13 +8,14 @@ from dltool.featmap.activations import FeatureMap
 from dltool.featmap.layers import Kind
 from dltool.featmap.manifest import write_manifest
 from dltool.featmap.methods import Heat, for_display
+from dltool.featmap.pages import Explanation, shown_maps
 from dltool.featmap.settings import Channels, MapSettings, Method, Scale, WhySettings, parse_methods, read_channels
 from dltool.featmap.sheets import (
     channel_tiles,
     choose_channels,
     depth_frames,
-    layer_sheet,
-    overview_sheet,
+    layer_sheets,
+    overview_sheets,
     vector_tile,
 )
 from dltool.featmap.targets import Target, find_class
@@ -41,10 +42,10 @@ def test_strongest_channels_come_first() -> None:
 def test_scales() -> None:
     one = feature()
     low, high = color_table("viridis")[0], color_table("viridis")[-1]
-    for tile in channel_tiles(one, range(6), MapSettings(scale=Scale.MAP)):
+    for tile in channel_tiles(one, range(6), MapSettings(scale=Scale.EACH)):
         assert (tile.pixels == low).all(2).any()
         assert (tile.pixels == high).all(2).any()
-    common = [tile.pixels for tile in channel_tiles(one, range(6), MapSettings(scale=Scale.LAYER))]
+    common = [tile.pixels for tile in channel_tiles(one, range(6), MapSettings(scale=Scale.SHARED))]
     assert sum((pixels == high).all(2).sum() for pixels in common) == 1
 
 
@@ -53,10 +54,11 @@ def test_pages_of_maps_vectors_and_flat_channels() -> None:
     flat = FeatureMap("dead", Kind.MAP, np.zeros((3, 2, 2), np.float32))
     vector = FeatureMap("head", Kind.VECTOR, np.arange(10, dtype=np.float32)[:, None, None])
     for one in (feature(), flat, vector):
-        page = layer_sheet(one, image, "x.png", MapSettings())
+        (page,) = layer_sheets(one, image, "x.png", MapSettings())
         assert page.dtype == np.uint8
         assert page.shape[2] == 3
-    assert overview_sheet([feature(), flat, vector], image, "x.png", [("cat", 0.5)], MapSettings()).shape[2] == 3
+    (page,) = overview_sheets([feature(), flat, vector], image, "x.png", [("cat", 0.5)], MapSettings())
+    assert page.shape[2] == 3
     frames = depth_frames([feature(20), flat, vector], image, "x.png", MapSettings())
     assert len(frames) == 2
     assert frames[0].shape == frames[1].shape
@@ -68,7 +70,7 @@ def test_pages_of_maps_vectors_and_flat_channels() -> None:
 
 
 def test_sixteen_channels_are_four_by_four() -> None:
-    page = layer_sheet(feature(64), np.zeros((100, 100, 3), np.uint8), "cat.jpg", MapSettings())
+    (page,) = layer_sheets(feature(64), np.zeros((100, 100, 3), np.uint8), "cat.jpg", MapSettings())
     # Cells are what lies between background columns and rows, right of the image and below the title.
     grid = page[40:, 245:] != np.array([250, 250, 250], np.uint8)
     columns = np.flatnonzero(np.diff(grid[60].any(1).astype(int), prepend=0, append=0))
@@ -85,11 +87,60 @@ def test_overlay_and_colors() -> None:
         color_table("virids")
 
 
+def test_long_pages_are_cut_into_several() -> None:
+    image = np.zeros((20, 30, 3), np.uint8)
+    pages = layer_sheets(feature(600), image, "x.png", MapSettings(channels=Channels(None)))
+    assert len(pages) == 3
+    assert all(page.shape[0] <= 2400 + 40 and page.shape[1] < 2400 for page in pages)
+    pages = overview_sheets([feature()] * 40, image, "x.png", [], MapSettings())
+    assert sum(page.shape[0] for page in pages) > 4000 and all(page.shape[0] <= 2400 for page in pages)
+
+
+def test_channels_that_differ_by_rounding_alone_are_flat_and_last() -> None:
+    rng = np.random.default_rng(0)
+    values = rng.standard_normal((3, 4, 4)).astype(np.float32)
+    values[0] = 100 * (1 + 1e-7 * values[0])  # the largest, but for rounding the same everywhere
+    values[2] = -2 - np.abs(values[2])
+    one = FeatureMap("conv", Kind.MAP, values)
+    assert choose_channels(one, Channels(3)) == [2, 1, 0]
+    settings = MapSettings(scale=Scale.EACH)
+    even, _, negative = channel_tiles(one, range(3), settings)
+    assert len(np.unique(even.pixels.reshape(-1, 3), axis=0)) == 1
+    assert (even.label, negative.label) == ("0, the same everywhere", "2, all negative")
+
+
+def explanation(values: np.ndarray, index: int, probability: float, best: float) -> Explanation:
+    return Explanation(Heat(Method.OCCLUSION, Target(index), np.float32(values)), "a class", probability, best)
+
+
 def test_display_of_heat() -> None:
     signed = np.array([[-1.0, 0.5], [2.0, 0.0]], np.float32)
-    shown = for_display(Heat(Method.OCCLUSION, Target(0), signed))
-    np.testing.assert_allclose(shown, [[0, 0.25], [1, 0]])
-    assert for_display(Heat(Method.GRADCAM, Target(0), np.zeros((2, 2)))).max() == 0
+    values, top = for_display(Heat(Method.OCCLUSION, Target(0), signed))
+    np.testing.assert_allclose(values, [[0, 0.5], [2, 0]])
+    assert top == 2
+    even = np.float32([[5, 5], [5, 5 + 1e-6]])
+    assert for_display(Heat(Method.GRADCAM, Target(0), even))[0].max() == 0
+
+
+def test_maps_of_one_method_share_a_scale_and_count_by_probability() -> None:
+    signed = np.array([[-1.0, 0.5], [2.0, 0.0]])
+    several = [
+        explanation(signed, 0, 0.4, 0.4),
+        explanation(2 * signed, 1, 0.1, 0.4),
+        explanation(signed, 2, 1e-5, 0.4),
+    ]
+    first, second, third = shown_maps(several, WhySettings())
+    assert {map_.scale.high for map_ in (first, second, third)} == {4}
+    np.testing.assert_allclose(first.values, [[0, 0.5], [2, 0]])
+    np.testing.assert_allclose(second.values, first.values / 2)
+    assert (first.remark, second.remark, third.remark) == ("", "", "next to nothing")
+    grey = np.full((2, 2, 3), 90, np.uint8)
+    nothing = overlay(grey, np.zeros((2, 2)), "turbo", 0.5)
+    assert np.array_equal(third.over(grey, 0.5), nothing) and not np.array_equal(first.over(grey, 0.5), nothing)
+    alone = shown_maps(several, WhySettings(scale=Scale.EACH))
+    assert [map_.scale.high for map_ in alone] == [2, 4, 2] and alone[2].remark == ""
+    assert shown_maps([explanation(signed - 3, 0, 1, 1)], WhySettings())[0].remark == "all negative"
+    assert shown_maps([explanation(0 * signed, 0, 1, 1)], WhySettings())[0].remark == "nothing speaks for it"
 
 
 def test_settings_as_typed() -> None:

@@ -1,6 +1,7 @@
 import numpy as np
 
-from dltool.images.sheet import BACKGROUND, Tile, arrange_tiles, contact_sheet
+from dltool.images.colormap import ColorScale, color_table
+from dltool.images.sheet import BACKGROUND, Tile, arrange_tiles, bar_page, contact_sheet, cut_pages, scale_bar
 
 
 def _solid(value: int, height: int = 50, width: int = 50) -> np.ndarray:
@@ -31,6 +32,32 @@ def test_labels_and_title_are_drawn_and_stay_inside():
     assert labelled.shape[0] > plain.shape[0]
     assert labelled.shape[1] == plain.shape[1]
     assert (labelled[-20:] < 100).any()
+
+
+def test_a_long_label_goes_on_in_further_lines():
+    heights = [len(contact_sheet([Tile(_solid(0), label)], 1, 96)) for label in ("short", "two words, too long for it")]
+    assert heights[1] - heights[0] == round(1.7 * 11)
+    wide = [bar_page([(name, 0.5)], 200) for name in ("cat", "a name that needs more than half of the page's width")]
+    assert wide[0].shape[1] == 200 and wide[1].shape[1] > 500
+
+
+def test_scales_are_strips_between_numbers():
+    scale = ColorScale(-1.0, 2.0, "viridis")
+    strip = scale_bar(scale, 200)
+    middle = strip[len(strip) // 2]
+    first, last = (np.flatnonzero((middle == end).all(1)) for end in color_table("viridis")[[0, -1]])
+    assert 10 < first[0] < last[-1] < 190
+    plain, scaled = (contact_sheet([Tile(_solid(0), "x", one)], 1, 200) for one in (None, scale))
+    assert len(scaled) - len(plain) == len(scale_bar(scale, 200, 12))
+    flat = scale_bar(ColorScale(3.0, 3.0, "viridis"), 200)
+    assert (flat == color_table("viridis")[0]).all(2).any() and not (flat == color_table("viridis")[-1]).all(2).any()
+
+
+def test_pages_are_cut_between_blocks():
+    head, blocks = _solid(1, 10, 80), [_solid(2, 40)] * 5
+    pages = cut_pages(head, blocks, 100)
+    assert [page.shape for page in pages] == [(90, 80, 3), (90, 80, 3), (50, 80, 3)]
+    assert [len(page) for page in cut_pages(head, blocks[:1], 20)] == [50]
 
 
 def test_small_images_are_enlarged_pixel_by_pixel():
