@@ -5,13 +5,13 @@ from typing import Protocol
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
 from torch import Tensor
 
 from dltool.autoencoder.data import Images, to_channels
 from dltool.autoencoder.settings import Augment
 from dltool.autoencoder.unet import reflected
 from dltool.images.stream import read_ahead
+from dltool.images.tensors import fit_pixels
 from dltool.training.seeds import numpy_generator
 
 
@@ -155,14 +155,6 @@ def whole_images(photos: Images, channels: int, size: tuple[int, int]) -> Tensor
     for index in range(len(photos)):
         images[index] = to_channels(fit_pixels(photos.pixels(index), size), channels)
     return images
-
-
-def fit_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Cut H × W (× 3) uint8 pixels about their middle to the shape of `size` (height, width) and scale them to it."""
-    if pixels.shape[:2] == size:
-        return pixels
-    image = Image.fromarray(pixels)
-    return np.asarray(ImageOps.fit(image, size[::-1], Image.Resampling.LANCZOS))
 
 
 def common_size(images: Sequence[Images]) -> tuple[int, int] | None:

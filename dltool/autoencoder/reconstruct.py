@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
-from dltool.autoencoder.batches import fit_pixels
 from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
 from dltool.autoencoder.noise import Noise
@@ -22,6 +21,7 @@ from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
 from dltool.images.quality import psnr, ssim
 from dltool.images.read import read_image
+from dltool.images.tensors import fit_pixels
 from dltool.training.seeds import derive_seed
 
 _BATCH = 128

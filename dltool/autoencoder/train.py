@@ -15,7 +15,6 @@ from dltool.autoencoder.batches import (
     Source,
     WholeSource,
     common_size,
-    fit_pixels,
     whole_images,
 )
 from dltool.autoencoder.data import ImageData, Loaded, load_images
@@ -27,6 +26,7 @@ from dltool.autoencoder.sheets import write_examples
 from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
 from dltool.errors import SettingsError
+from dltool.images.tensors import fit_pixels
 from dltool.plots import plot_restoration
 from dltool.settings import as_plain
 from dltool.training import distributed

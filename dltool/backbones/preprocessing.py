@@ -54,6 +54,11 @@ class Preprocessing:
         if not min(self.std) > 0:
             raise ValueError(f"std {list(self.std)!r} is not above 0")
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what a network sees."""
+        return self.crop, self.crop
+
     def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more.
 

@@ -7,6 +7,7 @@ from dltool.cli.items import left_out
 from dltool.cli.options import Machine, OverwriteOnly
 from dltool.cli.signals import stop_requests
 from dltool.cli.training import follow
+from dltool.data.sizes import describe_size
 from dltool.device import describe_device, select_device, set_threads
 from dltool.gan.evaluate import Evaluation, check_sheet, evaluate_samples
 from dltool.gan.evaluate_settings import EvaluateSettings, RealData
@@ -56,7 +57,7 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
     colour = "grey" if evaluation.channels == 1 else "colour"
     console.result(
         f"{comparison.generated} pictures of {settings.model} against {comparison.real} of {data.source} "
-        f"({evaluation.split}), {evaluation.size}x{evaluation.size} pixels, {colour}"
+        f"({evaluation.split}), {describe_size(evaluation.size)} pixels, {colour}"
     )
     console.result(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
     nearest = _write_sheet(console, settings, evaluation)

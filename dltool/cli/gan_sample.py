@@ -14,7 +14,7 @@ from dltool.gan.sample_settings import SampleKind, SampleSettings
 from dltool.images.batch import FileDone
 from dltool.settings import Typed
 
-_SHOWN = ("truncation", "interpolate", "frames", "scale")
+_SHOWN = ("columns", "truncation", "interpolate", "frames", "scale")
 
 
 def run(console: Console, typed: Typed, settings: SampleSettings, outputs: Outputs, machine: Processor) -> None:
@@ -25,7 +25,7 @@ def run(console: Console, typed: Typed, settings: SampleSettings, outputs: Outpu
     device = select_device(machine.device)
     generator = load_generator(settings.model, device)
     plan = plan_samples(generator, settings, outputs.on_existing)
-    shown = {"seeds": plan.seeds, "classes": settings.classes or (), "columns": plan.columns}
+    shown = {"seeds": plan.seeds, "classes": settings.classes or ()}
     shown |= {name: getattr(settings, name) for name in _SHOWN}
     if outputs.dry_run:
         report_planned(console, plan.jobs, shown, True)

@@ -8,6 +8,7 @@ from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.data.settings import DataSettings
+from dltool.data.sizes import describe_size
 from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
@@ -81,7 +82,7 @@ def _describe_data(data: GanData) -> list[str]:
     """Lines for people: how many images of what kind, and what the check found."""
     kind = "grey" if data.channels == 1 else "colour"
     classes = f", {len(data.class_names)} classes" if len(data.class_names) > 1 else ""
-    head = f"data: {len(data)} {kind} pictures of {data.size}x{data.size} pixels{classes}"
+    head = f"data: {len(data)} {kind} pictures of {describe_size(data.size)} pixels{classes}"
     return [head, *describe_findings(data.notes, data.unreadable)]
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,29 @@ from torch import Tensor
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.splits import ArraySplit, Split
 from dltool.images.read import read_image
+from dltool.images.tensors import fit_pixels
 
 _SHARE_OF_MEMORY = 0.2
 _MOST_BYTES = 4 * 2**30
+
+
+@dataclass(frozen=True)
+class FilledShape(Preprocessing):
+    """Images that are no squares: scaled until they cover `height` and `width`, and cut about their middle."""
+
+    height: int = 64
+    width: int = 64
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width of what a network sees."""
+        return self.height, self.width
+
+    def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
+        """H × W × 3 uint8 pixels as height × width × 3."""
+        return fit_pixels(pixels, self.shape)
+
+    crop_pixels = scale_pixels
 
 
 class _Kept:
@@ -103,8 +124,7 @@ def resident_images(split: Split, reader: PixelReader, in_channels: int) -> Tens
     Raises:
         DataError: an image cannot be read.
     """
-    side = reader.preprocessing.crop
-    if isinstance(split, ArraySplit) and split.images.shape[1:3] == (side, side):
+    if isinstance(split, ArraySplit) and split.images.shape[1:3] == reader.preprocessing.shape:
         images = split.images if split.images.ndim == 4 else split.images[..., None]
         if images.shape[-1] == in_channels:
             return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))

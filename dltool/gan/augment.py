@@ -13,7 +13,7 @@ _CUTOUT = 1 / 2
 
 
 def differentiable_augment(images: Tensor) -> Tensor:
-    """Vary N × C × S × S images in [-1, 1], each by its own draw from torch's generator: colour, shift, cutout."""
+    """Vary N × C × H × W images in [-1, 1], each by its own draw from torch's generator: colour, shift, cutout."""
     return _cut_out(_shift(_recolour(images)))
 
 
@@ -32,25 +32,26 @@ def _recolour(images: Tensor) -> Tensor:
 
 
 def _shift(images: Tensor) -> Tensor:
-    """Move by up to an eighth of the side; what comes in from outside is as dark as -1."""
-    side = images.shape[-1]
-    most = max(1, round(side * _SHIFT))
+    """Move by up to an eighth of the sides; what comes in from outside is as dark as -1."""
+    sides = images.shape[-2:]
+    down, right = (max(1, round(side * _SHIFT)) for side in sides)
+    most = torch.tensor([down, right], device=images.device)
     by = torch.floor(_uniform(images, 2) * (2 * most + 1)).long()
-    places = torch.arange(side, device=images.device)
-    rows = (places + by[:, :1]).view(-1, 1, side, 1)
-    columns = (places + by[:, 1:]).view(-1, 1, 1, side)
-    padded = F.pad(images, [most] * 4, value=-1.0)
+    rows = (torch.arange(sides[0], device=images.device) + by[:, :1]).view(-1, 1, sides[0], 1)
+    columns = (torch.arange(sides[1], device=images.device) + by[:, 1:]).view(-1, 1, 1, sides[1])
+    padded = F.pad(images, [right, right, down, down], value=-1.0)
     padded = padded.gather(2, rows.expand(-1, images.shape[1], -1, padded.shape[3]))
-    return padded.gather(3, columns.expand(-1, images.shape[1], side, -1))
+    return padded.gather(3, columns.expand(-1, images.shape[1], sides[0], -1))
 
 
 def _cut_out(images: Tensor) -> Tensor:
-    """Set a square of half the side, anywhere and perhaps partly outside, to 0."""
-    side = images.shape[-1]
-    width = round(side * _CUTOUT)
-    centre = torch.floor(_uniform(images, 2) * (side + 1))
-    places = torch.arange(side, device=images.device)
-    inside = (places - centre[:, :, None] + width // 2).clamp(-1, width)
-    inside = (inside >= 0) & (inside < width)
-    hole = inside[:, 0, :, None] & inside[:, 1, None, :]
+    """Set a rectangle of half the sides, anywhere and perhaps partly outside, to 0."""
+    drawn = _uniform(images, 2)
+    inside = []
+    for axis, side in enumerate(images.shape[-2:]):
+        width = round(side * _CUTOUT)
+        centre = torch.floor(drawn[:, axis, None] * (side + 1))
+        places = torch.arange(side, device=images.device) - centre + width // 2
+        inside.append((places >= 0) & (places < width))
+    hole = inside[0][:, :, None] & inside[1][:, None, :]
     return images * ~hole[:, None]

@@ -13,13 +13,15 @@ from torch import Tensor
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
-from dltool.data.pixels import PixelReader, resident_images
+from dltool.data.pixels import FilledShape, PixelReader, resident_images
 from dltool.data.settings import DataSettings
+from dltool.data.sizes import MOST, Size, as_size, count_fitting, describe_size, fitting_size, width_height
 from dltool.data.splits import ArraySplit, Split
-from dltool.gan.settings import SIZES
+from dltool.gan.settings import SQUARES
 from dltool.images.read import read_size
 
-_FILES_SIZE = 64
+# Of so many files the header is read to choose a size.
+_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class GanData:
 
     Attributes:
         split: its name.
-        images: N × channels × size × size uint8 on the CPU.
+        images: N × channels × height × width uint8 on the CPU.
         labels: N int64.
         class_names: in index order; one where no classes are known.
         notes, unreadable: what the data check found.
@@ -46,9 +48,9 @@ class GanData:
         return len(self.images)
 
     @property
-    def size(self) -> int:
-        """Side of the images."""
-        return self.images.shape[-1]
+    def size(self) -> Size:
+        """Side of the images, or width and height."""
+        return as_size(self.images.shape[:1:-1])
 
     @property
     def channels(self) -> int:
@@ -70,19 +72,19 @@ class GanData:
 
 def load_images(
     data: DataSettings,
-    size: int,
+    size: Size | None,
     workers: int,
     splits: Sequence[str] = ("train",),
     channels: int | None = None,
     exclude: Path | None = None,
 ) -> Generator[Checked, None, list[GanData]]:
-    """Decode the images, scale and crop each to a square from its centre; yield progress and return them.
+    """Decode the images, scale each until it covers the size and crop it from its centre; yield progress, return them.
 
     There is one for each of `splits` that the data has; if it has none of them, one for train or the only split.
 
     Args:
         data: a folder of images is enough, whatever `complete` and `labelled` say.
-        size: side of the images; 0 takes that of a set of small images, and for files 64 or what they have.
+        size: of the images; None takes the one that fits most of them, and a note says so.
         workers: threads that decode.
         splits: names of those to decode.
         channels: 1 grey or 3 colour; None takes grey if all images are.
@@ -96,8 +98,10 @@ def load_images(
     dataset = listed.dataset
     chosen = [name for name in splits if name in dataset.splits] or [next(iter(dataset.splits))]
     dataset = replace(dataset, splits={name: dataset.splits[name] for name in chosen})
-    size = size or natural_size(dataset.splits[chosen[0]])
-    reader = PixelReader(Preprocessing(resize=size, crop=size, interpolation="bicubic"))
+    notes: tuple[str, ...] = ()
+    if size is None:
+        size, notes = natural_size(dataset.splits[chosen[0]])
+    reader = PixelReader(_preprocessing(size))
     report = yield from check_data(replace(listed, dataset=dataset), data, None, reader.read_file, workers)
     found = []
     for name, split in report.dataset.splits.items():
@@ -105,18 +109,30 @@ def load_images(
         if channels is None and images.shape[1] == 3 and bool((images == images[:, :1]).all()):
             images = images[:, :1].contiguous()
         labels = torch.from_numpy(split.labels.astype(np.int64))
-        found.append(GanData(dataset.name, name, images, labels, dataset.class_names, report.notes, report.unreadable))
+        notes = (*report.notes, *notes)
+        found.append(GanData(dataset.name, name, images, labels, dataset.class_names, notes, report.unreadable))
+        notes = ()
     return found
 
 
-def natural_size(split: Split) -> int:
-    """The largest of `SIZES` that the first image fills: for images in memory theirs, for files at most 64."""
+def _preprocessing(size: Size) -> Preprocessing:
+    width, height = width_height(size)
+    if width == height:
+        return Preprocessing(resize=width, crop=width, interpolation="bicubic")
+    return FilledShape(resize=max(width, height), height=height, width=width)
+
+
+def natural_size(split: Split) -> tuple[Size, tuple[str, ...]]:
+    """The size that fits most images of a split, and what there is to say of those that it does not fit."""
     if isinstance(split, ArraySplit):
-        side, most = min(split.images.shape[1:3]), max(SIZES)
-    else:
-        sizes = (read_size(path) for path in split.paths)
-        side, most = min(next((size for size in sizes if size is not None), (_FILES_SIZE,))), _FILES_SIZE
-    return max([known for known in SIZES if known <= min(side, most)], default=min(SIZES))
+        return fitting_size([split.images.shape[2:0:-1]], MOST, SQUARES), ()
+    found = (read_size(path) for path in split.paths[:: -(-len(split) // _LOOKED_AT)])
+    sizes = [size for size in found if size is not None]
+    size = fitting_size(sizes, squares=SQUARES)
+    if set(sizes) <= {width_height(size)}:
+        return size, ()
+    count = f"{count_fitting(sizes, size)} of {len(sizes)} images"
+    return size, (f"scaled and cut to {describe_size(size)} pixels, which fits {count}; --size takes another",)
 
 
 def _channels_of(split: Split) -> int:

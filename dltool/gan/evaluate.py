@@ -11,6 +11,7 @@ from torch import Tensor
 
 from dltool.data.check import Checked
 from dltool.data.settings import DataSettings
+from dltool.data.sizes import Size, width_height
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
 from dltool.gan.evaluate_settings import EvaluateSettings
@@ -113,7 +114,7 @@ class Evaluation:
     comparison: Comparison
     floor: Comparison | None
     split: str
-    size: int
+    size: Size
     channels: int
     left_out: tuple[str, ...]
     extractor: Extractor = field(repr=False)
@@ -139,7 +140,7 @@ def evaluate_samples(
     if trained is not None and settings.size is not None:
         raise SettingsError("--size: a generator's pictures have their own; it is for two folders")
     size = trained.spec.size if trained else settings.size or common_size(settings.model, data.source)
-    extractor = Extractor(settings.extractor, size, device, settings.weights, settings.input_size)
+    extractor = Extractor(settings.extractor, max(width_height(size)), device, settings.weights, settings.input_size)
     channels = trained.spec.channels if trained else None
     training, real = yield from _load_real(data, settings.split, size, channels, workers)
     left_out = list(real.unreadable)
@@ -179,7 +180,7 @@ def evaluate_samples(
 
 
 def _load_real(
-    data: DataSettings, split: str | None, size: int, channels: int | None, workers: int
+    data: DataSettings, split: str | None, size: Size, channels: int | None, workers: int
 ) -> Generator[Checked, None, tuple[GanData, GanData]]:
     """The training images, and those to compare with: of `split`, or of test, else val, else train itself."""
     wanted = dict.fromkeys(("train", split) if split else ("train", "val", "test"))

@@ -46,11 +46,11 @@ class Extractor:
     def __init__(
         self, name: str, image_size: int, device: torch.device, weights: str = "default", side: int | None = None
     ) -> None:
-        """Build the network for images of `image_size` pixels.
+        """Build the network for images of at most `image_size` pixels a side.
 
         Args:
             name: as in the attribute.
-            picture_size: side of the images that will be compared; the bundled backbone looks at small images at
+            image_size: longer side of the images that will be compared; the bundled backbone looks at small images at
                 twice their size (at least 64 pixels, at most what it was trained on), other networks always at what
                 they were trained on.
             device: where to compute.
@@ -90,7 +90,7 @@ class Extractor:
         return f"{self.side}x{self.side} pixels, antialiased bicubic, grey replicated to RGB"
 
     def extract(self, images: Tensor) -> Generator[Extracted, None, Tensor]:
-        """Yield progress and return the M × D float32 features of M × C × S × S uint8.
+        """Yield progress and return the M × D float32 features of M × C × H × W uint8.
 
         C is 1 or 3. The images may be on any device; the features are on the extractor's.
 

@@ -22,7 +22,7 @@ from dltool.gan.augment import differentiable_augment
 from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.health import Health
-from dltool.gan.images import class_columns, grid_page, write_film
+from dltool.gan.images import fill_rows, grid_page, write_film
 from dltool.gan.nearest import find_nearest, nearest_sheet
 from dltool.gan.quality import Quality, QualityMeter
 from dltool.gan.sample import generate, latent
@@ -253,9 +253,10 @@ class GanLoop:
         quality = self._measure() if self._figure_due() else None
         best = self._keep_best(quality)
         if self._first and self.session.run is not None:
-            columns = class_columns(len(self._data.class_names)) if settings.conditional else None
-            count = -(-settings.grid // columns) * columns if columns else settings.grid
-            page = grid_page(self._draw("grid", count), columns)
+            names = self._data.class_names if settings.conditional else ()
+            images = self._draw("grid", fill_rows(settings.grid, len(names)))
+            labels = torch.arange(len(images)) % len(names) if names else None
+            page = grid_page(images, labels=labels, names=names)
             write_image(self.session.run.path / "samples" / f"epoch-{self._epoch:03d}.png", page)
         end = GanEpochEnd(
             epoch=self._epoch,

@@ -19,6 +19,8 @@ _GAIN = math.sqrt(2 / (1 + _SLOPE**2))
 _GROUP_WIDTH = 16
 _MOST_CHANNELS = 512
 _DENSE = 256
+# The smaller side of the smallest feature map has 4 to 7 pixels.
+_LARGEST_BASE = 7
 
 
 class BiasedLeaky(nn.Module):
@@ -65,43 +67,49 @@ class ResidualBlock(nn.Module):
         return x + self.layers(x)
 
 
+def stage_shapes(spec: NetworkSpec) -> list[tuple[int, int]]:
+    """Height and width of the stages' feature maps, from the smallest to half the resolution."""
+    return spec.shapes(_LARGEST_BASE)[:0:-1]
+
+
 def stage_channels(spec: NetworkSpec) -> list[int]:
     """Channels of the stages from the smallest feature map, which has at least four widths, to half the resolution."""
-    powers = [max(2, spec.doublings), *reversed(range(1, spec.doublings))]
+    halvings = len(stage_shapes(spec))
+    powers = [max(2, halvings), *reversed(range(1, halvings))]
     return [min(_MOST_CHANNELS, spec.width * 2**power) for power in powers]
 
 
 def blocks_per_stage(spec: NetworkSpec) -> int:
     """One block at each resolution, but two where there is only one resolution."""
-    return 2 if spec.doublings == 1 else 1
+    return 2 if len(stage_shapes(spec)) == 1 else 1
 
 
 class ModernGenerator(nn.Module):
-    """N × inputs to N × channels × size × size."""
+    """N × inputs to N × channels × height × width."""
 
     def __init__(self, spec: NetworkSpec, inputs: int) -> None:
         super().__init__()
         channels = stage_channels(spec)
         blocks = blocks_per_stage(spec)
         depth = len(channels) * blocks
-        base = spec.base
+        shapes = stage_shapes(spec)
         self.start = nn.Sequential(
             linear(inputs, _DENSE, 1.0),
             nn.LeakyReLU(_SLOPE),
             linear(_DENSE, _DENSE),
             nn.LeakyReLU(_SLOPE),
-            linear(_DENSE, channels[0] * base**2),
+            linear(_DENSE, channels[0] * math.prod(shapes[0])),
         )
-        self.shape = (channels[0], base, base)
+        self.shape = (channels[0], *shapes[0])
         layers: list[nn.Module] = []
         for index, width in enumerate(channels):
             if index:
-                layers += [convolution(channels[index - 1], width, 1), nn.Upsample(scale_factor=2, mode="bilinear")]
+                layers += [convolution(channels[index - 1], width, 1), nn.Upsample(shapes[index], mode="bilinear")]
             layers += [ResidualBlock(width, depth) for _ in range(blocks)]
         half = spec.width
         layers += [
             convolution(channels[-1], half, 1),
-            nn.Upsample(scale_factor=2, mode="bilinear"),
+            nn.Upsample(spec.shape, mode="bilinear"),
             BiasedLeaky(half),
             nn.Conv2d(half, spec.channels, 3, padding=1),
         ]
@@ -113,7 +121,7 @@ class ModernGenerator(nn.Module):
 
 
 class ModernDiscriminator(nn.Module):
-    """N × channels × size × size to N × features."""
+    """N × channels × height × width to N × features."""
 
     def __init__(self, spec: NetworkSpec) -> None:
         super().__init__()
@@ -127,9 +135,9 @@ class ModernDiscriminator(nn.Module):
         ]
         for index, width in enumerate(channels):
             if index:
-                layers += [nn.AvgPool2d(2), convolution(channels[index - 1], width, 1)]
+                layers += [nn.AvgPool2d(2, ceil_mode=True), convolution(channels[index - 1], width, 1)]
             layers += [ResidualBlock(width, depth) for _ in range(blocks)]
-        dense = linear(channels[-1] * spec.base**2, _DENSE)
+        dense = linear(channels[-1] * math.prod(stage_shapes(spec)[0]), _DENSE)
         layers += [BiasedLeaky(channels[-1]), nn.Flatten(), dense, nn.LeakyReLU(_SLOPE)]
         self.layers = nn.Sequential(*layers)
 

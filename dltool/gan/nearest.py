@@ -22,8 +22,8 @@ class Nearest:
     """For each of N images the training image that is nearest in pixels.
 
     Attributes:
-        images: N × C × S × S uint8.
-        neighbours: N × C × S × S uint8, the nearest training images.
+        images: N × C × H × W uint8.
+        neighbours: N × C × H × W uint8, the nearest training images.
         distances: N, root of the mean squared difference of pixels in [0, 1]; 0 for a copy, up to 1.
     """
 
@@ -38,7 +38,7 @@ class Nearest:
 
 
 def find_nearest(images: Tensor, training: Tensor) -> Nearest:
-    """Compare N × C × S × S with M × C × S × S uint8 images, larger ones reduced to 32 pixels by area."""
+    """Compare N × C × H × W with M × C × H × W uint8 images, larger ones reduced to 32 pixels by area."""
     rows = _flat(images)
     best = torch.full((len(rows),), torch.inf)
     indices = torch.zeros(len(rows), dtype=torch.long)
@@ -55,8 +55,10 @@ def find_nearest(images: Tensor, training: Tensor) -> Nearest:
 
 def _flat(photos: Tensor) -> Tensor:
     images = photos.float() / 255
-    if images.shape[-1] > _SIDE:
-        images = F.interpolate(images, (_SIDE, _SIDE), mode="area")
+    longest = max(images.shape[-2:])
+    if longest > _SIDE:
+        height, width = (max(1, round(side * _SIDE / longest)) for side in images.shape[-2:])
+        images = F.interpolate(images, (height, width), mode="area")
     return images.flatten(1)
 
 
@@ -81,8 +83,8 @@ def nearest_sheet(nearest: Nearest, rows: int = 4) -> np.ndarray:
 
 
 def _pair(left: Tensor, right: Tensor) -> np.ndarray:
-    """Two C × S × S images side by side, enlarged so that the gap is thin beside them."""
-    scale = max(1, -(-_TILE // left.shape[-1]))
+    """Two C × H × W images side by side, enlarged so that the gap is thin beside them."""
+    scale = max(1, -(-_TILE // max(left.shape[-2:])))
     sides = [
         side.expand(3, -1, -1).permute(1, 2, 0).numpy().repeat(scale, 0).repeat(scale, 1) for side in (left, right)
     ]

@@ -1,8 +1,10 @@
 """Generators and discriminators: what every `--arch` has in common, the fully connected pair and DCGAN's.
 
-A generator maps N × latent_dim noise (and N labels, if it knows classes) to N × channels × size × size images in
-[-1, 1]; a discriminator maps such images (and labels) to N logits. None ends in a sigmoid: the losses take logits.
+A generator maps N × latent_dim noise (and N labels, if it knows classes) to N × channels × height × width images
+in [-1, 1]; a discriminator maps such images (and labels) to N logits. None ends in a sigmoid: the losses take logits.
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from dltool.gan.settings import Arch, NetworkSpec
 _SLOPE = 0.2
 _CLASS_STD = 0.02
 _HIDDEN = (256, 512, 1024)
+_DCGAN_BASE = 4
 
 
 class Generator(nn.Module):
@@ -73,8 +76,8 @@ def build_discriminator(spec: NetworkSpec) -> Discriminator:
         case Arch.MLP:
             return Discriminator(spec, _mlp_features(spec), _HIDDEN[0])
         case Arch.DCGAN:
-            channels = _dcgan_channels(spec)
-            return _start_normal(Discriminator(spec, _dcgan_features(spec), channels[0] * 16))
+            features = _dcgan_channels(spec)[0] * math.prod(spec.shapes(_DCGAN_BASE)[-1])
+            return _start_normal(Discriminator(spec, _dcgan_features(spec), features))
         case Arch.MODERN:
             body = ModernDiscriminator(spec)
             return Discriminator(spec, body, body.features)
@@ -85,14 +88,14 @@ def _mlp_generator(spec: NetworkSpec, inputs: int) -> nn.Module:
     for width in _HIDDEN:
         layers += [nn.Linear(inputs, width), nn.LeakyReLU(_SLOPE)]
         inputs = width
-    shape = (spec.channels, spec.size, spec.size)
-    pixels = spec.channels * spec.size**2
+    shape = (spec.channels, *spec.shape)
+    pixels = math.prod(shape)
     return nn.Sequential(*layers, nn.Linear(inputs, pixels), nn.Tanh(), nn.Unflatten(1, shape))
 
 
 def _mlp_features(spec: NetworkSpec) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
-    inputs = spec.channels * spec.size**2
+    inputs = spec.channels * math.prod(spec.shape)
     for width in reversed(_HIDDEN):
         layers += [nn.Linear(inputs, width), nn.LeakyReLU(_SLOPE), nn.Dropout(0.3)]
         inputs = width
@@ -100,26 +103,31 @@ def _mlp_features(spec: NetworkSpec) -> nn.Module:
 
 
 def _dcgan_channels(spec: NetworkSpec) -> list[int]:
-    """Channels from 4 × 4 up to half the full resolution: 256, 128, 64 at 28 and 32 px."""
-    doublings = 3 if spec.size == 28 else spec.doublings
-    return [min(512, 64 * 2**power) for power in reversed(range(doublings))]
+    """Channels from the smallest feature map up to half the full resolution: 256, 128, 64 at 28 and 32 px."""
+    return [min(512, 64 * 2**power) for power in reversed(range(len(_dcgan_kernels(spec))))]
 
 
-def _dcgan_steps(spec: NetworkSpec) -> list[tuple[int, int]]:
-    """(kernel, padding) of the stride-2 convolutions from 4 × 4 upwards; 28 px is reached by 4, 7, 14, 28."""
-    steps = [(4, 1)] * len(_dcgan_channels(spec))
-    return [(3, 1), *steps[1:]] if spec.size == 28 else steps
+def _dcgan_kernels(spec: NetworkSpec) -> list[tuple[int, int]]:
+    """Kernels of the stride-2 convolutions from the smallest feature map, whose smaller side has at most 4 pixels.
+
+    One of 4 pixels doubles a side, one of 3 gives a pixel less: 28 px is reached by 4, 7, 14, 28.
+    """
+    return [(4 - height % 2, 4 - width % 2) for height, width in spec.shapes(_DCGAN_BASE)[-2::-1]]
 
 
 def _dcgan_generator(spec: NetworkSpec, inputs: int) -> nn.Module:
     """Transposed convolutions with batch norm and ReLU, after Radford, Metz & Chintala (2016)."""
     channels = _dcgan_channels(spec)
-    layers: list[nn.Module] = [nn.Unflatten(1, (inputs, 1, 1)), nn.ConvTranspose2d(inputs, channels[0], 4, bias=False)]
-    for index, (kernel, padding) in enumerate(_dcgan_steps(spec)):
+    base = spec.shapes(_DCGAN_BASE)[-1]
+    layers: list[nn.Module] = [
+        nn.Unflatten(1, (inputs, 1, 1)),
+        nn.ConvTranspose2d(inputs, channels[0], base, bias=False),
+    ]
+    for index, kernel in enumerate(_dcgan_kernels(spec)):
         layers += [nn.BatchNorm2d(channels[index]), nn.ReLU()]
         last = index == len(channels) - 1
         outputs = spec.channels if last else channels[index + 1]
-        layers.append(nn.ConvTranspose2d(channels[index], outputs, kernel, 2, padding, bias=last))
+        layers.append(nn.ConvTranspose2d(channels[index], outputs, kernel, 2, 1, bias=last))
     return nn.Sequential(*layers, nn.Tanh())
 
 
@@ -127,8 +135,8 @@ def _dcgan_features(spec: NetworkSpec) -> nn.Module:
     """Strided convolutions with dropout; without batch norm, so that a sample's logit is its own."""
     layers: list[nn.Module] = []
     inputs = spec.channels
-    for outputs, (kernel, padding) in zip(reversed(_dcgan_channels(spec)), reversed(_dcgan_steps(spec)), strict=True):
-        layers += [nn.Conv2d(inputs, outputs, kernel, 2, padding), nn.LeakyReLU(_SLOPE), nn.Dropout(0.5)]
+    for outputs, kernel in zip(reversed(_dcgan_channels(spec)), reversed(_dcgan_kernels(spec)), strict=True):
+        layers += [nn.Conv2d(inputs, outputs, kernel, 2, 1), nn.LeakyReLU(_SLOPE), nn.Dropout(0.5)]
         inputs = outputs
     return nn.Sequential(*layers, nn.Flatten())
 

@@ -39,15 +39,15 @@ class QualityMeter:
     """
 
     def __init__(self, real: Tensor, device: torch.device, seed: int) -> None:
-        """Look at N × C × S × S uint8 real images (N at least 10), at most 2000 that `seed` chooses."""
-        self.extractor = Extractor(QUICK_EXTRACTOR, real.shape[-1], device)
+        """Look at N × C × H × W uint8 real images (N at least 10), at most 2000 that `seed` chooses."""
+        self.extractor = Extractor(QUICK_EXTRACTOR, max(real.shape[-2:]), device)
         chosen = torch.randperm(len(real), generator=new_generator(seed, "quality"))[:_MOST_REAL]
         self._features = self.extractor(real[chosen.to(real.device)])
         self._moments = moments(self._features)
         self.name = "kid" if too_few(self._moments, self._moments) else "frechet"
 
     def __call__(self, samples: Tensor) -> Quality:
-        """Measure M × C × S × S uint8 samples, M above the number of features (112)."""
+        """Measure M × C × H × W uint8 samples, M above the number of features (112)."""
         features = self.extractor(samples)
         seen = moments(features)
         diversity = float(seen.covariance.trace() / self._moments.covariance.trace().clamp_min(1e-12))

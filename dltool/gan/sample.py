@@ -24,7 +24,7 @@ def latent(seeds: Sequence[int], latent_dim: int, truncation: float = 1.0) -> Te
 
 @torch.inference_mode()
 def generate(generator: Generator, noise: Tensor, labels: Tensor | None = None) -> Tensor:
-    """Draw images: N × channels × size × size uint8 on the CPU from N × latent_dim noise (and N classes).
+    """Draw images: N × channels × height × width uint8 on the CPU from N × latent_dim noise (and N classes).
 
     The generator must be in evaluation mode. It always works on as many at once, so that an image does not depend on
     those drawn beside it.

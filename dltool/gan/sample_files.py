@@ -7,7 +7,7 @@ from torch import Tensor
 
 from dltool.errors import DltoolError
 from dltool.gan.generator_file import TrainedGenerator
-from dltool.gan.images import class_columns, grid_page
+from dltool.gan.images import fill_rows, grid_page
 from dltool.gan.sample import class_labels, generate, latent, walk
 from dltool.gan.sample_settings import SampleKind, SampleSettings
 from dltool.images.batch import FileDone
@@ -25,13 +25,11 @@ class SamplePlan:
 
     Attributes:
         seeds: of the images; of a walk those that it goes through.
-        columns: images in a row of the grid; None makes it about square.
         jobs: the model and each file to write; with several files one for each seed.
     """
 
     kind: SampleKind
     seeds: tuple[int, ...]
-    columns: int | None
     jobs: tuple[Job, ...]
 
 
@@ -51,10 +49,8 @@ def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_exist
         SettingsError: no such class, or an output exists, is an input, or cannot be written.
     """
     class_labels(generator, settings.classes or (), [settings.seed])
-    columns = settings.columns
-    if columns is None and not settings.classes:
-        columns = class_columns(len(generator.class_names))
-    count = settings.interpolate or settings.number or -(-_GRID // (columns or 1)) * (columns or 1)
+    names = settings.classes or generator.class_names
+    count = settings.interpolate or settings.number or fill_rows(_GRID, len(names))
     seeds = settings.seeds or tuple(range(settings.seed, settings.seed + count))
     protected = files_read(settings, without=("output",))
     if settings.kind is not SampleKind.FILES:
@@ -67,7 +63,7 @@ def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_exist
             for seed, path in names.items()
             for job in plan_file(settings.model, path, on_existing, protected)
         ]
-    return SamplePlan(settings.kind, seeds, columns, tuple(jobs))
+    return SamplePlan(settings.kind, seeds, tuple(jobs))
 
 
 def write_samples(
@@ -100,8 +96,10 @@ def write_samples(
         pages = [grid_page(image[None], scale=settings.scale, gap=0) for image in images]
         write_gif(job.output, pages, 1 / _FRAMES_PER_SECOND)
     else:
-        images = generate(generator.module, noise, class_labels(generator, settings.classes or (), plan.seeds))
-        write_image(job.output, grid_page(images, plan.columns, settings.scale))
+        labels = class_labels(generator, settings.classes or (), plan.seeds)
+        images = generate(generator.module, noise, labels)
+        page = grid_page(images, settings.columns, settings.scale, labels=labels, names=generator.class_names)
+        write_image(job.output, page)
     yield FileDone(job, "done", result=Sampled(len(noise)))
 
 

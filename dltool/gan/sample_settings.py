@@ -59,7 +59,7 @@ class SampleSettings:
         classes: in turn, of a conditional model; None takes all, by the seed.
         truncation: factor on the noise, from 0 to 2.
         interpolate, frames: walk through so many images and back to the first, and the frames of that.
-        columns: images in a row of the grid; None: one for each class, else square.
+        columns: images in a row of the grid; None: a page about square.
         scale: whole factor that images are enlarged by; None: to about 64 pixels, of files 1.
         seed: of the first image.
     """
@@ -104,9 +104,7 @@ class SampleSettings:
         int | None, Option("Walk through so many images and back to the first.", min=2, shown="", panel="Images")
     ] = None
     frames: Annotated[int, Option("Frames of that walk.", min=2, panel="Images")] = 60
-    columns: Annotated[
-        int | None, Option("Images in a row.", min=1, shown="one for each class, else square", panel="Grid")
-    ] = None
+    columns: Annotated[int | None, Option("Images in a row.", min=1, shown="about square", panel="Grid")] = None
     scale: Annotated[
         int | None,
         Option("Whole factor that images are enlarged by.", min=1, shown="to about 64 pixels; files 1", panel="Grid"),

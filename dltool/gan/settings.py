@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Annotated, Any
 
+from dltool.data.sizes import LEAST, MOST, STEP, Size, as_size, describe_size, read_size_text, width_height
 from dltool.errors import SettingsError
 from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
 
-SIZES = (8, 28, 32, 64, 128)
+# Sides of the sets that everybody knows, besides multiples of 8 from 16 to 256.
+SQUARES = (8, 28)
 
 
 class Arch(StrEnum):
@@ -34,7 +36,7 @@ class NetworkSpec:
 
     Attributes:
         arch: see `Arch`.
-        size: side of the square images, one of `SIZES`.
+        size: of the images; see `check_size`.
         channels: 1 grey, 3 colour.
         latent_dim: length of the noise vector.
         num_classes: 0 for unconditional networks.
@@ -42,7 +44,7 @@ class NetworkSpec:
     """
 
     arch: Arch
-    size: int
+    size: Size
     channels: int
     latent_dim: int = 128
     num_classes: int = 0
@@ -50,20 +52,40 @@ class NetworkSpec:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "arch", Arch(self.arch))
-        if self.size not in SIZES:
-            raise SettingsError(f"--size {self.size}: one of {', '.join(map(str, SIZES))} is needed")
+        object.__setattr__(self, "size", check_size(self.size))
         if self.channels not in (1, 3):
             raise SettingsError(f"{self.channels} channels: 1 or 3 are needed")
 
     @property
-    def base(self) -> int:
-        """Side of the smallest feature map, from which `size` is reached by doubling."""
-        return 7 if self.size == 28 else 4
+    def shape(self) -> tuple[int, int]:
+        """Height and width of the images."""
+        return width_height(self.size)[::-1]
 
-    @property
-    def doublings(self) -> int:
-        """How often `base` is doubled to reach `size`."""
-        return (self.size // self.base).bit_length() - 1
+    def shapes(self, largest: int) -> list[tuple[int, int]]:
+        """Heights and widths from `shape` down, each half of the one before (rounded up), until the smaller is at most
+        `largest`.
+        """
+        found = [self.shape]
+        while min(found[-1]) > largest:
+            height, width = found[-1]
+            found.append((-(-height // 2), -(-width // 2)))
+        return found
+
+
+def check_size(size: int | Sequence[int]) -> Size:
+    """A size that the networks can have: multiples of 8 from 16 to 256 pixels, or a square of `SQUARES`.
+
+    Raises:
+        SettingsError: no such size.
+    """
+    size = as_size(size)
+    if size not in SQUARES and not all(side in range(LEAST, MOST + 1, STEP) for side in width_height(size)):
+        squares = " or ".join(map(str, SQUARES))
+        raise SettingsError(
+            f"--size {describe_size(size) if isinstance(size, tuple) else size}: multiples of {STEP} from {LEAST} to "
+            f"{MOST} are needed, such as 64 or 64x48; a square may have {squares}, too"
+        )
+    return size
 
 
 class Augment(StrEnum):
@@ -80,7 +102,7 @@ class GanSettings:
 
     Attributes:
         arch, loss, augment: see `Arch`, `Loss`, `Augment`.
-        size: side of the images; 0 takes that of a set of small images, and 64 for files.
+        size: of the images; None takes the one that fits most of them, of files at most 64.
         latent_dim, width: see `NetworkSpec`.
         conditional: learn the classes, to be asked for one by one later; None does so with modern where every class
             has enough images.
@@ -104,8 +126,14 @@ class GanSettings:
         Loss.AUTO
     )
     size: Annotated[
-        int, Option("Side of the images in pixels.", metavar="8|28|32|64|128", shown="the set's own; files 64")
-    ] = 0
+        Size | None,
+        Option(
+            "Side of the images in pixels, or width and height: multiples of 8 from 16 to 256.",
+            metavar="N|WxH",
+            shown="what fits most images; of files at most 64",
+            read=read_size_text,
+        ),
+    ] = None
     conditional: Annotated[
         bool | None,
         Option(
@@ -161,8 +189,8 @@ class GanSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.size and self.size not in SIZES:
-            raise SettingsError(f"--size {self.size}: one of {', '.join(map(str, SIZES))} is needed")
+        if self.size is not None:
+            object.__setattr__(self, "size", check_size(self.size))
         if self.loss is Loss.RELATIVISTIC and self.arch is not Arch.MODERN:
             # Its pairs have no attractive equilibrium without the penalties, which the dropout of these two spoils.
             raise SettingsError(f"--loss relativistic: --arch {self.arch} takes bce or hinge")
@@ -230,7 +258,7 @@ FIGURES = 10
 MOST_EPOCHS = 1_000_000
 
 
-def complete(settings: GanSettings, class_counts: Sequence[int], size: int) -> GanSettings:
+def complete(settings: GanSettings, class_counts: Sequence[int], size: Size) -> GanSettings:
     """Fill in what the architecture, the number of images of each class and their size decide."""
     count = sum(class_counts)
     values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}

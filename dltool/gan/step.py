@@ -61,7 +61,7 @@ class GanStep:
         """Move both networks by one batch.
 
         Args:
-            images: N × channels × size × size uint8 on the device.
+            images: N × channels × height × width uint8 on the device.
             noise: N × latent_dim.
             labels: N classes, for both the real and the generated images; None for networks without classes.
             penalty: whether the penalties are due in this step.

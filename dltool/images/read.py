@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from dltool.errors import DataError, DeviceError, SettingsError
 from dltool.files import check_regular
@@ -114,11 +114,12 @@ def _read(path: Path | str, longest_side: int | None, shortest_side: int | None,
 def read_size(path: Path | str) -> tuple[int, int] | None:
     """Width and height of an image as its header has them, nothing decoded; None where that cannot be read.
 
-    Only decoding tells whether the image is whole, and orientation is not applied.
+    Turned as its EXIF orientation says. Only decoding tells whether the image is whole.
     """
     try:
         with open_image(path) as image:
-            return image.size
+            turned = image.getexif().get(ExifTags.Base.Orientation, 1) in (5, 6, 7, 8)
+            return image.size[::-1] if turned else image.size
     except Exception:  # Pillow's decoders raise nearly every type on damaged files
         return None
 

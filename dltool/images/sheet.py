@@ -169,6 +169,21 @@ def title_page(text: str, width: int, font_size: int = 16) -> np.ndarray:
     return np.asarray(page)
 
 
+def names_page(names: Sequence[str], row_height: int, top: int = 0, font_size: int = 14) -> np.ndarray:
+    """Draw names under each other, one at the middle of each row, on a page as wide as the longest, white as a grid.
+
+    Long names are cut with an ellipsis; rows lower than a line of text get a smaller font.
+    """
+    font = ImageFont.load_default(max(7, min(font_size, row_height - 2)))
+    longest = max(round(font.getlength(printable(name))) for name in names)
+    page = Image.new("RGB", (min(longest, 12 * font_size) + 12, len(names) * row_height + top), "white")
+    draw = ImageDraw.Draw(page)
+    for index, name in enumerate(names):
+        place = page.width - 6, top + index * row_height + (row_height - top) // 2
+        draw.text(place, _shorten(name, font, page.width - 12), INK, font, anchor="rm")
+    return np.asarray(page)
+
+
 def bar_page(rows: Sequence[tuple[str, float]], width: int, font_size: int = 14) -> np.ndarray:
     """Draw names with fractions of 1 as horizontal bars with per cents, one row each.
 

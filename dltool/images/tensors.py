@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 
 from dltool.images.read import DecodedImage, fit_longest
@@ -34,6 +34,13 @@ def resize_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     if pixels.shape[1::-1] == size:
         return pixels
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+
+
+def fit_pixels(pixels: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Cut H × W (× 3) uint8 pixels about their middle to the shape of `size` (height, width) and scale them to it."""
+    if pixels.shape[:2] == size:
+        return pixels
+    return np.asarray(ImageOps.fit(Image.fromarray(pixels), size[::-1], Image.Resampling.LANCZOS))
 
 
 def resize_image(image: DecodedImage, longest_side: int) -> DecodedImage:

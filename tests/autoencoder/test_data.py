@@ -7,10 +7,11 @@ import pytest
 import torch
 from PIL import Image
 
-from dltool.autoencoder.batches import common_size, fit_pixels, whole_images
+from dltool.autoencoder.batches import common_size, whole_images
 from dltool.autoencoder.data import ImageData, Loaded, load_images, to_channels
 from dltool.errors import DataError
 from dltool.events import finish
+from dltool.images.tensors import fit_pixels
 from dltool.images.write import write_image
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from dltool.data.sizes import Size, width_height
 from dltool.errors import SettingsError
 from dltool.gan.augment import differentiable_augment
 from dltool.gan.losses import discriminator_loss, generator_loss, gradient_penalty
@@ -12,14 +13,14 @@ from dltool.gan.settings import Arch, GanSettings, Loss, NetworkSpec, complete
 
 
 @pytest.mark.parametrize("arch", list(Arch))
-@pytest.mark.parametrize("size", [8, 28, 32, 64])
-def test_images_and_logits_of_every_size(arch: Arch, size: int):
+@pytest.mark.parametrize("size", [8, 16, 28, 32, 64, 72, (40, 24), (16, 64)])
+def test_images_and_logits_of_every_size(arch: Arch, size: Size):
     for channels, classes in ((1, 0), (3, 4)):
         spec = NetworkSpec(arch, size, channels, latent_dim=16, num_classes=classes, width=4)
         generator, discriminator = build_generator(spec), build_discriminator(spec)
         labels = torch.tensor([0, 3]) if classes else None
         images = generator(torch.randn(2, 16), labels)
-        assert images.shape == (2, channels, size, size)
+        assert images.shape == (2, channels, *width_height(size)[::-1])
         assert images.abs().max() <= 1
         logits = discriminator(images, labels)
         assert logits.shape == (2,)
@@ -115,6 +116,8 @@ def test_augmentation_is_differentiable_seeded_and_moves_images():
         ({"arch": "mlp", "loss": "relativistic"}, "--loss relativistic"),
         ({"arch": "dcgan", "gamma": 1.0}, "--gamma"),
         ({"size": 30}, "--size 30"),
+        ({"size": (28, 32)}, "--size 28x32"),
+        ({"size": 264}, "--size 264"),
         ({"lr": float("nan")}, "--lr"),
         ({"batch_size": 0}, "--batch-size"),
     ],

@@ -85,6 +85,21 @@ def test_seeds_as_typed():
             read_seeds(text)
 
 
+def test_each_class_has_rows_of_its_own_and_its_name():
+    images = torch.zeros(32, 1, 32, 64, dtype=torch.uint8)
+    labels = torch.arange(32) % 2
+    images[labels == 1] = 200
+    page = grid_page(images, scale=1, gap=0, labels=labels, names=("ant", "bumblebee"))
+    rows, columns = 8, 4  # 16 of each class in four rows, a page about as wide as high
+    assert page.shape[0] == rows * 32 and columns * 64 < page.shape[1] < 400
+    grid, names = page[:, -columns * 64 :], page[:, : -columns * 64]
+    assert (grid[:128] == 0).all() and (grid[128:] == 200).all()
+    inked = [(names[row * 32 : row * 32 + 32] < 128).any() for row in range(rows)]
+    assert inked == [row in (0, 4) for row in range(rows)]
+    many = grid_page(images, scale=1, gap=0, labels=torch.arange(32), names=[str(n) for n in range(32)])
+    assert many.shape == (8 * 32, 4 * 64, 3)  # too many for rows of their own
+
+
 def test_grids_keep_pixels():
     images = torch.arange(3 * 8 * 8, dtype=torch.uint8).view(3, 1, 8, 8)
     page = grid_page(images, columns=2, scale=2, gap=1)
