@@ -7,7 +7,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from dltool.images.read import fit_shortest
+from dltool.images.read import fit_longest, fit_shortest
 from dltool.images.tensors import to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -16,6 +16,8 @@ LARGEST_SIDE = 4096
 _LARGEST_NUMBER = 1000.0
 # Beyond this proportion of the sides only the middle is scaled: all that a crop of at most that proportion sees.
 _LONGEST_SCALED = 4
+# What is done about images that are no squares.
+FITS = ("crop", "pad", "squash")
 _FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -28,6 +30,8 @@ class Preprocessing:
         crop: side in pixels of the square cut from the centre.
         interpolation: `bilinear` or `bicubic`, antialiased.
         mean, std: of R, G, B in [0, 1]; the network sees (x - mean) / std.
+        fit: `crop` cuts the middle out, as above; `pad` scales the longer side to `crop` and fills the square up with
+            the mean; `squash` scales each side to `crop`. The last two show all of an image.
     """
 
     resize: int = 256
@@ -35,6 +39,7 @@ class Preprocessing:
     interpolation: str = "bilinear"
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
+    fit: str = "crop"
 
     def check(self) -> None:
         """See that it can be used at all: what a file says may be anything.
@@ -48,6 +53,8 @@ class Preprocessing:
                 raise ValueError(f"{name} {side!r} is not from 1 to {LARGEST_SIDE}")
         if self.interpolation not in _FILTERS:
             raise ValueError(f"interpolation {self.interpolation!r} is none of {', '.join(_FILTERS)}")
+        if self.fit not in FITS:
+            raise ValueError(f"fit {self.fit!r} is none of {', '.join(FITS)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) != 3 or not all(abs(value) <= _LARGEST_NUMBER for value in values):  # NaN is not, either
                 raise ValueError(f"{name} {list(values)!r} is not three numbers of that kind")
@@ -62,9 +69,13 @@ class Preprocessing:
     def scale_pixels(self, pixels: np.ndarray) -> np.ndarray:
         """Scale H × W × 3 uint8 pixels so that the shorter side is `resize`; doing it twice changes nothing more.
 
+        With `pad` and `squash` they become crop × crop.
+
         An image more than four times as long as it is wide is cut to its middle in the same step, so that one of
         10000 × 1 pixels does not become one of 2,240,000 × 224.
         """
+        if self.fit != "crop":
+            return self._fitted(pixels)
         width, height = pixels.shape[1::-1]
         size = fit_shortest((width, height), self.resize)
         kept = tuple(self._kept_side(side) for side in size)
@@ -76,13 +87,31 @@ class Preprocessing:
         box = x * width, y * height, (1 - x) * width, (1 - y) * height
         return np.asarray(Image.fromarray(pixels).resize(kept, _FILTERS[self.interpolation], box))
 
+    def _fitted(self, pixels: np.ndarray) -> np.ndarray:
+        """All of an image in crop × crop pixels."""
+        square = self.crop, self.crop
+        size = square if self.fit == "squash" else fit_longest(pixels.shape[1::-1], self.crop)
+        if pixels.shape[1::-1] == square:
+            return pixels
+        scaled = Image.fromarray(pixels).resize(size, _FILTERS[self.interpolation])
+        if size == square:
+            return np.asarray(scaled)
+        ground = Image.new("RGB", square, tuple(min(255, max(0, round(255 * value))) for value in self.mean))
+        ground.paste(scaled, ((self.crop - size[0]) // 2, (self.crop - size[1]) // 2))
+        return np.asarray(ground)
+
+    def scales_like(self, other: "Preprocessing") -> bool:
+        """Whether `scale_pixels` of both gives the same."""
+        sides = [each.resize if each.fit == "crop" else (each.crop, each.mean) for each in (self, other)]
+        return sides[0] == sides[1] and (self.interpolation, self.fit) == (other.interpolation, other.fit)
+
     def _kept_side(self, side: int) -> int:
         """What is kept of a scaled side; a multiple of 4 is cut off, so that the middle stays where it is."""
         most = _LONGEST_SCALED * self.resize
         return side if side <= most else most + (side - most) % 4
 
     def crop_pixels(self, pixels: np.ndarray) -> np.ndarray:
-        """Scale and centre-crop H × W × 3 uint8 pixels as the weights' own evaluation does: crop × crop × 3."""
+        """Scale and centre-crop, pad or squash H × W × 3 uint8 pixels: crop × crop × 3 as in evaluation."""
         scaled = self.scale_pixels(pixels)
         height, width = scaled.shape[:2]
         left, top = round((width - self.crop) / 2), round((height - self.crop) / 2)

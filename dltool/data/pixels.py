@@ -54,7 +54,7 @@ class _Kept:
 
 
 class PixelReader:
-    """Reads images scaled to the preprocessing's shorter side; each is decoded once if all fit into memory.
+    """Reads images scaled as the preprocessing wants them; each is decoded once if all fit into memory.
 
     What it returns does not depend on what it kept, so runs agree bit for bit whatever the machine's memory.
     """
@@ -67,8 +67,7 @@ class PixelReader:
     def for_preprocessing(self, preprocessing: Preprocessing) -> "PixelReader":
         """A reader for another preprocessing: with all that this one keeps, if both scale images alike."""
         reader = PixelReader(preprocessing)
-        own = self.preprocessing
-        if (own.resize, own.interpolation) == (preprocessing.resize, preprocessing.interpolation):
+        if self.preprocessing.scales_like(preprocessing):
             reader._kept = self._kept
         return reader
 
@@ -86,7 +85,7 @@ class PixelReader:
         return pixels
 
     def read_file(self, path: Path) -> np.ndarray:
-        """Return the image in `path`, H × W × 3 uint8, its shorter side `preprocessing.resize`.
+        """Return the image in `path`, H × W × 3 uint8, as `Preprocessing.scale_pixels` has it.
 
         Raises:
             DataError: it cannot be read.

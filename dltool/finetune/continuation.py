@@ -15,7 +15,7 @@ from dltool.errors import DataError, ModelError, SettingsError
 from dltool.files import write_atomically
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
 from dltool.finetune.network import Standardize
-from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings
+from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, Fit
 from dltool.tables import to_csv
 from dltool.training.model_file import is_model_file
 
@@ -78,7 +78,8 @@ def find_continuation(settings: FinetuneSettings) -> tuple[FinetuneSettings, Con
         raise SettingsError(f"--backbone {settings.backbone}: {path} is a {arguments['backbone']}; leave it out")
     multiscale = bool(arguments.get("small")) if settings.multiscale is None else settings.multiscale
     size = settings.size or file.settings.get("size", 0)
-    settings = replace(settings, backbone=arguments["backbone"], size=size, multiscale=multiscale)
+    fit = Fit(classifier.preprocessing.fit) if settings.fit is Fit.AUTO else settings.fit
+    settings = replace(settings, backbone=arguments["backbone"], size=size, multiscale=multiscale, fit=fit)
     return settings, Continuation(path, classifier, read_trained(path))
 
 

@@ -1,5 +1,6 @@
 """`--preview-augment`: one training image as the epochs will see it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from dltool.backbones import DEFAULT_BACKBONE
@@ -27,6 +28,7 @@ def write_preview(file: Path, data: DataSettings, settings: FinetuneSettings, wo
             f"--preview-augment: not for --backbone {settings.backbone}, which only shifts its pictures"
         )
     preprocessing = create_backbone(settings.backbone or DEFAULT_BACKBONE, "none").preprocessing
+    preprocessing = replace(preprocessing, fit=settings.own_fit)
     if settings.size:
         preprocessing = preprocessing.at_size(settings.size)
     reader = PixelReader(preprocessing)

@@ -48,6 +48,15 @@ class HeadInit(StrEnum):
     NAMES = "names"
 
 
+class Fit(StrEnum):
+    """What is done about images that are no squares: the middle, all of it and a margin, or all of it distorted."""
+
+    AUTO = "auto"
+    CROP = "crop"
+    PAD = "pad"
+    SQUASH = "squash"
+
+
 class Augment(StrEnum):
     """How training images are varied: not at all, crop and flip, or TrivialAugment on top."""
 
@@ -82,6 +91,7 @@ class FinetuneSettings:
             chooses the default backbone, or `cnn` for tiny images. Weights may be an own model, whose network and head
             the run goes on from (`dltool.finetune.continuation`).
         size: side of the input in pixels; 0 takes that of the weights.
+        fit: how an image becomes a square (`Preprocessing.fit`); `auto` is settled by `dltool.finetune.fit_choice`.
         multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
         unfreeze: for `partial`, how many of the last blocks are trained.
@@ -117,6 +127,10 @@ class FinetuneSettings:
         ),
     ] = "default"
     size: Annotated[int, Option("Side of the input in pixels; 0: what suits the weights.", min=0, panel=_NETWORK)] = 0
+    fit: Annotated[
+        Fit,
+        Option("Of images that are no squares; auto: crop, or for long ones what a probe finds best.", panel=_NETWORK),
+    ] = Fit.AUTO
     multiscale: Annotated[
         bool | None,
         Option(
@@ -205,6 +219,11 @@ class FinetuneSettings:
             raise SettingsError("--head-init names: needs --head linear")
         if self.weights == "none" and self.strategy in (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE):
             raise SettingsError(f"--weights none: nothing is learnt there for --strategy {self.strategy}; use scratch")
+
+    @property
+    def own_fit(self) -> str:
+        """What `Preprocessing.fit` is to be; `crop` while it is not settled."""
+        return Fit.CROP.value if self.fit is Fit.AUTO else self.fit.value
 
     def without_effect(self) -> dict[str, str]:
         """Settings that change nothing beside the others, and why; an undecided strategy may add to them later."""

@@ -96,8 +96,9 @@ class Body:
         """Take `backbone` apart (a copy of it), for one size of images or two."""
         copied = replace(backbone, module=copy.deepcopy(backbone.module))
         network, dim, layer = remove_classifier(copied)
+        fitted = replace(backbone.preprocessing, fit=settings.own_fit)
         self.imagenet = None if backbone.missing else layer  # which is random then
-        self.preprocessing, self.small = input_size(network, backbone.preprocessing, settings.size, multiscale)
+        self.preprocessing, self.small = input_size(network, fitted, settings.size, multiscale)
         self.module: nn.Module = MultiScale(network, self.small) if self.small else network
         self.dim = 2 * dim if self.small else dim
         self.multiscale = multiscale
@@ -146,7 +147,7 @@ def new_classifier(bench: Workbench, body: Body) -> TrainedClassifier:
 def small_reader(settings: FinetuneSettings) -> PixelReader:
     """The reader of files for a small network."""
     side = settings.size or _SMALL_SIDE
-    return PixelReader(Preprocessing(resize=side, crop=side))
+    return PixelReader(Preprocessing(resize=side, crop=side, fit=settings.own_fit))
 
 
 def small_classifier(bench: Workbench, reader: PixelReader) -> tuple[TrainedClassifier, PixelReader]:
@@ -161,7 +162,7 @@ def small_classifier(bench: Workbench, reader: PixelReader) -> tuple[TrainedClas
     side = settings.size or (train.images.shape[1] if bench.dataset.in_memory else _SMALL_SIDE)
     if own and not settings.size:
         side = own.arguments["image_size"]
-    reader = reader.for_preprocessing(Preprocessing(resize=side, crop=side))
+    reader = reader.for_preprocessing(Preprocessing(resize=side, crop=side, fit=settings.own_fit))
     mean, std = channel_statistics(resident_images(train, reader, channels))
     arguments = {
         "backbone": settings.backbone,

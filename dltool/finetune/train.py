@@ -25,6 +25,7 @@ from dltool.data.store import ContentStore
 from dltool.device import use_bf16
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.continuation import describe_start, describe_trained, find_continuation, write_trained
+from dltool.finetune.fit_choice import choose_fit
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import Phase, new_loop
@@ -152,7 +153,7 @@ def finetune(
     if settings.backbone in SMALL_NETWORKS:
         return (yield from _run_small(bench, reader, session, state, context))
     backbone = backbone or load_backbone(settings, continuation)
-    body = body or _first_body(backbone, settings, context)
+    body = yield from choose_fit(bench, backbone, body or _first_body(backbone, settings, context), context)
     return (yield from _run_backbone(bench, backbone, body, session, state, context))
 
 
