@@ -41,7 +41,7 @@ def test_digits_through_ten_numbers_as_well_as_by_pca(tmp_path: Path) -> None:
 def test_trained_with_noise_it_gives_the_clean_image_back() -> None:
     noise, errors = "gaussian:0.5", {}
     for law in ("none", noise):
-        result = result_of("digits", AeSettings(arch="stacked", noise=law, epochs=70))
+        result = result_of("digits", AeSettings(arch="stacked", noise=law, epochs=45))
         groups = (torch.from_numpy(np.stack([result.data.splits["val"].pixels(i) for i in range(150)])).unsqueeze(1),)
         held = HeldOut(groups, parse_noise(noise), 0)
         errors[law] = held.measure(result.autoencoder.module, CPU, LOSSES[result.settings.loss])["mse"]
