@@ -8,6 +8,9 @@ import pytest
 # Before torch is imported, as dltool/__main__.py does it: threads that wait by spinning take the time of others.
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# Tests that run side by side (pytest -n) have a thread each, and so have the commands that they start.
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 ROOT = Path(__file__).parents[1]
 
