@@ -1,5 +1,6 @@
 """`dltool gan evaluate`: figures of a generator's images, or of a folder's, with everything they depend on."""
 
+from dataclasses import asdict
 from typing import Any
 
 from dltool.cli.console import Console
@@ -16,7 +17,7 @@ from dltool.images.write import write_image
 from dltool.settings import Typed
 
 _TASKS = {"Checked": "checking the data", "Drawn": "drawing samples", "Extracted": "computing features"}
-_SHOWN = ("samples", "split", "extractor", "weights", "input_size", "size", "seed")
+_SHOWN = ("samples", "split", "extractor", "weights", "fid_weights", "input_size", "size", "seed")
 
 
 def run(
@@ -60,7 +61,18 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
         f"({evaluation.split}), {describe_size(evaluation.size)} pixels, {colour}"
     )
     console.result(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
+    standard = evaluation.standard
+    if standard is not None:
+        kid = "" if standard.kid is None else f", KID {standard.kid:.7g} ± {standard.kid_std:.7g}"
+        console.result(f"standard, by torch-fidelity's Inception at 299x299 pixels: FID {standard.fid:.7g}{kid}")
+    copies = evaluation.copies
+    console.result(
+        f"copies: {copies.count} of {copies.samples} are nearer to a training image than 99 % of training images are "
+        "to each other"
+    )
     nearest = _write_sheet(console, settings, evaluation)
+    for line in evaluation.warnings:
+        console.warn(line)
     if comparison.refusal:
         missing = "no Fréchet distance" if comparison.kid else "neither Fréchet distance nor KID"
         console.warn(f"{missing}: {comparison.refusal}; --extractor BACKBONE:LAYER takes fewer, and KID 10")
@@ -86,6 +98,8 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
             "size": evaluation.size,
             "channels": evaluation.channels,
         },
+        standard=None if standard is None else asdict(standard),
+        copies=asdict(copies),
         unreadable=evaluation.left_out,
         nearest=nearest,
         sheet=settings.sheet,
@@ -96,7 +110,7 @@ def _write_sheet(
     console: Console, settings: EvaluateSettings, evaluation: Evaluation
 ) -> dict[str, dict[str, float]] | None:
     """Draw the samples beside their nearest training images, where that is asked for; return the distances."""
-    if evaluation.nearest is None or settings.sheet is None:
+    if settings.sheet is None:
         return None
     write_image(settings.sheet, nearest_sheet(evaluation.nearest))
     distances = {"samples": evaluation.nearest.spread}

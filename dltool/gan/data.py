@@ -34,6 +34,7 @@ class GanData:
         labels: N int64.
         class_names: in index order; one where no classes are known.
         notes, unreadable: what the data check found.
+        paths: the files, of a folder.
     """
 
     name: str
@@ -43,6 +44,7 @@ class GanData:
     class_names: tuple[str, ...]
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
+    paths: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -110,7 +112,8 @@ def load_images(
             images = images[:, :1].contiguous()
         labels = torch.from_numpy(split.labels.astype(np.int64))
         notes = (*report.notes, *notes)
-        found.append(GanData(dataset.name, name, images, labels, dataset.class_names, notes, report.unreadable))
+        paths = getattr(split, "paths", ())
+        found.append(GanData(dataset.name, name, images, labels, dataset.class_names, notes, report.unreadable, paths))
         notes = ()
     return found
 

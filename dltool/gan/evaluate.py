@@ -25,8 +25,9 @@ from dltool.gan.metrics import (
     precision_recall,
     too_few,
 )
-from dltool.gan.nearest import Nearest, find_nearest
+from dltool.gan.nearest import Copies, Nearest, count_copies, find_nearest
 from dltool.gan.sample import generate
+from dltool.gan.standard import Source, StandardFigures, measure_standard
 from dltool.images.folder import find_images
 from dltool.images.formats import WRITABLE, image_format
 from dltool.images.read import read_size
@@ -36,6 +37,7 @@ from dltool.training.seeds import new_generator
 # Distances of all pairs are looked at for precision and recall, so that they take no more than so many of either side.
 _MOST_PAIRED = 10_000
 _MOST_NEAREST = 1000
+_FEW_PAIRED = 1000
 _DRAWN_AT_ONCE = 1000
 _LARGEST = 224
 _LOOKED_AT = 100
@@ -106,20 +108,38 @@ class Evaluation:
         comparison: the samples against the data's `split`.
         floor: as many training images against the same, what a perfect generator would get; None without a split
             besides train.
-        nearest, held_out: the nearest training image of samples, and of images of `split` if it is not train.
+        standard: the published FID and KID, where they were asked for.
+        nearest, held_out: the nearest training image of samples, and of images of `split` if it is not train and a
+            sheet is wanted.
+        copies: samples that are nearer to a training image than training images are to each other.
         size, channels: of the images that were compared.
         left_out: files that could not be read, with the reason.
     """
 
     comparison: Comparison
     floor: Comparison | None
+    standard: StandardFigures | None
     split: str
     size: Size
     channels: int
     left_out: tuple[str, ...]
     extractor: Extractor = field(repr=False)
-    nearest: Nearest | None = field(repr=False)
+    nearest: Nearest = field(repr=False)
     held_out: Nearest | None = field(repr=False)
+    copies: Copies
+
+    @property
+    def warnings(self) -> list[str]:
+        """What makes the figures say less than they seem to."""
+        found = []
+        fewest = min(self.comparison.real, self.comparison.generated)
+        if fewest < _FEW_PAIRED:
+            found.append(f"precision and recall of {fewest} images say little: below {_FEW_PAIRED:,} they are too high")
+        if self.standard is not None and fewest <= self.standard.features:
+            found.append(f"the FID of {fewest} images says little: it takes more than its {self.standard.features}")
+        if self.copies.suspicious:
+            found.append(f"{self.copies.count} of {self.copies.samples} images look copied from the training images")
+        return found
 
 
 def evaluate_samples(
@@ -144,12 +164,16 @@ def evaluate_samples(
     channels = trained.spec.channels if trained else None
     training, real = yield from _load_real(data, settings.split, size, channels, workers)
     left_out = list(real.unreadable)
+    sides: list[Source] = []
     if trained is not None:
         made = yield from draw_samples(trained, training, settings)
+        sides = [made, real.images]
     else:
         (own,) = yield from load_images(replace(data, source=str(settings.model), limit=0), size, workers)
         left_out += own.unreadable
-        made = _some(own.images, settings.samples, settings.seed)
+        chosen = _some(torch.arange(len(own)), settings.samples, settings.seed)
+        made = own.images[chosen]
+        sides = [[own.paths[index] for index in chosen.tolist()], real.paths or real.images]
     made, target, shown = _same_channels(made, real.images, training.images)
     if min(len(made), len(target)) < _FEWEST:
         count = f"{len(made)} pictures against {len(target)}"
@@ -161,14 +185,16 @@ def evaluate_samples(
     if known is not None:
         of_known = yield from extractor.extract(_some(known, len(made), settings.seed))
         floor = compare(of_target, of_known, settings.seed)
-    nearest, held_out = None, None
-    if settings.sheet is not None:
-        nearest = find_nearest(made[:_MOST_NEAREST], shown)
-        if known is not None:
-            held_out = find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
+    standard = None
+    if settings.fid_weights is not None:
+        standard = yield from measure_standard(*sides, settings.fid_weights, device)
+    nearest, held_out = find_nearest(made[:_MOST_NEAREST], shown), None
+    if settings.sheet is not None and known is not None:
+        held_out = find_nearest(_some(target, _MOST_NEAREST, settings.seed), shown)
     return Evaluation(
         comparison=compare(of_target, of_made, settings.seed),
         floor=floor,
+        standard=standard,
         split=real.split,
         size=size,
         channels=made.shape[1],
@@ -176,6 +202,7 @@ def evaluate_samples(
         extractor=extractor,
         nearest=nearest,
         held_out=held_out,
+        copies=count_copies(nearest, shown, settings.seed),
     )
 
 

@@ -38,6 +38,7 @@ class EvaluateSettings:
         split: of the data; None takes test, else val, else train.
         extractor, weights, input_size: see `dltool.gan.features.Extractor`.
         size: side of the images where two folders are compared; None finds it.
+        fid_weights: of the standard FID and KID; see `dltool.gan.standard`. None leaves them out.
         sheet: an image of samples beside their nearest training images.
         seed: of the samples, and of what is chosen at random.
     """
@@ -73,6 +74,15 @@ class EvaluateSettings:
     ] = None
     sheet: Annotated[
         Path | None, Option("Draw samples beside their nearest training images.", metavar="FILE", shown="")
+    ] = None
+    fid_weights: Annotated[
+        str | None,
+        Option(
+            "Also the published FID and KID: torch-fidelity's Inception, downloaded once, or a file of it.",
+            metavar="default|FILE",
+            shown="",
+            panel="Features",
+        ),
     ] = None
     seed: Seed = 0
 

@@ -9,12 +9,15 @@ from torch import Tensor
 
 from dltool.gan.metrics import squared_distances
 from dltool.images.sheet import Tile, contact_sheet, stack_pages
+from dltool.training.seeds import new_generator
 
 _SIDE = 32
 _ROWS = 4096
 _COLUMNS = 8
 _TILE = 96
 _GAP = 2
+_LOOKED_AT = 1000
+_CLOSE, _MANY_COPIES = 0.01, 0.05
 
 
 @dataclass(frozen=True)
@@ -37,13 +40,48 @@ class Nearest:
         return {"median": float(self.distances.median()), "least": float(self.distances.min())}
 
 
-def find_nearest(images: Tensor, training: Tensor) -> Nearest:
-    """Compare N × C × H × W with M × C × H × W uint8 images, larger ones reduced to 32 pixels by area."""
+@dataclass(frozen=True)
+class Copies:
+    """How many of `samples` images are nearer to a training image than 99 % of training images are to each other.
+
+    Attributes:
+        distance: that 99 % are farther than this from their nearest; as in `Nearest`.
+    """
+
+    count: int
+    samples: int
+    distance: float
+
+    @property
+    def suspicious(self) -> bool:
+        """Whether they are far more than the one in a hundred that is so by chance."""
+        return self.count > max(3, _MANY_COPIES * self.samples)
+
+
+def count_copies(nearest: Nearest, training: Tensor, seed: int = 0) -> Copies:
+    """Hold samples' distances to `training`, M × C × H × W uint8 with M above 1, against those within it."""
+    chosen = torch.randperm(len(training), generator=new_generator(seed, "copies"))[:_LOOKED_AT]
+    distances = find_nearest(training[chosen], training, own=chosen).distances
+    apart = distances[distances > 0]  # a training image that is there twice says nothing of the others
+    border = float(apart.quantile(_CLOSE)) if len(apart) else 0.0
+    return Copies(int((nearest.distances <= border).sum()), len(nearest.distances), border)
+
+
+def find_nearest(images: Tensor, training: Tensor, own: Tensor | None = None) -> Nearest:
+    """Compare N × C × H × W with M × C × H × W uint8 images, larger ones reduced to 32 pixels by area.
+
+    Args:
+        own: N, each image's own place among the training images, which is not looked at; None: they are others.
+    """
     rows = _flat(images)
     best = torch.full((len(rows),), torch.inf)
     indices = torch.zeros(len(rows), dtype=torch.long)
     for start in range(0, len(training), _ROWS):
-        found = squared_distances(rows, _flat(training[start : start + _ROWS])).min(1)
+        distances = squared_distances(rows, _flat(training[start : start + _ROWS]))
+        if own is not None:
+            here = ((own >= start) & (own < start + distances.shape[1])).nonzero()[:, 0]
+            distances[here, own[here] - start] = torch.inf
+        found = distances.min(1)
         closer = found.values < best
         best = torch.where(closer, found.values, best)
         indices = torch.where(closer, found.indices + start, indices)
