@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,10 @@ from dltool.cli.page import OutputPage
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.events import finish
+from dltool.featmap.draw import draw_page, draw_task
 from dltool.featmap.files import DrawnFile
-from dltool.featmap.files_dream import dream_files
-from dltool.featmap.files_maps import map_files
-from dltool.featmap.files_network import ObjectiveStep, write_filters, write_maximized
-from dltool.featmap.files_why import explain_files
-from dltool.featmap.layers import choose_layers, filter_layers, layer_table, list_layers
+from dltool.featmap.files_network import ObjectiveStep
+from dltool.featmap.layers import filter_layers, layer_table, list_layers
 from dltool.featmap.manifest import write_manifest
 from dltool.featmap.model_file import load_network
 from dltool.featmap.network import Network
@@ -39,10 +37,9 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *gro
     match task.question:
         case Question.LAYERS:
             _show_layers(console, task, machine)
-        case Question.FILTERS | Question.MAXIMIZE:
-            _draw_page(console, task, outputs, machine, shown)
         case _:
-            _draw_files(console, task, outputs, machine, shown)
+            draw = _draw_files if task.takes_images else _draw_page
+            draw(console, task, outputs, machine, shown)
 
 
 def _page(typed: Typed, task: FeatmapTask, choice: PageChoice) -> OutputPage | None:
@@ -56,7 +53,7 @@ def _page(typed: Typed, task: FeatmapTask, choice: PageChoice) -> OutputPage | N
 
 def _reported(task: FeatmapTask, machine: Machine, settings: Any = None) -> dict[str, Any]:
     """The settings as the JSON document has them."""
-    chosen = {} if settings is None else as_plain(settings)
+    chosen = settings if isinstance(settings, dict) else {} if settings is None else as_plain(settings)
     more = {"size": task.look.size, "device": machine.device, "threads": machine.threads}
     return more | as_plain(task.network) | chosen
 
@@ -101,12 +98,7 @@ def _draw_files(
     """Draw maps, explanations or dreams of every image, and report."""
     jobs = task.plan_files(outputs.on_existing)
     say_unread(console, task.files.images, task.files.output)
-    asked = {
-        Question.MAPS: task.map_settings,
-        Question.WHY: task.why_settings,
-        Question.DREAM: task.dream_settings,
-    }
-    settings = asked[task.question]()
+    settings = task.settings()
     if report_planned(console, jobs, _reported(task, machine, settings), outputs.dry_run):
         return
     entries: list[dict[str, Any]] = []
@@ -118,16 +110,8 @@ def _draw_files(
             elif event.result is not None:
                 entries.extend(event.result.entries)
 
-        if task.question is Question.MAPS:
-            layers = choose_layers(network, list_layers(network), task.look.layer)
-            settings = replace(settings, layers=tuple(layers))
-            start, what = map_files, layers
-        elif task.question is Question.WHY:
-            start, what = explain_files, list_layers(network)
-        else:
-            start, what = dream_files, task.questions.dream
         workers = 1 if machine.workers is None else machine.workers
-        events = start(jobs, network, what, settings, workers, lambda: bool(stop))
+        settings, events = draw_task(task, network, jobs, workers, lambda: bool(stop))
         items = collect_items(events, jobs, show, _figures)
     _write_manifest(task, network, entries)
     for entry in entries:
@@ -148,24 +132,18 @@ def _draw_page(
         console.document(_reported(task, machine), None, outputs=[{"output": path, "status": status}])
         return
     with _loaded(console, task, machine) as (network, progress, stop):
-        if task.question is Question.FILTERS:
-            channels, scale = task.filter_channels(), task.look.scale
-            entries = write_filters(path, network, task.layer, channels, scale)
-            reported = _reported(task, machine) | {"channels": channels, "scale": scale}
-        else:
-            settings = task.maximize_settings(network.size)
 
-            def show(event: ObjectiveStep) -> None:
-                if stop:
-                    stop.leave()
-                step = event.step
-                progress.update(event.label, step.step, step.steps, f"{step.activation:.2f}")
+        def show(event: ObjectiveStep) -> None:
+            if stop:
+                stop.leave()
+            step = event.step
+            progress.update(event.label, step.step, step.steps, f"{step.activation:.2f}")
 
-            entries = finish(write_maximized(path, network, task.questions.maximize, settings), show)
-            reported = _reported(task, machine, settings)
+        entries, settings = finish(draw_page(task, network, path), show)
+        reported = _reported(task, machine, settings)
     _write_manifest(task, network, entries)
     for entry in entries:
-        console.result(f"{entry.get('label') or entry['layer']} -> {entry['output']}")
+        console.result(f"{entry.get('label') or entry.get('layer') or entry['kind']} -> {entry['output']}")
     document = console.document(reported, describe_device(network.device), outputs=entries)
     if page is not None:
         page.offer(console, document)

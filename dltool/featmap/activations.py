@@ -70,8 +70,8 @@ def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> li
 
 
 def aspect_of(images: Tensor) -> float:
-    """Height over width of N × 3 × H × W images."""
-    return images.shape[2] / images.shape[3]
+    """Height over width of N × C × H × W images; 1 for noise."""
+    return 1.0 if images.ndim == 2 else images.shape[2] / images.shape[3]
 
 
 def lay_out(module: nn.Module, output: Tensor, name: str, batch: int, aspect: float = 1.0) -> tuple[Kind, Tensor]:

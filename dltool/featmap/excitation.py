@@ -100,12 +100,12 @@ def parse_objective(network: Network, text: str) -> Objective:
     layer, colon, channel = text.rpartition(":")
     if not colon or not channel.strip().isdecimal():
         with torch.no_grad(), frozen(network.module):
-            count = answer(network, _grey(network)).shape[1]
+            count = answer(network, network.blank()).shape[1]
         index = find_class(network, text, count)
         return Objective("", index, network.class_name(index))
     own = resolve_layers(network.module, [layer], "--maximize")[layer]
     with torch.no_grad(), frozen(network.module), Taps(network.module, [own]) as taps:
-        count = lay_out(network.module, taps(_grey(network))[own], layer, 1)[1].shape[1]
+        count = lay_out(network.module, taps(network.blank())[own], layer, 1)[1].shape[1]
     if int(channel) >= count:
         raise SettingsError(f"--maximize {text}: {layer} has channels 0 to {count - 1}")
     return Objective(own, int(channel), f"{layer}:{int(channel)}")
@@ -165,7 +165,3 @@ def _excitation(network: Network, objective: Objective, output: Tensor) -> Tenso
     if not objective.layer:
         return output[:, objective.channel].mean()
     return lay_out(network.module, output, objective.label, len(output))[1][:, objective.channel].mean()
-
-
-def _grey(network: Network) -> Tensor:
-    return torch.zeros(1, 3, network.size, network.size, device=network.device)

@@ -52,9 +52,12 @@ def map_files(
         features = merge_maps(feature_maps(network, images, layers), views)
         tops = best_classes(network, images, counts(views))
         return [
-            Drawn(partial(_write, job, view, maps, network.name, top, settings), top)
+            Drawn(partial(write_maps, job.output, job.input, view.pixels, maps, source(job), top, settings), top)
             for job, view, maps, top in zip(jobs, views, features, tops, strict=True)
         ]
+
+    def source(job: Job) -> str:
+        return f"{job.input.name} · {network.name}"
 
     read = partial(read_view, network, fit, full=False)
     yield from draw_files(jobs, read, draw, settings.batch_size, workers, should_stop, lambda view: view.seen.shape[1:])
@@ -70,40 +73,46 @@ def merge_maps(features: list[list[FeatureMap]], views: Sequence[View]) -> list[
     return merged
 
 
-def _write(
-    job: Job,
-    view: View,
+def write_maps(
+    output: Path,
+    image: Path | None,
+    pixels: np.ndarray,
     maps: list[FeatureMap],
-    network_name: str,
+    source: str,
     top: list[tuple[str, float]],
     settings: MapSettings,
 ) -> list[dict[str, Any]]:
-    source = f"{job.input.name} · {network_name}"
-    folder = details_folder(job.output)
+    """Write all pages of one image's maps, or of those of noise; return the manifest's entries.
+
+    Args:
+        pixels: H × W × 3 uint8, for the pages' heads.
+        source: image and network, for their titles.
+    """
+    folder = details_folder(output)
     entries: list[dict[str, Any]] = []
 
     def keep(path: Path, kind: str, **more: Any) -> Path:
-        entries.append({"output": path, "input": job.input, "kind": kind} | more)
+        entries.append({"output": path, "input": image, "kind": kind} | more)
         return path
 
     for feature in maps:
-        first = job.output if len(maps) == 1 else folder / f"{feature.layer}.png"
+        first = output if len(maps) == 1 else folder / f"{feature.layer}.png"
         more = {"layer": feature.layer, "layer_kind": feature.kind.value, "shape": list(feature.values.shape)}
         if feature.kind is not Kind.VECTOR:
             more["channels"] = choose_channels(feature, settings.channels)
-        for number, page in enumerate(layer_sheets(feature, view.pixels, source, settings)):
+        for number, page in enumerate(layer_sheets(feature, pixels, source, settings)):
             write_image(keep(numbered(first, number), "maps", page=number + 1, **more), page)
     if settings.gif:
-        frames = depth_frames(maps, view.pixels, job.input.name, settings)
+        frames = depth_frames(maps, pixels, source, settings)
         if frames:
             write_gif(keep(folder / "depth.gif", "animation"), frames, _SECONDS_PER_FRAME)
     if settings.raw:
         write_arrays(keep(folder / "maps.npz", "raw"), {feature.layer: feature.values for feature in maps})
     if len(maps) > 1:
         names = [feature.layer for feature in maps]
-        pages = list(enumerate(overview_sheets(maps, view.pixels, source, top, settings)))
+        pages = list(enumerate(overview_sheets(maps, pixels, source, top, settings)))
         for number, page in pages[::-1]:  # the first one last, because its presence says that the image is done
-            write_image(keep(numbered(job.output, number), "overview", page=number + 1, layers=names), page)
+            write_image(keep(numbered(output, number), "overview", page=number + 1, layers=names), page)
     return entries
 
 

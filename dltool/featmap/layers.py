@@ -79,10 +79,10 @@ def list_layers(network: Network) -> list[LayerInfo]:
     handles = [
         module.register_forward_hook(recorder.hook(name)) for name, module in network.module.named_modules() if name
     ]
-    images = torch.zeros(1, 3, network.size, network.size, device=network.device)
+    inputs = network.blank()
     try:
         with frozen(network.module), torch.no_grad(), fits_size(network), ReceptiveFields() as fields:
-            network.module(fields.start(images))
+            network.module(inputs if network.takes_noise else fields.start(inputs))
     finally:
         for handle in handles:
             handle.remove()
@@ -196,8 +196,9 @@ def default_layers(layers: Sequence[LayerInfo], count: int = 8) -> tuple[str, ..
     """
     blocks = _open_chains(layers, _children(layers, ""))
     drawable = [layer for layer in _by_depth(blocks) if layer.parameters and layer.type not in _PLAIN_NORMS]
-    if not drawable:
-        drawable = _by_depth(layers)
+    if not drawable:  # a chain of dense layers, at most with a reshaping at its end
+        vectors = [layer for layer in layers if layer.kind is Kind.VECTOR and layer.type == "Linear"]
+        drawable = vectors or _by_depth(layers)
     if len(drawable) > count:
         drawable = [drawable[round(index * (len(drawable) - 1) / (count - 1))] for index in range(count)]
     names = [layer.name for layer in drawable]
@@ -309,9 +310,8 @@ def require_weights(network: Network, layers: Sequence[str]) -> None:
         ModelError: the weights file lacked one; the message names it.
     """
     if network.missing:
-        sample = torch.zeros(1, 3, network.size, network.size, device=network.device)
         with frozen(network.module), fits_size(network):
-            require_tensors(network.module, network.missing, layers, sample, network.weights)
+            require_tensors(network.module, network.missing, layers, network.blank(), network.weights)
 
 
 def layer_table(layers: Sequence[LayerInfo]) -> list[str]:

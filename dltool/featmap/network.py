@@ -6,13 +6,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dltool.autoencoder.batches import fit_pixels
 from dltool.backbones.classes import imagenet_classes
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.registry import Backbone
 from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError
+from dltool.gan.sample import latent
+from dltool.images.tensors import LUMA
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,10 @@ class Network:
         missing: tensors that are random because the file `weights` lacked them.
         weights: what they are called: `default`, `none` or a file.
         leftovers: a line about tensors of that file that have no place in the network; empty where there are none.
+        in_channels: 1 for a network of grey images, else 3.
+        shape: of the only inputs that it takes, without the batch: C × H × W of an autoencoder of one size, or the
+            length of a generator's noise (with its classes); None where it takes images of several sizes.
+        latent_dim: length of its code, or of its noise; 0 where it has none.
     """
 
     name: str
@@ -37,6 +45,26 @@ class Network:
     missing: tuple[str, ...] = ()
     weights: str = "default"
     leftovers: str = ""
+    in_channels: int = 3
+    shape: tuple[int, ...] | None = None
+    latent_dim: int = 0
+
+    @property
+    def takes_noise(self) -> bool:
+        """Whether it is a generator, which makes images of noise."""
+        return self.shape is not None and len(self.shape) == 1
+
+    def blank(self) -> Tensor:
+        """An input of zeros, N = 1, on the network's device."""
+        shape = self.shape or (self.in_channels, self.size, self.size)
+        return torch.zeros(1, *shape, device=self.device)
+
+    def noise(self, seed: int) -> Tensor:
+        """A generator's input for `seed`, 1 × latent_dim and its classes: the one that `dltool gan sample` takes."""
+        noise = latent([seed], self.latent_dim)
+        kinds = self.shape[0] - self.latent_dim
+        classes = F.one_hot(torch.tensor([seed % kinds]), kinds) if kinds else noise[:, :0]
+        return torch.cat([noise, classes.to(noise.dtype)], 1).to(self.device)
 
     @property
     def size(self) -> int:
@@ -45,11 +73,15 @@ class Network:
 
     def crop(self, pixels: np.ndarray) -> np.ndarray:
         """The size × size × 3 uint8 pixels of an image that the network sees."""
+        if self.shape is not None:
+            return fit_pixels(pixels, self.shape[1:])
         return self.preprocessing.crop_pixels(pixels)
 
     def to_input(self, cropped: Sequence[np.ndarray]) -> Tensor:
-        """Return images of one shape as the normalised N × 3 × H × W input, on the network's device."""
+        """Return images of one shape as the normalised N × C × H × W input, on the network's device."""
         stacked = np.stack(cropped).astype(np.float32) / 255
+        if self.in_channels == 1:
+            return torch.from_numpy(stacked @ np.float32(LUMA))[:, None].to(self.device)
         images = torch.from_numpy(stacked).permute(0, 3, 1, 2).contiguous()
         return self.preprocessing.normalize(images.to(self.device))
 

@@ -4,8 +4,9 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from dltool.errors import SettingsError
+from dltool.errors import ModelError, SettingsError
 from dltool.featmap.manifest import read_entries
 from dltool.featmap.settings import (
     LAYER_METHODS,
@@ -36,17 +37,15 @@ class Question(StrEnum):
     FILTERS = "--filters"
     MAXIMIZE = "--maximize"
     DREAM = "--dream"
-
-    @property
-    def takes_images(self) -> bool:
-        """Whether it is about images, rather than about the network alone."""
-        return self in (Question.MAPS, Question.WHY, Question.DREAM)
+    TRAVERSE = "--traverse"
 
 
 _MAPS, _WHY = Question.MAPS, Question.WHY
+_ABOUT_IMAGES = (_MAPS, _WHY, Question.DREAM, Question.TRAVERSE)
+_OF_GENERATORS = (_MAPS, Question.LAYERS, Question.FILTERS, Question.TRAVERSE)
 # Which questions an option matters to; what is not here matters to all.
 _MATTERS_TO: dict[str, tuple[Question, ...]] = {
-    **dict.fromkeys(("images", "workers"), (_MAPS, _WHY, Question.DREAM)),
+    **dict.fromkeys(("images", "workers"), _ABOUT_IMAGES),
     **dict.fromkeys(("output", "overwrite", "skip_existing"), tuple(set(Question) - {Question.LAYERS})),
     "layer": (_MAPS, _WHY, Question.LAYERS, Question.FILTERS),
     **dict.fromkeys(("raw", "colormap", "batch_size", "fit"), (_MAPS, _WHY)),
@@ -56,8 +55,13 @@ _MATTERS_TO: dict[str, tuple[Question, ...]] = {
     **dict.fromkeys(("classes", "contrast", "alpha", "score", "samples", "window"), (_WHY,)),
     "steps": (_WHY, Question.MAXIMIZE, Question.DREAM),
 }
-_SUFFIXES = {_MAPS: ".maps.png", _WHY: ".why.png", Question.DREAM: ".dream.png"}
-_PAGES = {Question.FILTERS: "filters.png", Question.MAXIMIZE: "maximize.png"}
+_SUFFIXES = {_MAPS: ".maps.png", _WHY: ".why.png", Question.DREAM: ".dream.png", Question.TRAVERSE: ".traverse.png"}
+_PAGES = {
+    _MAPS: "noise.maps.png",
+    Question.FILTERS: "filters.png",
+    Question.MAXIMIZE: "maximize.png",
+    Question.TRAVERSE: "noise.traverse.png",
+}
 
 
 @dataclass(frozen=True)
@@ -73,14 +77,17 @@ class FeatmapTask:
 
     def __post_init__(self) -> None:
         question, images = self.question, self.files.images
-        if not question.takes_images and process_rank() != (0, 1):
+        if self.model_command == "gan" and question not in _OF_GENERATORS:
+            raise SettingsError(f"{question}: a generator sees no images; it has maps, --filters and --traverse")
+        what = question or "--model of gan train"
+        if not self.takes_images and process_rank() != (0, 1):
             raise SettingsError(
-                f"{question}: looks at the network alone, which is nothing to share; start one process only"
+                f"{what}: looks at the network alone, which is nothing to share; start one process only"
             )
-        if question.takes_images and not images:
+        if self.takes_images and not images:
             raise SettingsError("IMAGE: name at least one picture or folder (--filters and --maximize need none)")
-        if not question.takes_images and images:
-            raise SettingsError(f"{question}: looks at the network alone; leave {images[0]} out")
+        if not self.takes_images and images:
+            raise SettingsError(f"{what}: looks at the network alone; leave {images[0]} out")
         if question in (Question.WHY, Question.FILTERS) and len(self.look.layer) > 1:
             raise SettingsError(f"--layer {self.look.layer[1]}: {question} looks at one layer")
 
@@ -97,6 +104,7 @@ class FeatmapTask:
             Question.FILTERS: asked.filters,
             Question.MAXIMIZE: bool(asked.maximize),
             Question.DREAM: asked.dream is not None,
+            Question.TRAVERSE: asked.traverse is not None,
             Question.WHY: bool(self.methods),
         }
         found = [question for question, holds in given.items() if holds]
@@ -105,6 +113,27 @@ class FeatmapTask:
         if found:
             return found[0]
         return Question.WHY if self.why.classes or self.why.score else Question.MAPS
+
+    @cached_property
+    def _model(self) -> tuple[str, bool]:
+        """The command that made --model, and whether the network takes images of one size only."""
+        from dltool.training.model_file import load_model
+
+        try:
+            file = load_model(self.network.model) if self.network.model else None
+        except ModelError:  # which is told when it is to be used
+            file = None
+        return ("", False) if file is None else (file.command, file.command == "ae" and "height" in file.arguments)
+
+    @property
+    def model_command(self) -> str:
+        """Which command made the model: `finetune`, `ae` or `gan`; empty for a backbone."""
+        return self._model[0]
+
+    @property
+    def takes_images(self) -> bool:
+        """Whether it is about images, rather than about the network alone."""
+        return self.question in _ABOUT_IMAGES and self.model_command != "gan"
 
     @cached_property
     def methods(self) -> tuple[Method, ...]:
@@ -140,9 +169,18 @@ class FeatmapTask:
                     found[name] = f"without --method {needed}"
             if not set(methods) & set(LAYER_METHODS):
                 found["layer"] = f"without a --method that looks at one: {', '.join(LAYER_METHODS)}"
+        if self._model[1]:
+            found |= dict.fromkeys(("fit", "size"), "with an autoencoder of images of one size")
+        if self.model_command == "gan":
+            found |= dict.fromkeys(("fit", "size", "workers", "batch_size"), "with a generator, which sees no images")
         if self.network.model is not None:
             found |= dict.fromkeys(("backbone", "weights"), "with --model")
         return found
+
+    def settings(self) -> Any:
+        """Settings of what is drawn of images, or of noise."""
+        asked = {_WHY: self.why_settings, Question.DREAM: self.dream_settings, _MAPS: self.map_settings}
+        return asked[self.question]() if self.question in asked else {"traverse": self.questions.traverse}
 
     def map_settings(self) -> MapSettings:
         """Settings of sheets of feature maps."""

@@ -154,6 +154,7 @@ class Questions:
         filters: what its first layer's weights look like.
         maximize: what excites these channels and classes most.
         dream: what the layer of this name sees more of.
+        traverse: how many of a code's numbers, those that change the image most, are gone along.
     """
 
     list_layers: Annotated[bool, Option("Print every layer with its output's size, and leave.")] = False
@@ -173,6 +174,10 @@ class Questions:
     ] = ()
     dream: Annotated[
         str | None, Option("Let a layer see more of what it sees.", metavar="LAYER", shown="", panel=_LOOKS_FOR)
+    ] = None
+    traverse: Annotated[
+        int | None,
+        Option("Images along the N latent numbers that do most.", min=1, metavar="N", shown="", panel=_LOOKS_FOR),
     ] = None
 
     __post_init__ = check_options
@@ -285,7 +290,12 @@ class NetworkSettings:
     weights: Weights = "default"
     model: Annotated[
         Path | None,
-        Option("A model made by dltool, instead of --backbone.", metavar="FILE", shown="", panel=_NETWORK),
+        Option(
+            "A model of finetune, ae train or gan train, instead of --backbone.",
+            metavar="FILE",
+            shown="",
+            panel=_NETWORK,
+        ),
     ] = None
     seed: Seed = 0
 

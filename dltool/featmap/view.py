@@ -57,12 +57,14 @@ class View:
 
 def usable_fit(network: Network, fit: Fit) -> Fit:
     """The way that the network can see images: one that takes squares only has its square slid over them."""
+    if network.shape is not None:
+        return Fit.CROP
     if fit is not Fit.WHOLE:
         return fit
     size, unit = network.size, _unit(network.size)
     try:
         with frozen(network.module), torch.no_grad():
-            network.module(torch.zeros(1, 3, size, size + unit, device=network.device))
+            network.module(network.blank().new_zeros(1, network.in_channels, size, size + unit))
     except (AssertionError, ValueError, RuntimeError):  # what networks raise over a shape that they cannot take
         return Fit.SLIDE
     return fit

@@ -70,7 +70,7 @@ def _photo(name: str, image: str, shown: Sequence[tuple[dict[str, Any], View]]) 
         image,
         layers=tuple(view for kind, view in own if kind == "maps"),
         methods=tuple(view for kind, view in own if kind == "overlay"),
-        others=tuple(view for kind, view in own if kind in ("animation", "dream")),
+        others=tuple(view for kind, view in own if kind in ("animation", "dream", "traversal")),
     )
 
 
@@ -87,9 +87,12 @@ def _describe(entry: dict[str, Any]) -> tuple[str, str]:
     if kind == "maps":
         shape = " x ".join(str(length) for length in entry["shape"])
         channels = ", ".join(str(channel) for channel in entry.get("channels") or ())
-        return entry["layer"], f"{shape}" + (f"; channels {channels}, the strongest first" if channels else "")
+        number = f", page {entry['page']}" if entry.get("page", 1) > 1 else ""
+        return entry["layer"] + number, f"{shape}" + (f"; channels {channels}, the strongest first" if channels else "")
     if kind == "overlay":
         return _describe_overlay(entry)
+    if kind == "traversal":
+        return "traversal: what the code's numbers do", ""
     words = entry.get("layer") or entry.get("class") or ""
     return f"{kind} {words}".strip(), ""
 

@@ -138,5 +138,8 @@ def test_filters_are_the_weights() -> None:
     assert (np.abs(page.astype(int) - color).max(2) <= 1).sum() > 100  # one of 49 cells of 96 x 96 pixels
     with pytest.raises(SettingsError, match="a BatchNorm2d has no filters"):
         filter_weights(network, "bn1")
+    with pytest.raises(SettingsError, match="a Linear that sees no image"):
+        filter_weights(network, "fc")
     with pytest.raises(ModelError, match="no convolution"):
-        filter_weights(wrap(nn.Sequential(nn.Flatten(), nn.Linear(768, 2))))
+        filter_weights(wrap(nn.Sequential(nn.Flatten())))
+    assert filter_weights(wrap(nn.Sequential(nn.Flatten(), nn.Linear(768, 2))))[1].shape == (2, 3, 16, 16)
