@@ -271,7 +271,7 @@ def require_map(layers: Sequence[LayerInfo], name: str) -> None:
     chosen = next((layer for layer in layers if layer.name == name), None)
     if chosen is None or chosen.kind not in (Kind.VECTOR, Kind.OTHER):
         return
-    some = ", ".join(default_layers(layers)[::-1])
+    some = last_maps(layers) and ", ".join(default_layers(layers)[::-1])
     raise SettingsError(f"--layer {name}: its output is no map of the picture; layers that have one: {some}")
 
 
