@@ -12,8 +12,8 @@ from dltool.data.sizes import describe_size
 from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
-from dltool.gan.settings import GanSettings, complete
-from dltool.gan.train import Decided, GanResult, train_gan
+from dltool.gan.settings import GanSettings
+from dltool.gan.train import Decided, GanResult, decide_settings, train_gan
 from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
 from dltool.training.run_folder import RunFolder
@@ -124,7 +124,7 @@ def _show_dry_run(console: Console, typed: Typed, settings: GanSettings, data: D
         watcher = Watcher(progress, console.quiet)
         (found,) = finish(load_images(data, settings.size, 0, exclude=place.output), watcher.show)
     typed.refuse(settings.without_effect(len(found)))
-    settings = complete(settings, found.class_counts, found.size)
+    settings, _ = decide_settings(settings, found)
     for line in _describe_data(found):
         console.result(line)
     console.result(f"would train {settings.arch} for {settings.epochs} epochs")

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from dltool.data.sizes import LEAST, MOST, STEP, Size, as_size, describe_size, read_size_text, width_height
@@ -104,6 +105,7 @@ class GanSettings:
         arch, loss, augment: see `Arch`, `Loss`, `Augment`.
         size: of the images; None takes the one that fits most of them, of files at most 64.
         latent_dim, width: see `NetworkSpec`.
+        start: what the networks begin as; see `dltool.gan.start`.
         conditional: learn the classes, to be asked for one by one later; None does so with modern where every class
             has enough images.
         epochs: times that every image is seen. time: seconds that training may take; the schedule ends with it.
@@ -145,7 +147,19 @@ class GanSettings:
     latent_dim: Annotated[int | None, Option("Numbers of noise.", min=1, shown="128; modern 64", panel="Networks")] = (
         None
     )
-    width: Annotated[int, Option("Channels of modern at the finest resolution.", min=1, panel="Networks")] = 16
+    width: Annotated[
+        int | None, Option("Channels of modern at the finest resolution.", min=1, shown="16", panel="Networks")
+    ] = None
+    start: Annotated[
+        Path | None,
+        Option(
+            "Start from a run's networks, or a model's generator: for finer images, another set, other classes.",
+            flags=("--from",),
+            metavar="RUN|FILE",
+            shown="",
+            panel="Training",
+        ),
+    ] = None
     epochs: Annotated[
         int | None,
         Option(
@@ -261,7 +275,8 @@ MOST_EPOCHS = 1_000_000
 def complete(settings: GanSettings, class_counts: Sequence[int], size: Size) -> GanSettings:
     """Fill in what the architecture, the number of images of each class and their size decide."""
     count = sum(class_counts)
-    values = {name: value for name, value in _DEFAULTS[settings.arch].items() if getattr(settings, name) is None}
+    defaults = {"width": 16, **_DEFAULTS[settings.arch]}
+    values = {name: value for name, value in defaults.items() if getattr(settings, name) is None}
     if settings.loss is Loss.AUTO:
         values["loss"] = _DEFAULTS[settings.arch]["loss"]
     if settings.conditional is None:

@@ -1,10 +1,11 @@
 """One training run from data to a generator, as a generator of what happens."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import nn
 
 from dltool.data.check import Checked
 from dltool.data.settings import DataSettings
@@ -14,6 +15,7 @@ from dltool.gan.generator_file import TrainedGenerator
 from dltool.gan.loop import GanEpochEnd, GanLoop, GanStepEnd
 from dltool.gan.networks import build_discriminator, build_generator
 from dltool.gan.settings import GanSettings, NetworkSpec, complete
+from dltool.gan.start import Start, continued_settings, read_start, take_over
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -83,12 +85,14 @@ def train_gan(
         DltoolError: the loss is not finite; the last good checkpoint is kept.
     """
     (images,) = yield from load_images(data, settings.size, context.workers, exclude=context.run and context.run.path)
-    settings = complete(settings, images.class_counts, images.size)
+    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    settings, start = decide_settings(settings, images, begun=state is not None)
     if context.run is not None:
         context.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)
-    decided, loop = _build(images, settings, context)
+    decided, loop, taken = _build(images, settings, context, start)
     yield decided
-    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    if taken:
+        yield Notice(taken)
     if state is not None:
         loop.resume(state)
     if not (yield from loop.run()):
@@ -107,7 +111,22 @@ def train_gan(
     )
 
 
-def _build(images: GanData, settings: GanSettings, context: RunContext) -> tuple[Decided, GanLoop]:
+def decide_settings(settings: GanSettings, images: GanData, begun: bool = False) -> tuple[GanSettings, Start | None]:
+    """Every setting, and the networks to start from, which a run that has `begun` needs no more.
+
+    Raises:
+        ModelError, SettingsError: what it is to start from cannot be used.
+    """
+    start = read_start(settings.start) if settings.start is not None and not begun else None
+    if start is not None:
+        settings = continued_settings(settings, start, images.size)
+    return complete(settings, images.class_counts, images.size), start
+
+
+def _build(
+    images: GanData, settings: GanSettings, context: RunContext, start: Start | None
+) -> tuple[Decided, GanLoop, str]:
+    """The run's settings and loop, and what there is to say of the networks that it starts from."""
     if settings.conditional and len(images.class_names) < 2:
         raise DataError(f"--conditional: {images.name} has no classes; a folder of pictures for each is needed")
     world = distributed.world_size()
@@ -117,8 +136,17 @@ def _build(images: GanData, settings: GanSettings, context: RunContext) -> tuple
     spec = NetworkSpec(settings.arch, images.size, images.channels, settings.latent_dim, num_classes, settings.width)
     with seeded(settings.seed, "networks"):
         networks = build_generator(spec), build_discriminator(spec)
+    taken = "" if start is None else _take_over(*networks, start, images.class_names[:num_classes])
     generator, discriminator = (n.to(context.device, memory_format=torch.channels_last) for n in networks)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
     loop = GanLoop(generator, discriminator, images, settings, session, context.device)
     counts = tuple(sum(p.numel() for p in network.parameters()) for network in networks)
-    return Decided(settings, spec, images, counts, loop.augmented, loop.bf16), loop
+    return Decided(settings, spec, images, counts, loop.augmented, loop.bf16), loop, taken
+
+
+def _take_over(generator: nn.Module, discriminator: nn.Module, start: Start, names: Sequence[str]) -> str:
+    shares = [f"{take_over(generator, start.generator, names, start.class_names):.0%} of the generator"]
+    if start.discriminator is not None:
+        share = take_over(discriminator, start.discriminator, names, start.class_names)
+        shares.append(f"{share:.0%} of the discriminator")
+    return f"taken over from {start.path}: {' and '.join(shares)}"
