@@ -20,7 +20,7 @@ TABLES = (".csv", ".tsv", ".txt")
 _PARTIAL = ".part"
 _MODEL = "model.safetensors"
 # Fields of settings that hold what is read as a text, because it may be a name as well.
-_READ_AS_TEXT = ("source", "weights", "fid_weights", "init")
+_READ_AS_TEXT = ("source", "weights", "fid_weights", "init", "data")
 
 # Folders that this process fills, with what their lists hold; `record` finds a file's folder here.
 _filled: dict[Path, set[str]] = {}

@@ -59,8 +59,8 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "dltool.cli.export",
-        "Write an ONNX file that takes 8-bit RGB pixels; normalisation and class names are inside.",
-        ("dltool.finetune.settings:ExportSettings", _OVERWRITE),
+        "Write a classifier, an autoencoder, the denoiser or a generator as ONNX; all it needs is inside.",
+        ("dltool.export.settings:ExportSettings", _OVERWRITE),
     ),
     "cluster": Command(
         "dltool.cli.cluster",

@@ -1,30 +1,35 @@
-"""`dltool export`: a model of `dltool finetune` as ONNX, for programs without PyTorch."""
+"""`dltool export`: a trained model as ONNX, for programs without PyTorch."""
 
 from dltool.cli.console import Console
 from dltool.cli.options import OverwriteOnly
-from dltool.finetune.classifier_file import load_classifier
-from dltool.finetune.export import export_onnx
-from dltool.finetune.settings import ExportSettings
+from dltool.cli.training import Watcher, follow
+from dltool.export.settings import ExportSettings
+from dltool.export.write import describe, export_model
 from dltool.outputs import check_file, files_read
 from dltool.settings import Typed
 
 
 def run(console: Console, typed: Typed, settings: ExportSettings, place: OverwriteOnly) -> None:
     """Write the file, compared with the original before."""
-    output = settings.output
-    check_file("-o", output, place.overwrite, files_read(settings, without=("output",)))
-    classifier, _ = load_classifier(settings.model)
-    difference = export_onnx(classifier, output)
-    size = classifier.preprocessing.crop
+    typed.refuse(settings.without_effect())
+    check_file("-o", settings.output, place.overwrite, files_read(settings, without=("output",)))
+    with console.progress() as progress:
+        exported = follow(export_model(settings), Watcher(progress, console.quiet).show)
+    rounded, network = exported.rounded, exported.network
+    inputs = {name: each for name, each in network.shapes.items() if name not in network.outputs}
     console.document(
         {"model": settings.model},
         "cpu",
-        output=output,
-        input={"name": "pixels", "shape": ["N", size, size, 3], "type": "uint8"},
-        classes=classifier.class_names,
-        largest_difference=difference,
+        output=settings.output,
+        input={"name": next(iter(inputs)), **next(iter(inputs.values()))},
+        inputs=inputs,
+        outputs={name: network.shapes[name] for name in network.outputs},
+        opset=exported.opset,
+        classes=network.texts.get("class_names", ()),
+        largest_difference=max(exported.differences.values()) if exported.differences else None,
+        differences=exported.differences,
+        int8={name: value for name, value in vars(rounded).items() if name != "content"} if rounded else None,
     )
-    checked = (
-        "not compared: onnxruntime is not installed" if difference is None else f"logits differ by {difference:.1e}"
-    )
-    console.result(f"{output} (pixels: N x {size} x {size} x 3 uint8; {checked})")
+    console.result(f"{settings.output} ({describe(exported)[0]})")
+    for line in describe(exported)[1:]:
+        console.result(line)

@@ -157,7 +157,7 @@ def evaluate_models(
         yield Loaded(name, classifier)
         if dataset is None or chosen is None or reader is None:
             reader = PixelReader(classifier.preprocessing)
-            dataset, new = yield from _load_known(known, classifier.class_names, reader, context)
+            dataset, new = yield from load_known(known, classifier.class_names, reader, context)
             chosen = choose_images(dataset, which, known.trained, new)
             yield chosen
         scorer = _new_scorer(classifier, settings, context, reader)
@@ -179,7 +179,7 @@ def _load_models(settings: EvaluateSettings) -> Iterator[tuple[str, TrainedClass
     return iter([(str(settings.model), load_classifier(settings.model)[0])])
 
 
-def _load_known(
+def load_known(
     known: KnownData, class_names: tuple[str, ...], reader: PixelReader, context: EvaluationContext
 ) -> Generator[Checked | DataReport, None, tuple[Dataset, int]]:
     """The data, checked and divided, labels in terms of the model's classes; and how many images are in no split."""

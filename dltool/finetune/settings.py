@@ -400,16 +400,3 @@ class EvaluationData(LabelledData):
         # Not LabelledData's: what --splits does not know is divided by --val and --test.
         found = DataSettings.without_effect(self)
         return found if self.val or self.test else found | {"seed": "without --val or --test, which it divides by"}
-
-
-@dataclass(frozen=True)
-class ExportSettings:
-    """Which model is exported, and to where."""
-
-    model: _Model
-    output: Annotated[Path, Option("The file to write.", flags=("--output", "-o"), metavar="FILE.onnx")]
-
-    def __post_init__(self) -> None:
-        check_options(self)
-        if self.output.suffix != ".onnx":
-            raise SettingsError(f"-o {self.output}: a file that ends in .onnx is needed")
