@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import typer
 
 from dltool.cli.console import Console
+from dltool.cli.duplicates import report_duplicates
 from dltool.cli.options import Machine, Outputs
 from dltool.cli.page import offer_page
 from dltool.cli.signals import StopRequest, stop_requests
@@ -50,7 +52,7 @@ def run(
     machine: Machine,
 ) -> None:
     """Find groups, or assign to those of a model; write, and report. Or say what would be done."""
-    typed.refuse(data.without_effect())
+    typed.refuse(data.without_effect() | place.without_effect())
     groups = None
     if place.model is not None:
         typed.refuse(dict.fromkeys(DECIDED_BY_A_MODEL, "with --model, whose groups are given"))
@@ -66,6 +68,9 @@ def run(
         return
     resume = place.resume and settings.trains and groups is None
     out.check(outputs.on_existing, resume, files_read(settings, place, data, without=("output",)))
+    if place.duplicates:
+        report_duplicates(console, place, data, outputs, machine, _ClusterWatcher)
+        return
     set_threads(machine.threads)
     device = select_device(machine.device)
     with stop_requests() as stop, console.progress() as progress:
@@ -99,7 +104,7 @@ def run(
             return
         # What an older result left is no obstacle where it gives way.
         gives_way = outputs.on_existing is OnExisting.OVERWRITE or resume
-        placements = [] if place.sort is None else out.plan_sorting(grouped, place.sort, gives_way)
+        placements = [] if place.sort is None else out.plan_sorting(_sorted_files(grouped), place.sort, gives_way)
         if outputs.dry_run:
             _plan_sorting(console, settings, out, grouped, placements)
             return
@@ -119,6 +124,13 @@ def run(
     offer_page(console, out.path, place)
     if source.unreadable:
         raise typer.Exit(DltoolError.exit_code)
+
+
+def _sorted_files(grouped: Grouped) -> list[tuple[Path, str, str]]:
+    """Path, name and folder of every image."""
+    source, labels = grouped.source, grouped.clustering.labels.tolist()
+    paths = source.split.paths
+    return [(paths[index], source.item(index), f"cluster-{label}") for index, label in enumerate(labels)]
 
 
 class _ClusterWatcher(Watcher):

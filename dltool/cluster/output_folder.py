@@ -2,12 +2,11 @@
 
 import csv
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from dltool import outputs
-from dltool.cluster.grouping import Grouped
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import OnExisting
 from dltool.images.sorting import SortBy
@@ -16,7 +15,7 @@ from dltool.training.model_file import MODEL_NAME
 from dltool.training.run_folder import RunFolder
 
 ASSIGNMENTS, SUMMARY, SORTED = "assignments.csv", "clusters.json", "sorted"
-EMBEDDINGS, PLACES = "embeddings.npy", "map.csv"
+EMBEDDINGS, PLACES, DUPLICATES = "embeddings.npy", "map.csv", "duplicates.json"
 _IMAGES = ("cluster-*.jpg", "map.png", "map-pictures.jpg", "centers.png", "choose_k.png", "confusion.png")
 
 
@@ -38,13 +37,14 @@ class OutputFolder:
         self.summary = path / SUMMARY
         self.embeddings = path / EMBEDDINGS
         self.places = path / PLACES
+        self.duplicates = path / DUPLICATES
         self.model = path / MODEL_NAME
         self.run = RunFolder(path)
 
     @property
     def holds_result(self) -> bool:
         """Whether a finished result is in it."""
-        return self.summary.is_file() and self.assignments.is_file()
+        return self.duplicates.is_file() or (self.summary.is_file() and self.assignments.is_file())
 
     def check(self, on_existing: OnExisting, resume: bool = False, read: Sequence[Path] = ()) -> None:
         """See that the folder can take a result, for which the files and folders `read` are read.
@@ -121,20 +121,17 @@ class OutputFolder:
         own = self.path / SORTED  # what the table says may lead anywhere
         return [t for t in targets if t.is_relative_to(own) and ".." not in t.parts and t.parent.is_dir()]
 
-    def plan_sorting(self, grouped: Grouped, way: SortBy, gives_way: bool) -> list[Placement]:
-        """Where each image would go: `sorted/cluster-N/` and its own path in the data's folder.
+    def plan_sorting(self, files: Iterable[tuple[Path, str, str]], way: SortBy, gives_way: bool) -> list[Placement]:
+        """Where each image would go: into a folder in `sorted/`, by its own path in the data's folder.
 
         Args:
+            files: of each image path, name and folder.
             gives_way: what an older result put there will be removed before.
 
         Raises:
             SettingsError: something stands there already.
         """
-        source, labels = grouped.source, grouped.clustering.labels.tolist()
-        placements = [
-            Placement(path, self.path / SORTED / f"cluster-{label}" / source.item(index), way)
-            for index, (path, label) in enumerate(zip(source.split.paths, labels, strict=True))
-        ]
+        placements = [Placement(path, self.path / SORTED / folder / name, way) for path, name, folder in files]
         older = set(self._older_placements()) if gives_way else set()
         for placement in placements:
             if placement.target not in older and (placement.target.exists() or placement.target.is_symlink()):

@@ -258,6 +258,7 @@ class ClusterPlace(PageChoice):
         model: the groups of an earlier result, which items are assigned to: its folder or its model file.
         sort: how images are put into their clusters' folders; None leaves them alone.
         save_embeddings: write the rows that were compared, in the order of the table, as `embeddings.npy`.
+        duplicates: find images that show the same instead, and which of them to keep.
     """
 
     output: Annotated[Path, Option("Where the results go.", flags=("--output", "-o"), metavar="FOLDER")]
@@ -267,12 +268,21 @@ class ClusterPlace(PageChoice):
     ] = None
     sort: Annotated[
         SortBy | None,
-        Option("Sort images into OUT/sorted/cluster-N/; originals stay.", shown="", panel=_OUTPUT),
+        Option("Sort images into OUT/sorted/cluster-N/, or group-N; originals stay.", shown="", panel=_OUTPUT),
     ] = None
+    duplicates: Annotated[
+        bool,
+        Option("Group nothing, but find images that show the same: copies, altered ones, takes.", panel=_OUTPUT),
+    ] = False
     save_embeddings: Annotated[bool, Option("Write what was compared to embeddings.npy.", panel=_OUTPUT)] = False
     resume: Annotated[bool, Option("Go on with a deep method that was stopped.", panel=_OUTPUT)] = False
 
     __post_init__ = check_options
+
+    def without_effect(self) -> dict[str, str]:
+        """Options that change nothing beside `duplicates`, and why; see `dltool.settings.Typed.refuse`."""
+        names = (*vars(ClusterSettings()), *OF_TABLES, "model", "save_embeddings", "resume", "device")
+        return dict.fromkeys(names, "with --duplicates, which compares images as they are") if self.duplicates else {}
 
 
 OF_TABLES = ("columns", "ignore", "label_column", "standardize")

@@ -52,15 +52,17 @@ def check_files(
     on_bad: OnBad,
     workers: int,
     labelled: bool = True,
+    describe: Callable[[np.ndarray], np.ndarray] = difference_hash,
 ) -> Generator[Checked, None, Dataset]:
     """Hash every file, decode those whose content is not in `store` yet, and return the data set without bad ones.
 
     Args:
-        store: fingerprints (`difference_hash`) of images known to be readable; None makes none.
+        store: fingerprints, as `describe` makes them, of images known to be readable; None makes none.
         read: decodes one file, H × W × 3 uint8.
         on_bad: what is done about unreadable files: those that are left out, and those of which a part is used, are
             listed in `findings`.
         labelled: whether every class needs images.
+        describe: makes a fingerprint of H × W × 3 uint8 pixels.
 
     Raises:
         DataError: a file is unreadable and none may be, all of a class's are, or none is left.
@@ -73,9 +75,8 @@ def check_files(
         hashes: list[str] = []
         fresh: dict[str, torch.Tensor] = {}
         try:
-            for path, seen in read_ahead(
-                split.paths, partial(_look_at, store=store, read=read, on_bad=on_bad), workers
-            ):
+            look_at = partial(_look_at, store=store, read=read, on_bad=on_bad, describe=describe)
+            for path, seen in read_ahead(split.paths, look_at, workers):
                 done += 1
                 yield Checked(done, total)
                 if isinstance(seen, DeviceError):
@@ -109,7 +110,13 @@ class _Seen:
     damage: str = ""
 
 
-def _look_at(path: Path, store: ContentStore | None, read: Callable[[Path], np.ndarray], on_bad: OnBad) -> _Seen:
+def _look_at(
+    path: Path,
+    store: ContentStore | None,
+    read: Callable[[Path], np.ndarray],
+    on_bad: OnBad,
+    describe: Callable[[np.ndarray], np.ndarray],
+) -> _Seen:
     try:
         check_regular(path)
         name = content_hash(path.read_bytes())
@@ -125,7 +132,7 @@ def _look_at(path: Path, store: ContentStore | None, read: Callable[[Path], np.n
         allow_partial(path)
         read(path)
         return _Seen(name, damage=str(error))  # no fingerprint: they are kept of images that are known to be whole
-    return _Seen(name, None if store is None else difference_hash(pixels))
+    return _Seen(name, None if store is None else describe(pixels))
 
 
 def _without_empty(checked: Dataset, listed: Dataset, findings: Findings, labelled: bool) -> Dataset:

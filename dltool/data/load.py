@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from dltool.data.builtin import BUILTIN, is_builtin, load_builtin
-from dltool.data.check import Checked, check_files, count_by_class, describe_balance, find_duplicates
+from dltool.data.check import Checked, check_files, count_by_class, describe_balance, difference_hash, find_duplicates
 from dltool.data.findings import Finding, Findings, count_findings
 from dltool.data.folders import read_folder, read_unlabelled
 from dltool.data.label_table import read_label_table
@@ -171,15 +171,17 @@ def check_data(
     read: Callable[[Path], np.ndarray],
     workers: int,
     digest: Callable[[Path], str] | None = None,
+    describe: Callable[[np.ndarray], np.ndarray] = difference_hash,
 ) -> Generator[Checked, None, DataReport]:
     """The second half of `load_data`: decode what was listed, leave out what cannot be, and divide the rest.
 
-    `digest` tells equal contents of files that have been read; None takes the hash of their bytes.
+    `digest` tells equal contents of files that have been read; None takes the hash of their bytes. `describe` makes the
+    fingerprints of the store.
     """
     dataset, findings = listed.dataset, listed.findings
     if not dataset.in_memory:
         what = (dataset, findings, store, read, settings.on_bad, workers, settings.labelled)
-        dataset = yield from check_files(*what)
+        dataset = yield from check_files(*what, describe)
         if digest is not None:
             dataset = replace(dataset, splits={name: _hashed(split, digest) for name, split in dataset.splits.items()})
     if listed.divided:

@@ -1,0 +1,162 @@
+"""Laying one thumbnail over another: Gauss-Newton on an affine map, and how alike they are where they overlap."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from dltool.cluster.likeness import SIDE, grey_of, without_surroundings
+
+# Coarse, then fine: pixels of a side, what is subtracted around each, iterations.
+_COARSE, _FINE = (16, 7, 6), (32, 9, 6)
+_AROUND = 9
+# What moves a map at first (size, and shift in x and y), and all that it can be moved by.
+_SCALE_AND_SHIFT = ((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
+_SCALES, _SHIFTS = (0.87, 1.0, 1.15), (-0.12, 0.0, 0.12)
+_DAMPING = 1e-3
+# Of sides of 64: patches that are compared on their own, how far apart, how far they may have moved.
+_PATCH, _PATCH_STEP, _REACH = 16, 8, 2
+_PATCH_ALIKE, _FLAT, _FEWEST_PATCHES = 0.8, 2.0, 16
+_TINTS = 8
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """How B pairs lie on each other; places are from -1 to 1, brightness and colours from 0 to 255.
+
+    Attributes:
+        matrix: B × 2 × 3, from places in the second image to places in the first.
+        correlation: B, of brightness less its surroundings, where they overlap: 1 is equal.
+        overlap: B, share of the second image that the first one has too.
+        area: B, how large the second image is in areas of the first.
+        patches: B, share of small patches that resemble each other, be the rest what it may; flat ones do not count.
+        lighter: B, how much brighter the second image is on the average.
+        tint: B, root of the mean squared difference of colours less brightness.
+    """
+
+    matrix: Tensor
+    correlation: Tensor
+    overlap: Tensor
+    area: Tensor
+    patches: Tensor
+    lighter: Tensor
+    tint: Tensor
+
+
+@torch.inference_mode()
+def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
+    """Find the affine map under which B × 3 × SIDE × SIDE images in [0, 255] resemble each other most.
+
+    Lucas and Kanade, "An iterative image registration technique", 1981, by normalized correlation and with the damping
+    of Levenberg and Marquardt.
+
+    Args:
+        start: B × 3: scale, and shift in x and y, to begin from.
+    """
+    greys = grey_of(first), grey_of(second)
+    matrix = start @ torch.tensor(_SCALE_AND_SHIFT)
+    for (side, around, iterations), moves in ((_COARSE, torch.tensor(_SCALE_AND_SHIFT)), (_FINE, torch.eye(6))):
+        fields = [without_surroundings(functional.avg_pool2d(grey, SIDE // side), around) for grey in greys]
+        if len(moves) == 3:
+            matrix = _best_start(*fields, matrix)
+        matrix = _improve(*fields, matrix, moves, iterations)
+    warped, inside = _warp(first, matrix, SIDE)
+    grey, weight = grey_of(warped), inside.float()
+    share = weight.mean((1, 2, 3))
+    lighter = ((greys[1] - grey) * weight).mean((1, 2, 3)) / share.clamp_min(1e-3)
+    tints = [functional.adaptive_avg_pool2d((image - grey_of(image)) * weight, _TINTS) for image in (warped, second)]
+    return Alignment(
+        matrix=matrix.view(-1, 2, 3),
+        correlation=_correlation(grey, greys[1], inside),
+        overlap=share,
+        area=torch.linalg.det(matrix.view(-1, 2, 3)[:, :, :2]).abs(),
+        patches=_alike_patches(grey, greys[1], inside),
+        lighter=lighter,
+        tint=((tints[0] - tints[1]).square().mean((1, 2, 3)) / share.clamp_min(1e-3)).sqrt(),
+    )
+
+
+def _warp(images: Tensor, matrix: Tensor, side: int) -> tuple[Tensor, Tensor]:
+    """B × C × side × side images as the map shows them, and where (B × 1 × side × side) that is within their rims."""
+    places = (torch.arange(side) + 0.5) * (2 / side) - 1
+    right, down = places.repeat(side), places.repeat_interleave(side)
+    spots = matrix.view(-1, 2, 3) @ torch.stack([right, down, torch.ones(side * side)])  # B × 2 × P
+    inside = (spots.abs().amax(1) <= 1).view(-1, 1, side, side)
+    grid = spots.permute(0, 2, 1).reshape(-1, side, side, 2)
+    return functional.grid_sample(images, grid, padding_mode="border", align_corners=False), inside
+
+
+def _normalized(values: Tensor, inside: Tensor) -> Tensor:
+    """B × P, of mean 0 and length 1 over what is inside; 0 outside."""
+    values, weight = values.flatten(1), inside.flatten(1).to(values.dtype)
+    mean = (values * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    return functional.normalize((values - mean) * weight)
+
+
+def _difference(first: Tensor, second: Tensor, matrix: Tensor) -> Tensor:
+    warped, inside = _warp(first, matrix, first.shape[-1])
+    return _normalized(warped, inside) - _normalized(second, inside)
+
+
+def _best_start(first: Tensor, second: Tensor, matrix: Tensor) -> Tensor:
+    """Of each map and of those a little larger, smaller and beside it the one under which the images are nearest."""
+    best, least = matrix, torch.full((len(matrix),), torch.inf)
+    for scale in _SCALES:
+        for right in _SHIFTS:
+            for down in _SHIFTS:
+                tried = matrix * torch.tensor([scale, 1, 1, 1, scale, 1]) + torch.tensor([0, 0, right, 0, 0, down])
+                apart = _difference(first, second, tried).square().sum(1)
+                best = torch.where((apart < least)[:, None], tried, best)
+                least = torch.minimum(least, apart)
+    return best
+
+
+def _improve(first: Tensor, second: Tensor, matrix: Tensor, moves: Tensor, iterations: int) -> Tensor:
+    """Damped Gauss-Newton steps along M × 6 `moves` of the map, each kept where it brings the images nearer."""
+    step, count = 1 / first.shape[-1], len(moves) + 1
+    trials = torch.cat([torch.zeros(1, 6), step * moves])
+    damping = torch.full((len(matrix),), _DAMPING)
+    for _ in range(iterations):
+        tried = (matrix[None] + trials[:, None]).flatten(0, 1)
+        found = _difference(first.repeat(count, 1, 1, 1), second.repeat(count, 1, 1, 1), tried)
+        found = found.view(count, len(matrix), -1)
+        here, slopes = found[0], ((found[1:] - found[0]) / step).permute(1, 0, 2)
+        normal = slopes @ slopes.transpose(1, 2)
+        normal = normal + torch.diag_embed(damping[:, None] * normal.diagonal(dim1=1, dim2=2) + 1e-8)
+        change = torch.linalg.solve(normal, slopes @ here[:, :, None])[..., 0].clamp(-0.2, 0.2) @ moves
+        there = _difference(first, second, matrix - change)
+        better = there.square().sum(1) < here.square().sum(1)
+        matrix = torch.where(better[:, None], matrix - change, matrix)
+        damping = torch.where(better, damping / 4, damping * 16)
+    return matrix
+
+
+def _correlation(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    """Of B × 1 × SIDE × SIDE brightness at half the resolution, less its surroundings."""
+    small = [without_surroundings(functional.avg_pool2d(grey, 2), _AROUND) for grey in (first, second)]
+    within = functional.avg_pool2d(inside.float(), 2) == 1
+    return (_normalized(small[0], within) * _normalized(small[1], within)).sum(1)
+
+
+def _alike_patches(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
+    """Share of patches with something in them that correlate, each moved by up to `_REACH` pixels."""
+    count = len(first)
+
+    def patches(images: Tensor) -> Tensor:
+        return functional.unfold(images, _PATCH, stride=_PATCH_STEP).view(count, _PATCH**2, -1)
+
+    inner = slice(_REACH, SIDE - _REACH)
+    theirs = patches(second[..., inner, inner])
+    spread = theirs.std(1)
+    theirs = functional.normalize(theirs - theirs.mean(1, keepdim=True), dim=1)
+    counted = (patches(inside[..., inner, inner].float()).mean(1) == 1) & (spread > _FLAT)
+    best = torch.full_like(spread, -1)
+    for down in range(2 * _REACH + 1):
+        for right in range(2 * _REACH + 1):
+            moved = first[..., down : down + SIDE - 2 * _REACH, right : right + SIDE - 2 * _REACH]
+            own = patches(moved)
+            own = functional.normalize(own - own.mean(1, keepdim=True), dim=1)
+            best = torch.maximum(best, (own * theirs).sum(1))
+    alike = ((best > _PATCH_ALIKE) & counted).sum(1).float()
+    return alike / counted.sum(1).clamp_min(_FEWEST_PATCHES)
