@@ -10,7 +10,7 @@ kind, recall is the share of copies that are in a group with their photo; precis
 copy of that kind that are in one group, the share that belong together. Takes: two views of 75 to 85 % of each side,
 turned by up to 2 degrees, in perspective, one of them brighter or darker and with another photo pasted over 12 % of it.
 
---many N: so many tiles of 240 x 160 pixels of photos and synthetic images, a tenth of them copied at half the size; peak
+--many N: so many tiles of 240 x 160 pixels of photos and synthetic images, a tenth of them halved copies; peak
 memory and processor time of the command in a process of its own.
 """
 

@@ -32,7 +32,7 @@ class Alignment:
         area: B, how large the second image is in areas of the first.
         patches: B, share of small patches that resemble each other, be the rest what it may; flat ones do not count.
         lighter: B, how much brighter the second image is on the average.
-        tint: B, root of the mean squared difference of colours less brightness.
+        tint: B, median difference of colours less brightness.
     """
 
     matrix: Tensor
@@ -65,7 +65,7 @@ def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
     grey, weight = grey_of(warped), inside.float()
     share = weight.mean((1, 2, 3))
     lighter = ((greys[1] - grey) * weight).mean((1, 2, 3)) / share.clamp_min(1e-3)
-    tints = [functional.adaptive_avg_pool2d((image - grey_of(image)) * weight, _TINTS) for image in (warped, second)]
+    tints = [functional.adaptive_avg_pool2d(image - grey_of(image), _TINTS) for image in (warped, second)]
     return Alignment(
         matrix=matrix.view(-1, 2, 3),
         correlation=_correlation(grey, greys[1], inside),
@@ -73,7 +73,7 @@ def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
         area=torch.linalg.det(matrix.view(-1, 2, 3)[:, :, :2]).abs(),
         patches=_alike_patches(grey, greys[1], inside),
         lighter=lighter,
-        tint=((tints[0] - tints[1]).square().mean((1, 2, 3)) / share.clamp_min(1e-3)).sqrt(),
+        tint=(tints[0] - tints[1]).norm(dim=1).flatten(1).median(1).values,
     )
 
 

@@ -20,11 +20,11 @@ _TILE, _MOST_PAIRS, _PAIRS_IN_A_ROW = 224, 60, 3
 _LIGHT, _TINTED, _CUT, _RESIZED = 8.0, 10.0, 0.95, 0.02
 _COLUMNS = ("group", "kind", "file", "keep", "like", "similarity", "differs", "width", "height", "sharpness", "bytes")
 _TURNS = (
-    *("", "rotated by 90° to the left", "rotated by 180°", "rotated by 90° to the right", "mirrored"),
+    *("", "rotated 90° left", "rotated 180°", "rotated 90° right", "mirrored"),
     *(
-        "rotated by 90° to the left and mirrored",
+        "rotated 90° left and mirrored",
         "upside down and mirrored",
-        "rotated by 90° to the right and mirrored",
+        "rotated 90° right and mirrored",
     ),
 )
 
@@ -66,8 +66,8 @@ def write_duplicates(
         DltoolError: a file cannot be written, or an image cannot be read any more.
     """
     out.create()
-    groups = [_rows(number, group) for number, group in enumerate(found.groups, start=1)]
-    table = [[row[name] for name in _COLUMNS] for rows in groups for row in rows]
+    groups = describe_groups(found.groups)
+    table = [[(group | row)[name] for name in _COLUMNS] for group in groups for row in group["images"]]
     write_atomically(out.path / "duplicates.csv", to_csv([_COLUMNS, *table]))
     pairs = [(group.members[member.like], member) for group in found.groups for member in group.members[1:]]
     if pairs:
@@ -81,7 +81,7 @@ def write_duplicates(
         "data": found.name,
         "source": {"data": source},
         "count": found.count,
-        "groups": [{"group": n, "kind": rows[0]["kind"], "images": rows} for n, rows in enumerate(groups, start=1)],
+        "groups": groups,
         "copies": sum(len(group.members) - 1 for group in copies),
         "notes": found.notes,
         "unreadable": found.unreadable,
@@ -90,23 +90,28 @@ def write_duplicates(
     return summary
 
 
-def _rows(number: int, group: DuplicateGroup) -> list[dict[str, Any]]:
-    rows = []
-    for place, member in enumerate(group.members):
-        like = None if member.like is None else group.members[member.like]
-        measured = member.measured
-        row = {
-            "group": number,
-            "kind": group.kind.value,
-            "file": member.name,
-            "keep": "yes" if place == 0 else "no",
-            "like": like and like.name,
-            "similarity": round(member.link.similarity, 3),
-            "differs": "" if like is None else describe_difference(member, like),
-        }
-        size = {"width": measured.width, "height": measured.height, "bytes": measured.bytes}
-        rows.append(row | size | {"sharpness": round(measured.sharpness, 3)})
-    return rows
+def describe_groups(groups: Sequence[DuplicateGroup]) -> list[dict[str, Any]]:
+    """Groups as JSON has them: number from 1, kind, and of every image what the table says."""
+    return [
+        {"group": number, "kind": group.kind.value, "images": [_row(member, group.members) for member in group.members]}
+        for number, group in enumerate(groups, start=1)
+    ]
+
+
+def _row(member: Member, members: Sequence[Member]) -> dict[str, Any]:
+    like = None if member.like is None else members[member.like]
+    measured = member.measured
+    return {
+        "file": member.name,
+        "keep": "yes" if like is None else "no",
+        "like": like and like.name,
+        "similarity": round(member.link.similarity, 3),
+        "differs": "" if like is None else describe_difference(member, like),
+        "width": measured.width,
+        "height": measured.height,
+        "sharpness": round(measured.sharpness, 3),
+        "bytes": measured.bytes,
+    }
 
 
 def _pair_sheet(pairs: Sequence[tuple[Member, Member]]) -> Any:

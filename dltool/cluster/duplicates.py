@@ -20,6 +20,7 @@ from dltool.cluster.likeness import Candidates, find_candidates, inverse, thumbn
 from dltool.cluster.settings import ClusterData
 from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
+from dltool.data.splits import FileSplit
 from dltool.data.store import ContentStore
 from dltool.errors import DltoolError
 from dltool.images.read import read_image
@@ -32,7 +33,7 @@ _READ_SIDE = 128
 # Chosen by benchmarks/duplicates.py on 100 photos: altered copies have more, of other photos none has.
 _COPY, _COPY_OVERLAP, _WHOLE = 0.8, 0.3, 0.9
 # Takes of one scene: most small patches are alike, whatever the rest does, and the colours are.
-_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = 0.5, 0.5, 0.55, 16.0
+_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = 0.5, 0.5, 0.55, 10.0
 # An image with less of its contrast in its finest details counts as one that has been enlarged.
 _SHARP = 0.05
 # Numbers of pixels that count as equal, as a difference of logarithms.
@@ -91,13 +92,18 @@ class Measured:
     pixels: str
 
     @property
-    def worth(self) -> tuple[int, float]:
+    def worth(self) -> tuple[int, float, int]:
         """What is kept has the most pixels, where there is something fine in them, and of as many is the sharper one.
 
-        Sharpness counts with the size of the file: what coarse compression puts into an image looks sharp as well.
+        Sharpness counts with the size of the file, up to a byte a pixel: what coarse compression puts into an image
+        looks sharp as well. Of equal pixels the smaller file is kept.
         """
         detail = self.width * self.height * min(1.0, self.sharpness / _SHARP) ** 2
-        return round(math.log(max(detail, 1.0)) / _AS_MANY), self.sharpness * self.bytes**0.5
+        return (
+            round(math.log(max(detail, 1.0)) / _AS_MANY),
+            self.sharpness * min(self.bytes, self.width * self.height) ** 0.5,
+            -self.bytes,
+        )
 
 
 @dataclass(frozen=True)
@@ -148,19 +154,29 @@ def find_duplicates(
     store = ContentStore(context.cache / "thumbnails" if context.cache else None)
     report = yield from check_data(listed, data, store, _read, context.workers, describe=thumbnail)
     split = report.dataset.splits["train"]
+    groups = yield from group_alike(split, Path(data.source), store, context.workers)
+    return Duplicates(report.dataset.name, len(split), groups, report.notes, report.unreadable)
+
+
+def group_alike(
+    split: FileSplit, root: Path, store: ContentStore, workers: int
+) -> Generator[GroupingStep, None, tuple[DuplicateGroup, ...]]:
+    """Group those of a split's files that show the same, each content being compared once.
+
+    Args:
+        root: the folder that names are relative to.
+        store: thumbnails; of files that it has none of, damaged ones of which a part is used, they are made.
+    """
     first = list(dict.fromkeys(split.hashes))
     place = {content: number for number, content in enumerate(first)}
-    paths = dict(zip(reversed(split.hashes), reversed(split.paths), strict=True))
-    for content in first:
-        if content not in store:  # damaged, and used as far as it can be decoded
-            store.keep([content], torch.from_numpy(thumbnail(_read(paths[content])))[None])
-    thumbnails = store.rows(first).permute(0, 3, 1, 2).contiguous()
-    links = yield from _link_all(thumbnails)
     equal: dict[int, list[int]] = defaultdict(list)
     for number, content in enumerate(split.hashes):
         equal[place[content]].append(number)
-    groups = yield from _Groups(split.paths, Path(data.source), equal, links).make(context.workers)
-    return Duplicates(report.dataset.name, len(split), groups, report.notes, report.unreadable)
+    for number in store.missing(first):
+        pixels = _read(split.paths[equal[number][0]])
+        store.keep([first[number]], torch.from_numpy(thumbnail(pixels))[None])
+    links = yield from _link_all(store.rows(first).permute(0, 3, 1, 2).contiguous())
+    return (yield from _Groups(split.paths, root, equal, links).make(workers))
 
 
 def _read(path: Path) -> np.ndarray:

@@ -7,17 +7,20 @@ from typing import Any
 from dltool.cluster.charts import map_places, plot_choice, plot_classes, plot_map, write_image_map
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.contact_sheets import center_images, write_centers, write_sheets
+from dltool.cluster.duplicate_files import describe_groups
+from dltool.cluster.duplicates import group_alike
 from dltool.cluster.grouping import Grouped
 from dltool.cluster.groups_file import model_agreement, save_groups
 from dltool.cluster.output_folder import OutputFolder, Placement
 from dltool.cluster.settings import ClusterData, ClusterSettings
+from dltool.cluster.source import ClusterSource
 from dltool.cluster.summary import agreement, summarize, write_assignments, write_embeddings, write_places
 from dltool.files import write_atomically
 from dltool.images.sorting import place_file
 from dltool.settings import as_plain
 from dltool.training.events import Notice
 
-_MOST_SHEETS = 200
+_MOST_SHEETS, _MOST_COMPARED = 200, 20_000
 
 
 def write_result(
@@ -41,6 +44,7 @@ def write_result(
     source, clustering = grouped.source, grouped.clustering
     out.create()
     summary = summarize(grouped, settings.seed)
+    summary["duplicates"] = yield from _alike(source)
     if data is not None:
         summary["source"] = {"data": data.source, "root": str(data.root)}
     write_assignments(out.assignments, source, clustering)
@@ -64,6 +68,16 @@ def write_result(
     content = {"settings": as_plain(settings), **summary}
     write_atomically(out.summary, (json.dumps(content, indent=2) + "\n").encode())
     return summary
+
+
+def _alike(source: ClusterSource) -> Generator[GroupingStep | Notice, None, list[dict[str, Any]]]:
+    """Groups of files that show the same."""
+    if source.thumbnails is None:
+        return []
+    if len(source) > _MOST_COMPARED:
+        yield Notice(f"more than {_MOST_COMPARED} images: not looked for those that show the same; see --duplicates")
+        return []
+    return describe_groups((yield from group_alike(source.split, source.root, source.thumbnails, 2)))
 
 
 def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Generator[GroupingStep, None, None]:

@@ -8,10 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.cluster.likeness import thumbnail
 from dltool.cluster.settings import ClusterData
 from dltool.cluster.table import ColumnStatistics, TableFile, measure_columns
 from dltool.cluster.table_columns import TABLE_SUFFIXES, TableChoice, read_table
-from dltool.data.builtin import BUILTIN, is_builtin
+from dltool.data.builtin import BUILTIN
 from dltool.data.check import Checked
 from dltool.data.findings import Findings
 from dltool.data.limit import choose_evenly
@@ -50,6 +51,7 @@ class ClusterSource:
         root: the folder of files, which names are relative to.
         labels: N int64, the classes that are known, for scoring only; None where there are none.
         reader: what files were looked at with, and what it has kept of them; None if nothing was to be kept.
+        thumbnails: of files, by content; None for all else.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ClusterSource:
     notes: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = field(default=(), repr=False)
     reader: PixelReader | None = field(default=None, repr=False)
+    thumbnails: ContentStore | None = field(default=None, repr=False)
 
     def __len__(self) -> int:
         return len(self.split if self.split is not None else self.rows)
@@ -158,15 +161,16 @@ def _images(
         listed = Listed(Dataset(path.name, (path.name,), {"train": one}), Findings())
     else:
         listed = list_data(data, exclude)
-    store = ContentStore(context.cache / "fingerprints" if context.cache else None)
+    store = ContentStore(context.cache / "thumbnails" if context.cache else None)
     reader = PixelReader(Preprocessing(), max_bytes=0) if preprocessing is None else PixelReader(preprocessing)
-    report = yield from check_data(listed, data, store, reader.decode, context.workers)
+    report = yield from check_data(listed, data, store, reader.decode, context.workers, describe=thumbnail)
     dataset = report.dataset
     split = dataset.splits["train"]
     has_classes = len(dataset.class_names) > 1
     return ClusterSource(
         name=dataset.name,
-        kind=SourceKind.ARRAYS if is_builtin(data.source) else SourceKind.FILES,
+        kind=SourceKind.FILES if isinstance(split, FileSplit) else SourceKind.ARRAYS,
+        thumbnails=store if isinstance(split, FileSplit) else None,
         split=split,
         root=path if path.is_dir() else path.parent,
         labels=split.labels if has_classes else None,

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool.pages.album import Album, PageStep
+from dltool.pages.alike import Alike, Item, alike_groups
 from dltool.pages.charts import Chart, line_chart
 from dltool.pages.originals import Originals
 from dltool.pages.render import Page, group_color
@@ -14,18 +15,7 @@ from dltool.pages.run_files import read_json, read_table
 SUMMARY, ASSIGNMENTS, MAP = "clusters.json", "assignments.csv", "map.csv"
 _MOST_ITEMS = 6000
 _FIRST = 12
-_MOST_COPIES = 60
 _IMAGES = ("pictures", "small pictures")
-
-
-@dataclass(frozen=True)
-class Item:
-    """One image or row: `number` is its place in the page's data, `image` its thumbnail's address."""
-
-    number: int
-    name: str
-    image: str
-    distance: float
 
 
 @dataclass(frozen=True)
@@ -54,8 +44,7 @@ class ClusterContent:
     total: int
     kept: int
     has_images: bool
-    copies: tuple[tuple[Item, ...], ...]
-    more_copies: int
+    alike: Alike
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
     settings: tuple[tuple[str, Any], ...]
@@ -83,10 +72,7 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         images = yield from album.thumbnails(names, originals)
     items = [Item(n, names[n], images[n], distances[index]) for n, index in enumerate(kept)]
     own_group = [labels[index] for index in kept]
-    by_name = {item.name: item for item in items}
     groups = tuple(_group(entry, items, own_group) for entry in summary["clusters"] if entry["size"])
-    copies = [tuple(by_name[name] for name in group if name in by_name) for group in summary.get("copies", ())]
-    copies = [group for group in copies if len(group) > 1]
     content = ClusterContent(
         facts=_facts(summary),
         reason=(summary.get("k_choice") or {}).get("reason"),
@@ -97,8 +83,7 @@ def read_page(run: Path, album: Album) -> Generator[PageStep, None, Page]:
         total=len(rows),
         kept=len(items),
         has_images=has_images,
-        copies=tuple(copies[:_MOST_COPIES]),
-        more_copies=max(0, len(copies) - _MOST_COPIES),
+        alike=alike_groups(summary.get("duplicates", ()), {item.name: item for item in items}),
         notes=tuple(summary.get("notes", ())),
         unreadable=tuple(summary.get("unreadable", ())),
         settings=tuple(summary.get("settings", {}).items()),

@@ -16,6 +16,7 @@ WATCH_SECONDS = 5
 # The module that reads the runs of each command; it is imported when one is read.
 _READERS = {
     "cluster": "cluster_page",
+    "cluster --duplicates": "duplicates_page",
     "finetune": "classifier_page",
     "evaluate": "classifier_page",
     "gan train": "generator_page",
@@ -69,6 +70,8 @@ def command_of(run: Path) -> str:
             return command
     if (run / "clusters.json").is_file():
         return "cluster"
+    if (run / "duplicates.json").is_file():
+        return "cluster --duplicates"
     if (run / "manifest.json").is_file():
         return "featmap"
     if not run.is_dir():

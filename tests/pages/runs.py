@@ -72,12 +72,33 @@ def cluster_run(folder: Path) -> tuple[Path, list[str]]:
         "dimensions": 12,
         "metrics": {"silhouette": 0.5, "accuracy": 0.75},
         "clusters": clusters,
-        "copies": [names[1:3]],
+        "duplicates": [alike_group(names[0], names[2])],
         "notes": [],
         "unreadable": ["broken.png: damaged picture"],
     }
     write_json(run / "clusters.json", summary)
     return run, names
+
+
+def alike_group(keep: str, other: str) -> dict[str, Any]:
+    """Two images that show the same, as `duplicates.json` has them."""
+    what = {"width": 90, "height": 60, "sharpness": 0.1, "bytes": 2000}
+    first = {"file": keep, "keep": "yes", "like": None, "similarity": 1.0, "differs": ""} | what
+    second = {"file": other, "keep": "no", "like": keep, "similarity": 0.98, "differs": "mirrored, darker"} | what
+    return {"group": 1, "kind": "copies", "images": [first, second]}
+
+
+def duplicates_run(folder: Path) -> Path:
+    """One group of two images."""
+    run = folder / "out"
+    run.mkdir()
+    names = [ONERROR, "sub/copy.png"]
+    for number, name in enumerate(names):
+        draw(folder / "photos" / name, 50 + 100 * number)
+    summary = {"data": "photos", "source": {"data": str(folder / "photos")}, "count": 9, "copies": 1}
+    found = {"groups": [alike_group(*names)], "notes": [], "unreadable": ["broken.png: damaged picture"]}
+    write_json(run / "duplicates.json", summary | found)
+    return run
 
 
 def classifier_run(folder: Path) -> tuple[Path, list[tuple[str, str, str]]]:

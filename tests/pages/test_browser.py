@@ -14,6 +14,7 @@ from tests.pages.conftest import Browser
 
 BUILDERS: dict[str, Callable[[Path], Any]] = {
     "cluster": runs.cluster_run,
+    "duplicates": runs.duplicates_run,
     "classifier": runs.classifier_run,
     "generator": runs.generator_run,
     "autoencoder": runs.autoencoder_run,
@@ -21,7 +22,7 @@ BUILDERS: dict[str, Callable[[Path], Any]] = {
     "grid": runs.grid_run,
     "featmap": runs.featmap_run,
 }
-HOSTILE = {"cluster", "classifier", "stylize", "featmap"}
+HOSTILE = {"cluster", "duplicates", "classifier", "stylize", "featmap"}
 
 
 def make(kind: str, folder: Path, **how: Any) -> Path:
@@ -137,6 +138,25 @@ def test_groups_are_typical_first_and_can_be_filtered_and_copied(browser: Browse
 
 def _titles(place: Any) -> list[str]:
     return place.locator(".group .tile, .tiles:not(.copies) .tile").evaluate_all("(tiles) => tiles.map((t) => t.title)")
+
+
+@pytest.mark.parametrize("kind", ["cluster", "duplicates"])
+def test_images_that_show_the_same_stand_side_by_side(kind: str, browser: Browser, tmp_path: Path) -> None:
+    tab = browser.open(make(kind, tmp_path))
+    tiles = tab.locator(".copies .tile")
+    shown = tiles.locator("img").evaluate_all("(images) => images.map((image) => [image.alt, image.src])")
+    assert [name for name, _ in shown] == [runs.ONERROR, "sub/img_02.png" if kind == "cluster" else "sub/copy.png"]
+    shades = [0, 14] if kind == "cluster" else [50, 150]
+    assert [runs.shade_of(file_of(address)) for _, address in shown] == pytest.approx(shades, abs=2)
+    boxes = [tile.bounding_box() for tile in tiles.all()]
+    assert boxes[0]["y"] == boxes[1]["y"] and boxes[0]["x"] < boxes[1]["x"]
+    assert tiles.locator(".note").all_text_contents() == [
+        "keep this: 90 × 60, 2 kB",
+        "mirrored, darker (likeness 0.98); 90 × 60, 2 kB",
+    ]
+    if kind == "duplicates":
+        tab.locator("[data-copy='spare']").click()
+        assert tab.locator("#list textarea").input_value() == "sub/copy.png"
 
 
 def test_cells_open_their_images(browser: Browser, tmp_path: Path) -> None:

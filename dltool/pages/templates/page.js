@@ -54,6 +54,7 @@ on(document, "click", (event) => {
   if (button.dataset.cell) openCell(button);
   const group = button.closest("[data-group]");
   if (button.dataset.copy === "selected") offer([...selected]);
+  if (button.dataset.copy === "spare") offer(files.map((_, item) => item).filter((item) => data.spare[item]));
   if (button.dataset.copy === "filtered") offer(files.map((_, item) => item).filter(passes));
   if (button.dataset.copy === "group") offer(itemsOf(group));
   if ("more" in button.dataset) { fill(group.querySelector(".tiles"), itemsOf(group)); button.hidden = true; }
