@@ -72,7 +72,7 @@ def cluster_run(folder: Path) -> tuple[Path, list[str]]:
         "dimensions": 12,
         "metrics": {"silhouette": 0.5, "accuracy": 0.75},
         "clusters": clusters,
-        "duplicates": [alike_group(names[0], names[2])],
+        "duplicates": [alike_group(*names[1:3])],
         "notes": [],
         "unreadable": ["broken.png: damaged picture"],
     }
