@@ -1,15 +1,18 @@
 """How good generators are after the same time of training on FashionMNIST, beside the loop that tutorials show.
 
     python benchmarks/gan_quality.py DATA [--minutes 10] [--archs textbook,mlp,dcgan,modern,modern-unconditional]
-                                     [--samples 10000] [--threads 2] [--seed 0] [--json FILE] [--sheet FILE.png]
+                                     [--samples 10000] [--threads 2] [--seed 0] [--cpu-time] [--lr RATE]
+                                     [--penalty-every N] [--json FILE] [--sheet FILE.png]
 
 Every contestant has the same wall time from its first step to its last (for dltool that includes the quality figures
 by which it keeps its best snapshot) and sees the 60,000 training images only. Then 10,000 samples of each are
 compared with the 10,000 test images as `dltool gan evaluate` does, in features of the bundled backbone; `training
 set` is what 10,000 training images get. `textbook` is the network of `mlp` in the loop of `textbook_gan.py`: default
 DataLoader, ToTensor, binary cross-entropy after a sigmoid, Adam 2e-4. On a machine that does other work, the CPU
-seconds tell how much of it a contestant had. `modern` learns the classes where the data has them, and then draws as
-many samples of each; `modern-unconditional` is not told them, like the others. DATA holds FashionMNIST/raw.
+seconds tell how much of it a contestant had; `--cpu-time` counts the minutes of dltool's contestants in CPU time.
+`modern` learns the classes where the data has them, and then draws as many samples of each; `modern-unconditional` is
+not told them, like the others. `--lr` and `--penalty-every` (4; 1 is R3GAN's own) train otherwise than the defaults.
+DATA holds FashionMNIST/raw.
 """
 
 import argparse
@@ -17,6 +20,7 @@ import json
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import torch
@@ -27,6 +31,7 @@ from dltool.data.builtin import load_builtin
 from dltool.data.settings import DataSettings
 from dltool.device import describe_device, select_device
 from dltool.events import finish
+from dltool.gan import loop, step
 from dltool.gan.evaluate import Comparison, compare
 from dltool.gan.features import Extractor
 from dltool.gan.images import grid_page
@@ -36,6 +41,7 @@ from dltool.gan.settings import Arch, GanSettings, NetworkSpec
 from dltool.gan.train import train_gan
 from dltool.images.sheet import stack_pages, title_page
 from dltool.images.write import write_image
+from dltool.training import session
 from dltool.training.context import RunContext
 from dltool.training.seeds import new_generator, seeded
 
@@ -63,11 +69,13 @@ def train_textbook(data: Path, seconds: float, seed: int, device: torch.device) 
     return loop.generator.eval(), loop.images, loop.seconds
 
 
-def train_own(arch: str, data: Path, seconds: float, seed: int, device: torch.device) -> tuple[Generator, int, float]:
+def train_own(
+    arch: str, data: Path, seconds: float, seed: int, device: torch.device, lr: float | None
+) -> tuple[Generator, int, float]:
     """The best snapshot, images that were trained on, seconds; `ARCH-unconditional` is not told the classes."""
     arch, _, unconditional = arch.partition("-")
     told = {"conditional": False} if unconditional else {}
-    settings = GanSettings(arch=Arch(arch), time=seconds, seed=seed, **told)
+    settings = GanSettings(arch=Arch(arch), time=seconds, seed=seed, lr=lr, **told)
     # torchvision's test set is no part of what `gan train` looks at.
     result = finish(train_gan(DataSettings("fashion-mnist", root=data), settings, RunContext(device)))
     assert result is not None
@@ -83,12 +91,19 @@ def main() -> None:
     parser.add_argument("--archs", default="textbook,mlp,dcgan,modern,modern-unconditional")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--cpu-time", action="store_true")
+    parser.add_argument("--lr", type=float)
+    parser.add_argument("--penalty-every", type=int)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path)
     parser.add_argument("--sheet", type=Path)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    if options.cpu_time:
+        session.time = SimpleNamespace(monotonic=time.process_time)
+    if options.penalty_every:
+        step.PENALTY_EVERY = loop.PENALTY_EVERY = options.penalty_every
     device = select_device(options.device)
     extractor = Extractor("efficientnet_lite0", _SIZE, device)
     splits = load_builtin("fashion-mnist", options.data, download=False).splits
@@ -107,7 +122,7 @@ def main() -> None:
     for arch in options.archs.split(","):
         cpu = time.process_time()
         work = (options.data, 60 * options.minutes, options.seed, device)
-        generator, images, seconds = train_textbook(*work) if arch == "textbook" else train_own(arch, *work)
+        generator, images, seconds = train_textbook(*work) if arch == "textbook" else train_own(arch, *work, options.lr)
         cpu = time.process_time() - cpu
         noise = torch.randn(
             options.samples, generator.spec.latent_dim, generator=new_generator(options.seed, "benchmark", arch)
