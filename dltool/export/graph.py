@@ -10,6 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 import torch
@@ -61,7 +62,9 @@ def convert(exportable: Exportable, opsets: Sequence[int]) -> tuple[bytes, int]:
     failed: Exception | None = None
     for opset in opsets:
         buffer = io.BytesIO()
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), torch.inference_mode():
+        # torch 2.14 logs the whole graph of what it cannot express, past Python's stdout, whatever its switch says.
+        quiet = patch.object(torch._C, "_jit_onnx_log", lambda *parts: None)
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), quiet, torch.inference_mode():
             warnings.simplefilter("ignore")
             logging.getLogger("torch.onnx").setLevel(logging.CRITICAL)
             try:

@@ -13,10 +13,10 @@ from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.denoise.denoiser import SHIPPED_DENOISER
-from dltool.errors import DataError, SettingsError
+from dltool.errors import DataError, ModelError, SettingsError
 from dltool.events import finish
 from dltool.export import ExportSettings, export_model
-from dltool.export.graph import convert, run_onnx
+from dltool.export.graph import Exportable, convert, run_onnx
 from dltool.export.networks import exportable
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.network import build_classifier
@@ -158,3 +158,19 @@ def test_what_cannot_be_exported_so(tmp_path: Path) -> None:
     settings = ExportSettings(Path("denoiser"), tmp_path / "n.onnx", int8=True, data=str(tmp_path))
     with pytest.raises(DataError, match="no pictures in this folder"):
         finish(export_model(settings))
+
+
+def test_what_needs_a_later_opset_gets_it_and_nothing_else_is_printed(capfd: pytest.CaptureFixture[str]) -> None:
+    """Attention is expressed from opset 14 on."""
+
+    class Attending(torch.nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.nn.functional.scaled_dot_product_attention(x, x, x)
+
+    example = {"x": torch.rand(1, 2, 3, 4, generator=torch.Generator().manual_seed(0))}
+    network = Exportable(Attending().eval(), lambda batch: example, {}, ("y",), {}, {})
+    content, opset = convert(network, (13, 17))
+    assert opset == 17 and capfd.readouterr().out == ""
+    assert np.allclose(run_onnx(content, example)[0], network.module(example["x"]), atol=1e-5)
+    with pytest.raises(ModelError, match=r"cannot be exported to ONNX by --opset 13 \("):
+        convert(network, (13,))
