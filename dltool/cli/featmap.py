@@ -21,6 +21,7 @@ from dltool.featmap.manifest import write_manifest
 from dltool.featmap.model_file import load_network
 from dltool.featmap.network import Network
 from dltool.featmap.plan import FeatmapTask, Question
+from dltool.featmap.pointing import pointing_accuracy
 from dltool.images.batch import FileDone, FileStep
 from dltool.pages.settings import PageChoice
 from dltool.settings import Typed, as_plain
@@ -117,8 +118,11 @@ def _draw_files(
     for entry in entries:
         if entry.get("score") and entry.get("method"):
             console.result(_score_line(entry))
-    device = describe_device(network.device)
-    report_batch(console, items, _reported(task, machine, settings), device, stop, len(jobs), page=page)
+    pointing = pointing_accuracy(entries)
+    for method, game in pointing.items():
+        console.result(f"{method}: {game['hits']} of {game['of']} maps point at the object")
+    device, more = describe_device(network.device), {"pointing": pointing} if pointing else {}
+    report_batch(console, items, _reported(task, machine, settings), device, stop, len(jobs), page=page, **more)
 
 
 def _draw_page(

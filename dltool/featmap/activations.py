@@ -59,19 +59,14 @@ def feature_maps(network: Network, images: Tensor, layers: dict[str, str]) -> li
     for name, own in layers.items():
         kind, output = outputs[own] if own in outputs else _missed(name)
         laid[name] = (
-            lay_out_attention(module, output, name, aspect_of(images))
+            lay_out_attention(module, output, name, network.aspect_of(images))
             if kind is Kind.ATTENTION
-            else lay_out(module, output, name, len(images), aspect_of(images))
+            else lay_out(module, output, name, len(images), network.aspect_of(images))
         )
     return [
         [FeatureMap(name, kind, values[index].float().cpu().numpy()) for name, (kind, values) in laid.items()]
         for index in range(len(images))
     ]
-
-
-def aspect_of(images: Tensor) -> float:
-    """Height over width of N × C × H × W images; 1 for noise."""
-    return 1.0 if images.ndim == 2 else images.shape[2] / images.shape[3]
 
 
 def lay_out(module: nn.Module, output: Tensor, name: str, batch: int, aspect: float = 1.0) -> tuple[Kind, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from dltool.backbones.taps import Taps
 from dltool.errors import SettingsError
-from dltool.featmap.activations import aspect_of, lay_out
+from dltool.featmap.activations import lay_out
 from dltool.featmap.layers import LayerInfo, last_maps
 from dltool.featmap.network import Network, frozen
 from dltool.featmap.targets import Target, scores
@@ -31,8 +31,9 @@ def activations_and_gradients(
         gradient = torch.autograd.grad(total, outputs[layer], allow_unused=True)[0]
     if gradient is None:
         raise SettingsError(f"--layer {layer}: the network's answer does not depend on its output")
-    laid = [lay_out(module, one, layer, len(images), aspect_of(images)) for one in (outputs[layer].detach(), gradient)]
-    return laid[0][1], laid[1][1]
+    aspect = images.shape[2] / images.shape[3]
+    laid = [lay_out(module, one, layer, len(images), aspect)[1] for one in (outputs[layer].detach(), gradient)]
+    return laid[0], laid[1]
 
 
 def gradcam(activation: Tensor, gradient: Tensor) -> Tensor:
@@ -119,7 +120,7 @@ def choose_layer(network: Network, layers: Sequence[LayerInfo], images: Tensor, 
         total = scores(outputs[""], targets[:1]).sum()
         gradients = torch.autograd.grad(total, [outputs[name] for name in names], allow_unused=True)
         for name, gradient in zip(names, gradients, strict=True):
-            if gradient is not None and lay_out(module, gradient, name, 1, aspect_of(images))[1].any():
+            if gradient is not None and lay_out(module, gradient, name, 1, network.aspect_of(images))[1].any():
                 return name
     return names[0]
 

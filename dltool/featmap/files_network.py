@@ -8,7 +8,8 @@ from typing import Any
 
 from dltool.events import mapped
 from dltool.featmap.excitation import MaximizeStep, maximize, parse_objective
-from dltool.featmap.filters import filter_weights, filters_page
+from dltool.featmap.files import numbered
+from dltool.featmap.filters import filter_weights, filters_pages
 from dltool.featmap.network import Network
 from dltool.featmap.settings import Channels, DreamSettings, Scale
 from dltool.images.sheet import Tile, contact_sheet
@@ -27,14 +28,19 @@ class ObjectiveStep:
 
 
 def write_filters(path: Path, network: Network, layer: str, channels: Channels, scale: Scale) -> list[dict[str, Any]]:
-    """Write the page of a convolution's filters, of the first one where `layer` is empty; return the manifest's entry.
+    """Write the page of a convolution's filters, of the first one where `layer` is empty; return the manifest's
+    entries.
 
     Raises:
         SettingsError: no such layer or filter, or no convolution.
     """
     name, weights = filter_weights(network, layer)
-    write_image(path, filters_page(name, weights, network.name, channels, scale))
-    return [{"output": path, "input": None, "kind": "filters", "layer": name, "shape": list(weights.shape)}]
+    entries = []
+    for number, page in enumerate(filters_pages(name, weights, network.name, channels, scale)):
+        entry = {"output": numbered(path, number), "input": None, "kind": "filters", "layer": name, "page": number + 1}
+        entries.append(entry | {"shape": list(weights.shape)})
+        write_image(entry["output"], page)
+    return entries
 
 
 def write_maximized(

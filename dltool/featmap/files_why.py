@@ -18,7 +18,9 @@ from dltool.featmap.files_maps import write_arrays
 from dltool.featmap.layers import LayerInfo, require_map
 from dltool.featmap.methods import Heat, explain
 from dltool.featmap.network import Network, best_classes, mean_answer
-from dltool.featmap.pages import Explanation, ShownMap, overlay_image, shown_maps, why_pages
+from dltool.featmap.pages import Explanation, ShownMap, overlay_image, sanity_pages, shown_maps, why_pages
+from dltool.featmap.pointing import find_masks, points_at, read_object
+from dltool.featmap.sanity import SanityStage, randomized_maps, rank_correlation
 from dltool.featmap.settings import LAYER_METHODS, Method, WhySettings
 from dltool.featmap.targets import Target, find_class, target_name
 from dltool.featmap.trust import Trust, measure_trust
@@ -55,6 +57,7 @@ def explain_files(
         require_map(layers, own)
         settings = replace(settings, layer=own)
     fit = usable_fit(network, settings.fit)
+    masks = {} if settings.masks is None else find_masks(settings.masks, [job.input for job in jobs])
 
     def draw(jobs: list[Job], views: list[View]) -> Generator[DrawStep, None, list[Drawn]]:
         images = network.to_input(np.concatenate([view.seen for view in views]))
@@ -67,8 +70,14 @@ def explain_files(
             for method in settings.methods:
                 asked = _Asked(network, images, views, targets, answers)
                 found = yield from _explain_batch(asked, method, settings, layer, task)
+                if settings.sanity:
+                    found = yield from _randomize(asked, method, settings, layers, layer, task, found)
                 for mine, one in zip(explained, found, strict=True):
                     mine.append(one)
+        for job, view, mine in zip(jobs, views, explained, strict=True):
+            if job.input in masks:
+                where = read_object(network, fit, masks[job.input], view.size)
+                mine[:] = [replace(one, pointing=points_at(one.heat.values, where)) for one in mine]
         tops = best_classes(network, images, counts(views))
         source = f"{network.name} · {layer}" if layer else network.name
         return [
@@ -120,6 +129,12 @@ def _layer(
     return settings.layer or choose_layer(network, layers, images, targets)
 
 
+def _merged(asked: _Asked, maps: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The map of each image, H × W, from those of the inputs."""
+    rest = iter(maps)
+    return [view.merge(np.stack([next(rest)[None] for _ in view.seen]))[0] for view in asked.views]
+
+
 def _explain_batch(
     asked: _Asked, method: Method, settings: WhySettings, layer: str, task: str
 ) -> Generator[DrawStep, None, list[Explanation]]:
@@ -128,22 +143,48 @@ def _explain_batch(
     work = explain(network, asked.images, targets, method, settings, layer)
     heats = yield from mapped(work, lambda passes: DrawStep(f"{task}, {method.value}", *passes))
     explanations = []
-    first = 0
-    for view, target, answer in zip(asked.views, asked.targets, asked.answers, strict=True):
-        inputs = slice(first, first + len(view.seen))
-        first = inputs.stop
-        heat = Heat(method, target, view.merge(np.stack([one.values[None] for one in heats[inputs]]))[0])
+    rest = iter(asked.images)
+    maps = _merged(asked, [heat.values for heat in heats])
+    for view, target, answer, values in zip(asked.views, asked.targets, asked.answers, maps, strict=True):
+        heat = Heat(method, target, values)
+        inputs = [next(rest) for _ in view.seen]
         trust = None
         if settings.score:
             yield DrawStep(f"{task}, score of {method.value}", len(explanations), len(asked.views))
             found = [
                 measure_trust(network, image[None], target, part, batch_size=settings.batch_size)
-                for image, part in zip(asked.images[inputs], view.parts(heat.values), strict=True)
+                for image, part in zip(inputs, view.parts(heat.values), strict=True)
             ]
             trust = Trust(fmean(one.deletion for one in found), fmean(one.insertion for one in found))
         label, shares = target_name(network, target), (float(answer[target.index]), float(answer.max()))
         explanations.append(Explanation(heat, label, *shares, trust))
     return explanations
+
+
+def _randomize(
+    asked: _Asked,
+    method: Method,
+    settings: WhySettings,
+    layers: Sequence[LayerInfo],
+    layer: str,
+    task: str,
+    found: list[Explanation],
+) -> Generator[DrawStep, None, list[Explanation]]:
+    """Add what the maps are while the weights are random."""
+    question = (asked.images, asked.targets_of_inputs, method)
+    work = randomized_maps(asked.network, layers, question, settings, layer)
+    stages = yield from mapped(work, lambda passes: DrawStep(f"{task}, sanity of {method.value}", *passes))
+    merged = [(stage.layer, _merged(asked, list(stage.values))) for stage in stages]
+    return [
+        replace(
+            one,
+            sanity=tuple(
+                SanityStage(name, maps[number], rank_correlation(one.heat.values, maps[number]))
+                for name, maps in merged
+            ),
+        )
+        for number, one in enumerate(found)
+    ]
 
 
 def _write(
@@ -166,6 +207,13 @@ def _write(
     for one, shown in zip(explanations, shown_maps(explanations, settings), strict=True):
         entries.append(_entry(network, job, one, shown, layer))
         write_image(entries[-1]["output"], overlay_image(shown, view.pixels, settings.alpha))
+    if settings.sanity:
+        for number, page in enumerate(
+            sanity_pages(explanations, view.pixels, f"{job.input.name} · {source}", settings)
+        ):
+            path = numbered(folder / "sanity.png", number)
+            entries.append({"output": path, "input": job.input, "kind": "sanity", "page": number + 1})
+            write_image(path, page)
     if settings.raw:
         entries.append({"output": folder / "why.npz", "input": job.input, "kind": "raw"})
         write_arrays(folder / "why.npz", {_file_stem(one): one.heat.values for one in explanations})
@@ -189,6 +237,8 @@ def _entry(network: Network, job: Job, one: Explanation, shown: ShownMap, layer:
         "probability": one.probability,
         "colors": [shown.scale.low, shown.scale.high],
         "remark": shown.remark or None,
+        "sanity": [{"from": stage.layer, "correlation": stage.correlation} for stage in one.sanity] or None,
+        "pointing": one.pointing,
         "score": None if one.trust is None else asdict(one.trust) | {"gain": one.trust.gain},
     }
 

@@ -10,8 +10,10 @@ from dltool.errors import ModelError, SettingsError
 from dltool.featmap.network import Network
 from dltool.featmap.settings import Channels, Scale
 from dltool.images.colormap import ColorScale, rescale
-from dltool.images.sheet import Tile, contact_sheet, stack_pages, title_page
+from dltool.images.sheet import Tile, contact_sheet, cut_pages, title_page
 
+_MOST_COLUMNS = 16
+_HIGHEST = 2400
 _CONVOLUTIONS = (nn.Conv2d, nn.ConvTranspose2d)
 
 
@@ -56,21 +58,21 @@ def filter_weights(network: Network, layer: str = "") -> tuple[str, np.ndarray]:
 
 def _dense_filters(network: Network, module: nn.Linear, layer: str) -> np.ndarray:
     weights = module.weight.detach().float().cpu()
-    sides = (network.size, network.size) if network.takes_noise else network.blank().shape[2:]
+    sides = network.sides_of(network.blank())
     for image in ((network.in_channels, *sides), (1, *sides)):  # a small classifier of grey images takes colours, too
         if prod(image) in weights.shape:
             return (weights if weights.shape[1] == prod(image) else weights.T).reshape(-1, *image).numpy()
     raise SettingsError(f"--filters --layer {layer}: a Linear that sees no image has no filters; name a Conv2d")
 
 
-def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels, scale: Scale) -> np.ndarray:
+def filters_pages(name: str, weights: np.ndarray, source: str, channels: Channels, scale: Scale) -> list[np.ndarray]:
     """Draw filters as images, in colour where they look at R, G and B, else one grey image for the mean input.
 
     Zero is the middle grey, so that colours and signs stay true; the strongest weight of each filter (or of all, with
     Scale.SHARED) reaches the end of the scale.
 
     Returns:
-        H × W × 3 uint8.
+        Pages of H × W × 3 uint8.
     """
     for index in channels.indices:
         if index >= len(weights):
@@ -84,8 +86,8 @@ def filters_page(name: str, weights: np.ndarray, source: str, channels: Channels
         high = highest if scale is Scale.SHARED else float(np.abs(image).max())
         pixels = np.rint(255 * rescale(image, -high, high)).astype(np.uint8)
         tiles.append(Tile(pixels, str(index), ColorScale(-high, high, "gray")))
-    columns = max(4, round(len(tiles) ** 0.5))
-    page = contact_sheet(tiles, columns, 96)
+    columns = min(_MOST_COLUMNS, max(4, round(len(tiles) ** 0.5)))
+    rows = [contact_sheet(tiles[start : start + columns], columns, 112) for start in range(0, len(tiles), columns)]
     count, inputs, height, width = weights.shape
     title = f"{source} · {name}: {count} filters of {inputs} x {height} x {width}"
-    return stack_pages([title_page(title, page.shape[1]), page])
+    return cut_pages(title_page(title, rows[0].shape[1]), rows, _HIGHEST)

@@ -94,6 +94,7 @@ class _Recorder:
 
     def __init__(self, network: Network) -> None:
         self._network = network
+        self._aspect = network.aspect_of(network.blank())
         self.found: dict[str, LayerInfo] = {}
 
     def hook(self, name: str):
@@ -103,7 +104,7 @@ class _Recorder:
                 return
             shapes = tuple(tuple(tensor.shape[1:]) for tensor in tensors)
             single = isinstance(output, Tensor)
-            kind, grid = classify(self._network.module, tensors[0]) if single else (Kind.OTHER, None)
+            kind, grid = classify(self._network.module, tensors[0], 1, self._aspect) if single else (Kind.OTHER, None)
             if is_attention(module) and classify(self._network.module, tensors[0])[0] is Kind.TOKENS:
                 kind = Kind.ATTENTION
             field = ReceptiveFields.of(tensors[0])

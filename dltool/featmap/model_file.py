@@ -70,11 +70,12 @@ def _generator(path: Path, device: torch.device) -> Network:
 
     spec = (generator := load_generator(path, device)).spec
     return Network(
-        *(path.name, generator.module.body, _plain(spec.size), generator.class_names, device),
+        *(path.name, generator.module.body, _plain(max(spec.shape)), generator.class_names, device),
         weights=str(path),
         in_channels=spec.channels,
         shape=(spec.latent_dim + spec.num_classes,),
         latent_dim=spec.latent_dim,
+        painted=spec.shape,
     )
 
 

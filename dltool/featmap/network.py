@@ -35,6 +35,7 @@ class Network:
         shape: of the only inputs that it takes, without the batch: C × H × W of an autoencoder of one size, or the
             length of a generator's noise (with its classes); None where it takes images of several sizes.
         latent_dim: length of its code, or of its noise; 0 where it has none.
+        painted: height and width of the images that a generator makes; None for other networks.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Network:
     in_channels: int = 3
     shape: tuple[int, ...] | None = None
     latent_dim: int = 0
+    painted: tuple[int, int] | None = None
 
     @property
     def takes_noise(self) -> bool:
@@ -58,6 +60,15 @@ class Network:
         """An input of zeros, N = 1, on the network's device."""
         shape = self.shape or (self.in_channels, self.size, self.size)
         return torch.zeros(1, *shape, device=self.device)
+
+    def sides_of(self, inputs: Tensor) -> tuple[int, int]:
+        """Height and width of the images that N inputs are, or that are painted of them."""
+        return self.painted or tuple(inputs.shape[2:])
+
+    def aspect_of(self, inputs: Tensor) -> float:
+        """Their height over their width."""
+        height, width = self.sides_of(inputs)
+        return height / width
 
     def noise(self, seed: int) -> Tensor:
         """A generator's input for `seed`, 1 × latent_dim and its classes: the one that `dltool gan sample` takes."""

@@ -1,12 +1,13 @@
 """Explanations as pages: a row per class, a column per method, the network's answer below."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from PIL import Image
 
 from dltool.featmap.methods import Heat, for_display, is_even
+from dltool.featmap.sanity import SanityStage
 from dltool.featmap.settings import Scale, WhySettings
 from dltool.featmap.trust import Trust
 from dltool.images.colormap import ColorScale, overlay, rescale
@@ -18,6 +19,10 @@ _TILE = 272
 _HIGHEST = 2400
 _SCORE_NOTE = "numbers: insertion minus deletion; a map that explains nothing has 0"
 _WEIGHT_NOTE = "maps by how probable their class is beside the network's first answer; --scale each: each map by itself"
+_SANITY_NOTE = (
+    "weights random from a layer on to the last, and the rank correlation with the map of the trained ones: near 0 for "
+    "a map that shows what the network has learnt, near 1 for one that would be the same without"
+)
 _NOTHING = 0.005
 
 
@@ -30,6 +35,8 @@ class Explanation:
         probability: of the target's class.
         best: of the class that the network holds for the most probable.
         trust: None where it was not measured.
+        sanity: the maps of ever more random weights; empty where they were not asked for.
+        pointing: whether the map points at the object; None where that is not known.
     """
 
     heat: Heat
@@ -37,6 +44,8 @@ class Explanation:
     probability: float
     best: float = 1.0
     trust: Trust | None = None
+    sanity: tuple[SanityStage, ...] = ()
+    pointing: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -130,6 +139,34 @@ def why_pages(
     return cut_pages(title_page(source, width), blocks, _HIGHEST)
 
 
+def sanity_pages(
+    explanations: Sequence[Explanation], image: np.ndarray, source: str, settings: WhySettings
+) -> list[np.ndarray]:
+    """Draw a row for every map: with the trained weights, then from left to right with ever more random ones.
+
+    Args:
+        image: H × W × 3 uint8.
+        source: image, network and layer, for the title.
+
+    Returns:
+        Pages of H × W × 3 uint8.
+    """
+    small = np.asarray(Image.fromarray(image).resize(_fitted(image), Image.Resampling.LANCZOS))
+    rows = []
+    for one in explanations:
+        stages = [("trained", one.heat.values)]
+        stages += [(f"from {stage.layer}: {stage.correlation:+.2f}", stage.values) for stage in one.sanity]
+        tiles = []
+        for name, values in stages:
+            heat = replace(one.heat, values=values)
+            shown, top = for_display(heat)
+            map_ = ShownMap(shown, ColorScale(0.0, top, settings.colormap))
+            tiles.append(Tile(map_.over(small, settings.alpha), name, map_.scale))
+        rows.append(contact_sheet(tiles, len(tiles), _TILE, f"{one.heat.method.value} for {one.label}"))
+    head = [title_page(text, rows[0].shape[1], size) for text, size in ((source, 16), (_SANITY_NOTE, 13))]
+    return cut_pages(stack_pages(head), rows, _HIGHEST)
+
+
 def _fitted(image: np.ndarray) -> tuple[int, int]:
     return fit_longest(image.shape[1::-1], _TILE)
 
@@ -146,4 +183,6 @@ def _caption(explanation: Explanation, shown: ShownMap) -> str:
     text = explanation.heat.method.value
     if explanation.trust is not None:
         text += f" {explanation.trust.gain:+.2f}"
+    if explanation.pointing is not None:
+        text += ", on the object" if explanation.pointing else ", beside the object"
     return f"{text}: {shown.remark}" if shown.remark else text

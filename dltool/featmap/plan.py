@@ -52,7 +52,7 @@ _MATTERS_TO: dict[str, tuple[Question, ...]] = {
     "channels": (_MAPS, Question.FILTERS),
     "scale": (_MAPS, _WHY, Question.FILTERS),
     "gif": (_MAPS,),
-    **dict.fromkeys(("classes", "contrast", "alpha", "score", "samples", "window"), (_WHY,)),
+    **dict.fromkeys(("classes", "contrast", "alpha", "score", "sanity", "masks", "samples", "window"), (_WHY,)),
     "steps": (_WHY, Question.MAXIMIZE, Question.DREAM),
 }
 _SUFFIXES = {_MAPS: ".maps.png", _WHY: ".why.png", Question.DREAM: ".dream.png", Question.TRAVERSE: ".traverse.png"}
@@ -112,7 +112,7 @@ class FeatmapTask:
             raise SettingsError(f"{found[0]} and {found[1]}: one at a time")
         if found:
             return found[0]
-        return Question.WHY if self.why.classes or self.why.score else Question.MAPS
+        return Question.WHY if self._asks_why else Question.MAPS
 
     @cached_property
     def _model(self) -> tuple[str, bool]:
@@ -141,6 +141,13 @@ class FeatmapTask:
         return parse_methods(self.questions.method)
 
     @property
+    def _asks_why(self) -> str:
+        """The option that asks why without --method; empty where none does."""
+        why = self.why
+        given = {"--class": why.classes, "--score": why.score, "--sanity": why.sanity, "--masks": why.masks}
+        return next((name for name, value in given.items() if value), "")
+
+    @property
     def layer(self) -> str:
         """The one layer of a question that looks at one; empty where none is named."""
         return self.look.layer[0] if self.look.layer else ""
@@ -148,8 +155,7 @@ class FeatmapTask:
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing beside the others, and why."""
         asked = self.question
-        by = "--class" if self.why.classes else "--score"  # which ask why by themselves
-        reason = f"with {by if asked is Question.WHY and not self.methods else asked}"
+        reason = f"with {self._asks_why if asked is Question.WHY and not self.methods else asked}"
         found = {}
         for name, questions in _MATTERS_TO.items():
             if asked in questions:
@@ -244,7 +250,7 @@ class FeatmapTask:
         """
         read_entries(self.manifest)
         return plan_outputs(
-            self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network)
+            self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network, self.why)
         )
 
     def plan_page(self, on_existing: OnExisting) -> tuple[Path, bool]:

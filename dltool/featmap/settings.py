@@ -224,6 +224,8 @@ class WhySettings:
         scale: whether a method's maps for several classes share one scale, by how probable the classes are.
         fit: what the network sees of an image.
         score: also measure how far each map can be trusted, by deletion and insertion.
+        sanity: also draw the maps while more and more of the weights are random, and how far they correlate.
+        masks: a folder of where the objects are, to see whether the maps point at them; None for none.
         samples: noisy copies that smoothgrad averages.
         noise: their standard deviation, as a share of the input's range.
         steps: gradients that integrated gradients may take; they stop when their sum is the score's change.
@@ -251,6 +253,11 @@ class WhySettings:
     scale: Scale = Scale.SHARED
     fit: Fit = Fit.WHOLE
     score: Annotated[bool, Option("Measure each map by deletion and insertion.", panel=_WHY)] = False
+    sanity: Annotated[bool, Option("Draw the maps of ever more random weights.", panel=_WHY)] = False
+    masks: Annotated[
+        Path | None,
+        Option("White where the objects are: do maps point at them?", metavar="FOLDER", shown="", panel=_WHY),
+    ] = None
     samples: Annotated[int, Option("Noisy copies for smoothgrad.", min=1, panel=_WHY)] = 25
     noise: float = 0.15
     steps: int = 256

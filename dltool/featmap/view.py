@@ -14,6 +14,7 @@ from dltool.featmap.settings import Fit
 from dltool.images.read import read_image
 
 _LARGEST_STRIDE = 32
+_FEWEST_CELLS = 7
 _LONGEST = 4
 
 
@@ -111,4 +112,8 @@ def counts(views: Sequence[View]) -> list[int]:
 
 
 def _unit(size: int) -> int:
-    return gcd(size, _LARGEST_STRIDE)
+    """What the longer side is rounded to: a divisor of the shorter one and of the strides, if that distorts little."""
+    unit = gcd(size, _LARGEST_STRIDE)
+    while unit % 2 == 0 and unit > size / _FEWEST_CELLS:
+        unit //= 2
+    return unit

@@ -70,7 +70,7 @@ def _photo(name: str, image: str, shown: Sequence[tuple[dict[str, Any], View]]) 
         image,
         layers=tuple(view for kind, view in own if kind == "maps"),
         methods=tuple(view for kind, view in own if kind == "overlay"),
-        others=tuple(view for kind, view in own if kind in ("animation", "dream", "traversal")),
+        others=tuple(view for kind, view in own if kind in ("animation", "dream", "traversal", "sanity")),
     )
 
 

@@ -17,7 +17,7 @@ from dltool.featmap.excitation import (
     parse_objective,
     transform,
 )
-from dltool.featmap.filters import filter_weights, filters_page
+from dltool.featmap.filters import filter_weights, filters_pages
 from dltool.featmap.relus import ReLUGradients, redirect
 from dltool.featmap.settings import Channels, DreamSettings, Scale
 from dltool.images.read import read_image
@@ -132,7 +132,7 @@ def test_filters_are_the_weights() -> None:
     name, weights = filter_weights(network)
     assert name == "conv1"
     np.testing.assert_array_equal(weights, network.module.conv1.weight.detach().numpy())
-    page = filters_page(name, weights, "resnet18", Channels(indices=(5,)), Scale.EACH)
+    (page,) = filters_pages(name, weights, "resnet18", Channels(indices=(5,)), Scale.EACH)
     expected = weights[5, :, 0, 0] / np.abs(weights[5]).max()
     color = np.rint(127.5 * (1 + expected)).astype(int)
     assert (np.abs(page.astype(int) - color).max(2) <= 1).sum() > 100  # one of 49 cells of 96 x 96 pixels
