@@ -1,6 +1,5 @@
 """`dltool gan evaluate`: figures of a generator's images, or of a folder's, with everything they depend on."""
 
-from dataclasses import asdict
 from typing import Any
 
 from dltool.cli.console import Console
@@ -8,7 +7,6 @@ from dltool.cli.items import left_out
 from dltool.cli.options import Machine, OverwriteOnly
 from dltool.cli.signals import stop_requests
 from dltool.cli.training import follow
-from dltool.data.sizes import describe_size
 from dltool.device import describe_device, select_device, set_threads
 from dltool.gan.evaluate import Evaluation, check_sheet, evaluate_samples
 from dltool.gan.evaluate_settings import EvaluateSettings, RealData
@@ -50,26 +48,13 @@ def run(
 
 
 def _report(console: Console, settings: EvaluateSettings, data: RealData, evaluation: Evaluation, device: str) -> None:
-    comparison, extractor = evaluation.comparison, evaluation.extractor
+    comparison = evaluation.comparison
     for line in comparison.lines:
         console.result(line)
     if evaluation.floor is not None:
         console.result(f"training pictures in their place: {', '.join(evaluation.floor.lines)}")
-    colour = "grey" if evaluation.channels == 1 else "colour"
-    console.result(
-        f"{comparison.generated} pictures of {settings.model} against {comparison.real} of {data.source} "
-        f"({evaluation.split}), {describe_size(evaluation.size)} pixels, {colour}"
-    )
-    console.result(f"features: {extractor.name}, {extractor.dim} of them; resizing: {extractor.resizing}")
-    standard = evaluation.standard
-    if standard is not None:
-        kid = "" if standard.kid is None else f", KID {standard.kid:.7g} ± {standard.kid_std:.7g}"
-        console.result(f"standard, by torch-fidelity's Inception at 299x299 pixels: FID {standard.fid:.7g}{kid}")
-    copies = evaluation.copies
-    console.result(
-        f"copies: {copies.count} of {copies.samples} are nearer to a training image than 99 % of training images are "
-        "to each other"
-    )
+    for line in evaluation.describe(settings.model, data.source):
+        console.result(line)
     nearest = _write_sheet(console, settings, evaluation)
     for line in evaluation.warnings:
         console.warn(line)
@@ -82,24 +67,7 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
     console.document(
         shown | {name: getattr(settings, name) for name in _SHOWN},
         device,
-        metrics=comparison.metrics,
-        training_metrics=None if evaluation.floor is None else evaluation.floor.metrics,
-        extractor={
-            "name": extractor.name,
-            "dim": extractor.dim,
-            "input_size": extractor.side,
-            "resizing": extractor.resizing,
-            "weights": settings.weights,
-        },
-        pictures={
-            "generated": comparison.generated,
-            "real": comparison.real,
-            "split": evaluation.split,
-            "size": evaluation.size,
-            "channels": evaluation.channels,
-        },
-        standard=None if standard is None else asdict(standard),
-        copies=asdict(copies),
+        **evaluation.figures(settings.weights),
         unreadable=evaluation.left_out,
         nearest=nearest,
         sheet=settings.sheet,

@@ -1,10 +1,7 @@
 """`dltool stylize`: photos and a painting in, restyled photos out."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
-
-import torch
 
 from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
@@ -16,15 +13,13 @@ from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
 from dltool.settings import Typed, as_plain
-from dltool.stylize.features import FeatureNetwork, feature_network
-from dltool.stylize.files import stylize_files
-from dltool.stylize.files_frames import Clip, frame_files
-from dltool.stylize.files_grid import grid_files
+from dltool.stylize.features import feature_network
 from dltool.stylize.frames import FrameStep
-from dltool.stylize.grid import RATIOS, GridSheet, GridStep
-from dltool.stylize.optimize import StylizeResult, StylizeStep
+from dltool.stylize.grid import GridStep
+from dltool.stylize.optimize import StylizeStep
 from dltool.stylize.plan import StylizeTask
 from dltool.stylize.styles import Style
+from dltool.stylize.work import figures, start_work
 
 
 def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, talk: Talk, *groups: Any) -> None:
@@ -82,29 +77,9 @@ def _work(
         with feature_network(backbone, task.network, task.settings, device) as network:
             reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
             reported["precision"] = "bf16" if network.bf16 else "fp32"
-            events = _start(task, jobs, network, device, workers, lambda: bool(stop))
-            items = collect_items(events, jobs, watcher.show, _figures)
+            events = start_work(task, jobs, network, device, workers, lambda: bool(stop))
+            items = collect_items(events, jobs, watcher.show, figures)
     report_batch(console, items, reported, describe_device(device), stop, len(jobs), page=page)
-
-
-def _start(
-    task: StylizeTask,
-    jobs: list[Job],
-    network: FeatureNetwork,
-    device: torch.device,
-    workers: int,
-    should_stop: Callable[[], bool],
-) -> Iterator[FileStep | FileDone]:
-    """The one of the core's functions that does what is asked for."""
-    settings, grid, frames = task.settings, task.grid, task.frames
-    if grid.grid:
-        ratios = grid.grid_ratios or RATIOS
-        return grid_files(jobs, task.styles[0], network, settings, device, workers, ratios, should_stop)
-    if frames.frames:
-        animated = not task.files.content[0].is_dir()
-        return frame_files(jobs, task.styles[0], network, settings, device, frames.hold_weight, should_stop, animated)
-    what = (jobs, task.styles, network, settings, device, workers, task.files.mask, task.extras)
-    return stylize_files(*what, should_stop)
 
 
 class _Watcher:
@@ -152,22 +127,3 @@ class _Watcher:
                 "where their borders show, a larger --max-memory or a smaller --size helps"
             )
         self._last[event.job] = replace(step, image=None)
-
-
-def _figures(result: StylizeResult | GridSheet | Clip | None) -> dict[str, Any]:
-    """What an item says of a file that is done."""
-    match result:
-        case StylizeResult():
-            return {
-                "size": result.image.shape[:1:-1],
-                "steps": result.steps,
-                "seconds": round(result.seconds, 3),
-                "content_loss": result.content_loss,
-                "style_loss": result.style_loss,
-                **({"note": ", ".join(result.notes)} if result.notes else {}),
-            }
-        case GridSheet():
-            return {"size": result.pixels.shape[1::-1], "cells": result.cells}
-        case Clip():
-            return {"size": result.size, "frames": result.frames}
-    return {}

@@ -1,7 +1,7 @@
 """How good a generator is, or how near two sets of images are: figures with everything they depend on."""
 
 from collections.abc import Generator
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from dltool.data.check import Checked
 from dltool.data.settings import DataSettings
-from dltool.data.sizes import Size, width_height
+from dltool.data.sizes import Size, describe_size, width_height
 from dltool.errors import DataError, SettingsError
 from dltool.gan.data import GanData, load_images
 from dltool.gan.evaluate_settings import EvaluateSettings
@@ -127,6 +127,48 @@ class Evaluation:
     nearest: Nearest = field(repr=False)
     held_out: Nearest | None = field(repr=False)
     copies: Copies
+
+    def describe(self, samples: Path, data: str) -> list[str]:
+        """What the figures depend on, in words; `samples` and `data` are what was compared."""
+        colour = "grey" if self.channels == 1 else "colour"
+        lines = [
+            f"{self.comparison.generated} pictures of {samples} against {self.comparison.real} of {data} "
+            f"({self.split}), {describe_size(self.size)} pixels, {colour}",
+            f"features: {self.extractor.name}, {self.extractor.dim} of them; resizing: {self.extractor.resizing}",
+        ]
+        standard, copies = self.standard, self.copies
+        if standard is not None:
+            kid = "" if standard.kid is None else f", KID {standard.kid:.7g} ± {standard.kid_std:.7g}"
+            lines.append(f"standard, by torch-fidelity's Inception at 299x299 pixels: FID {standard.fid:.7g}{kid}")
+        return [
+            *lines,
+            f"copies: {copies.count} of {copies.samples} are nearer to a training image than 99 % of training images "
+            "are to each other",
+        ]
+
+    def figures(self, weights: str) -> dict[str, Any]:
+        """The figures and what they depend on, as the JSON document has them; `weights` are the extractor's."""
+        extractor = self.extractor
+        return {
+            "metrics": self.comparison.metrics,
+            "training_metrics": None if self.floor is None else self.floor.metrics,
+            "extractor": {
+                "name": extractor.name,
+                "dim": extractor.dim,
+                "input_size": extractor.side,
+                "resizing": extractor.resizing,
+                "weights": weights,
+            },
+            "pictures": {
+                "generated": self.comparison.generated,
+                "real": self.comparison.real,
+                "split": self.split,
+                "size": self.size,
+                "channels": self.channels,
+            },
+            "standard": None if self.standard is None else asdict(self.standard),
+            "copies": asdict(self.copies),
+        }
 
     @property
     def warnings(self) -> list[str]:
