@@ -32,6 +32,8 @@ class Preprocessing:
         mean, std: of R, G, B in [0, 1]; the network sees (x - mean) / std.
         fit: `crop` cuts the middle out, as above; `pad` scales the longer side to `crop` and fills the square up with
             the mean; `squash` scales each side to `crop`. The last two show all of an image.
+        white: the value that is white in files of 16 bits, where the training images used fewer (4095 for 12); 0:
+            what each file says itself.
     """
 
     resize: int = 256
@@ -40,6 +42,7 @@ class Preprocessing:
     mean: tuple[float, float, float] = IMAGENET_MEAN
     std: tuple[float, float, float] = IMAGENET_STD
     fit: str = "crop"
+    white: int = 0
 
     def check(self) -> None:
         """See that it can be used at all: what a file says may be anything.
@@ -53,6 +56,8 @@ class Preprocessing:
                 raise ValueError(f"{name} {side!r} is not from 1 to {LARGEST_SIDE}")
         if self.interpolation not in _FILTERS:
             raise ValueError(f"interpolation {self.interpolation!r} is none of {', '.join(_FILTERS)}")
+        if type(self.white) is not int or not 0 <= self.white < 2**16:
+            raise ValueError(f"white {self.white!r} is not from 0 to 65535")
         if self.fit not in FITS:
             raise ValueError(f"fit {self.fit!r} is none of {', '.join(FITS)}")
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -103,7 +108,8 @@ class Preprocessing:
     def scales_like(self, other: "Preprocessing") -> bool:
         """Whether `scale_pixels` of both gives the same."""
         sides = [each.resize if each.fit == "crop" else (each.crop, each.mean) for each in (self, other)]
-        return sides[0] == sides[1] and (self.interpolation, self.fit) == (other.interpolation, other.fit)
+        rest = [(each.interpolation, each.fit, each.white) for each in (self, other)]
+        return sides[0] == sides[1] and rest[0] == rest[1]
 
     def _kept_side(self, side: int) -> int:
         """What is kept of a scaled side; a multiple of 4 is cut off, so that the middle stays where it is."""

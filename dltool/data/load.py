@@ -20,6 +20,7 @@ from dltool.data.settings import DataSettings
 from dltool.data.splits import SPLITS, Dataset, FileSplit, Split, apply_splits_csv, join_splits, split_off, with_hashes
 from dltool.data.store import ContentStore
 from dltool.errors import DataError, SettingsError, did_you_mean
+from dltool.images.depth import Depth, find_depth
 from dltool.images.folder import natural_key
 
 _MOST_VAL = 5000
@@ -40,13 +41,17 @@ class Listed:
 
 @dataclass(frozen=True)
 class DataReport:
-    """The data set with what the check found; `findings` names every file, `facts` is for the JSON document."""
+    """The data set with what the check found; `findings` names every file, `facts` is for the JSON document.
+
+    `depth` is how many bits 16-bit files use, where `with_depth` has looked.
+    """
 
     dataset: Dataset
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
     facts: dict[str, Any] = field(repr=False)
     findings: tuple[Finding, ...] = field(default=(), repr=False)
+    depth: Depth = field(default_factory=Depth)
 
 
 def load_data(
@@ -204,6 +209,21 @@ def check_data(
         "findings": count_findings(findings.files),
     }
     return DataReport(dataset, tuple(notes), tuple(findings.unreadable), facts, tuple(findings.files))
+
+
+def with_depth(report: DataReport) -> DataReport:
+    """The report with the bits that the set's 16-bit files use, and a note on them where they are fewer."""
+    if report.dataset.in_memory:
+        return report
+    depth = find_depth([path for split in report.dataset.splits.values() for path in split.paths])
+    if not depth.bits:
+        return report
+    note = (
+        f"{depth.files} pictures of 16 bits use {depth.bits} of them: {depth.white} is white in all, and wherever the "
+        "model is used"
+    )
+    facts = {**report.facts, "notes": [*report.notes, note], "white": depth.white}
+    return replace(report, notes=(*report.notes, note), facts=facts, depth=depth)
 
 
 def _hashed(split: Split, digest: Callable[[Path], str]) -> Split:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.splits import ArraySplit, Split
-from dltool.images.read import read_image
+from dltool.images.depth import read_pixels
 from dltool.images.tensors import fit_pixels
 
 _SHARE_OF_MEMORY = 0.2
@@ -80,7 +80,7 @@ class PixelReader:
         Raises:
             DataError: it cannot be read.
         """
-        pixels = read_image(path, shortest_side=self.preprocessing.resize).pixels
+        pixels = self._read(path)
         self._kept.add(path, self.preprocessing.scale_pixels(pixels))
         return pixels
 
@@ -93,9 +93,12 @@ class PixelReader:
         kept = self._kept.pixels.get(str(path))
         if kept is not None:
             return kept
-        pixels = self.preprocessing.scale_pixels(read_image(path, shortest_side=self.preprocessing.resize).pixels)
+        pixels = self.preprocessing.scale_pixels(self._read(path))
         self._kept.add(path, pixels)
         return pixels
+
+    def _read(self, path: Path) -> np.ndarray:
+        return read_pixels(path, self.preprocessing.resize, self.preprocessing.white)
 
     def read(self, split: Split, index: int) -> np.ndarray:
         """Return one sample of a split, scaled likewise."""

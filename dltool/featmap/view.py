@@ -11,7 +11,7 @@ import torch
 from dltool.featmap.network import Network, frozen
 from dltool.featmap.occlusion import places_along
 from dltool.featmap.settings import Fit
-from dltool.images.read import read_image
+from dltool.images.depth import read_pixels
 
 _LARGEST_STRIDE = 32
 _FEWEST_CELLS = 7
@@ -58,7 +58,7 @@ class View:
 
 def usable_fit(network: Network, fit: Fit) -> Fit:
     """The way that the network can see images: one that takes squares only has its square slid over them."""
-    if network.shape is not None:
+    if network.shape is not None or network.preprocessing.fit != "crop":  # it has learnt from squares of whole images
         return Fit.CROP
     if fit is not Fit.WHOLE:
         return fit
@@ -103,7 +103,7 @@ def read_view(network: Network, fit: Fit, path: Path, full: bool = True) -> View
         DataError: the image cannot be read.
     """
     wanted = None if full and fit is not Fit.CROP else network.preprocessing.resize
-    return look_at(network, read_image(path, shortest_side=wanted).pixels, fit)
+    return look_at(network, read_pixels(path, wanted, network.preprocessing.white), fit)
 
 
 def counts(views: Sequence[View]) -> list[int]:

@@ -162,7 +162,7 @@ def small_classifier(bench: Workbench, reader: PixelReader) -> tuple[TrainedClas
     side = settings.size or (train.images.shape[1] if bench.dataset.in_memory else _SMALL_SIDE)
     if own and not settings.size:
         side = own.arguments["image_size"]
-    reader = reader.for_preprocessing(Preprocessing(resize=side, crop=side, fit=settings.own_fit))
+    reader = reader.for_preprocessing(replace(reader.preprocessing, resize=side, crop=side))
     mean, std = channel_statistics(resident_images(train, reader, channels))
     arguments = {
         "backbone": settings.backbone,

@@ -17,7 +17,7 @@ from dltool.data.builtin import is_builtin
 from dltool.data.check import Checked
 from dltool.data.features import Extracted
 from dltool.data.findings import write_findings
-from dltool.data.load import DataReport, load_data
+from dltool.data.load import DataReport, load_data, with_depth
 from dltool.data.pixels import PixelReader
 from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset, write_splits_csv
@@ -135,6 +135,12 @@ def finetune(
     report = yield from load_labelled(data, context.cache, context.workers, exclude, reader)
     yield report
     dataset = report.dataset
+    if report.depth.white:
+        reader = reader.for_preprocessing(replace(reader.preprocessing, white=report.depth.white))
+        if backbone is not None:
+            preprocessing = replace(backbone.preprocessing, white=report.depth.white)
+            backbone = replace(backbone, preprocessing=preprocessing)
+            body = _first_body(backbone, settings, context)
     if context.run is not None:
         context.open_run("finetune", data, _digest(dataset), as_plain(settings), MAY_CHANGE)
         if writes:
@@ -180,7 +186,7 @@ def load_labelled(
     """
     store = ContentStore(cache / "fingerprints" if cache else None)
     reader = reader or PixelReader(Preprocessing(), max_bytes=0)
-    return (yield from load_data(data, store, reader.decode, workers, exclude))
+    return with_depth((yield from load_data(data, store, reader.decode, workers, exclude)))
 
 
 def _digest(dataset: Dataset) -> str:

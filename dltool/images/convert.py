@@ -127,6 +127,11 @@ def _strips(image: Image.Image) -> Iterator[tuple[slice, Image.Image]]:
         yield slice(top, bottom), image.crop((0, top, width, bottom))
 
 
+def to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """An 8-bit image in sRGB, from the colours of its embedded profile; mode RGB."""
+    return _ToSrgb(profile)(image)
+
+
 class _ToSrgb:
     """Converts to RGB through an embedded ICC profile; one that does not fit the image is ignored."""
 

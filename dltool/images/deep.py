@@ -32,7 +32,7 @@ def read_deep_image(path: Path | str) -> DecodedImage:
     """
     plain = read_image(path, on_white=False)
     try:
-        channels, profile, lies = _read_channels(path)
+        channels, profile, lies = read_channels(path)
     except (ValueError, KeyError, zlib.error, struct.error, OSError) as error:  # though Pillow could read it
         raise DataError(f"{path}: damaged picture ({' '.join(str(error).split())})") from error
     if channels is None:
@@ -50,7 +50,7 @@ def read_deep_image(path: Path | str) -> DecodedImage:
     return replace(plain, pixels=pixels, alpha=alpha, metadata=metadata, notes=notes)
 
 
-def _read_channels(path: Path | str) -> tuple[np.ndarray | None, bytes | None, int]:
+def read_channels(path: Path | str) -> tuple[np.ndarray | None, bytes | None, int]:
     """H × W × C uint16 as they lie in the file, None where it has no 16 bits; its profile; how it lies."""
     try:
         with open_image(path) as image:

@@ -3,12 +3,15 @@
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
 from dltool.images.metadata import NO_METADATA, Metadata
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# The chunk stands before the palette and the pixels; before it may be a profile.
+_SBIT_WITHIN = 2**16
 _METRES_PER_INCH = 0.0254
 _CHANNELS = {0: 1, 4: 2, 2: 3, 6: 4}  # by colour type: grey, grey and alpha, colours, colours and alpha
 _COLOR_TYPES = {channels: kind for kind, channels in _CHANNELS.items()}
@@ -61,6 +64,15 @@ def decode_png16(content: bytes) -> np.ndarray | None:
     rows = np.frombuffer(data, np.uint8, height * (1 + 2 * count * width)).reshape(height, -1)
     unfiltered = _unfilter(rows[:, 0], rows[:, 1:].reshape(height, width, 2 * count))
     return unfiltered.reshape(height, -1).view(">u2").reshape(height, width, count).astype(np.uint16)
+
+
+def significant_bits(path: Path) -> int:
+    """The bits of each channel that a PNG's sBIT chunk says are in use, the most of all channels; 0 without one."""
+    with path.open("rb") as file:
+        start = file.read(_SBIT_WITHIN)
+    if not start.startswith(_SIGNATURE):
+        return 0
+    return next((max(data, default=0) for name, data in _chunks(start) if name == b"sBIT"), 0)
 
 
 def _chunks(content: bytes) -> Iterator[tuple[bytes, bytes]]:
