@@ -1,7 +1,9 @@
 """What a command may write where: never over what it reads, and in folders only over what dltool wrote itself.
 
 A folder that a command fills has a hidden list, `.dltool.jsonl`, of what this command and its continuations wrote into
-it: a line of JSON about the command, then one path a line. `--overwrite` removes what is listed and nothing else.
+it: a line of JSON about the command, then one path a line. `--overwrite` removes or replaces what is listed and nothing
+else. Folders of results, one for each image, may hold other files, too; they are claimed when the work is planned, and
+listed from the first file on that is written.
 """
 
 import contextlib
@@ -24,6 +26,29 @@ _READ_AS_TEXT = ("source", "weights", "fid_weights", "init", "data")
 
 # Folders that this process fills, with what their lists hold; `record` finds a file's folder here.
 _filled: dict[Path, set[str]] = {}
+# Folders that will be filled from the first file on that is written.
+_claimed: set[Path] = set()
+# What the command line itself reads: a file of settings, a recipe.
+_protected: set[Path] = set()
+_command = ""
+
+
+def begin(command: str) -> None:
+    """Forget what an earlier command of this process filled and read; `command` is what folders are listed for."""
+    global _command
+    _command = command
+    for known in (_filled, _claimed, _protected):
+        known.clear()
+
+
+def protect(path: Path) -> None:
+    """Let no output of the command be this file."""
+    _protected.add(path)
+
+
+def protected() -> list[Path]:
+    """The files that the command line itself reads."""
+    return list(_protected)
 
 
 def files_read(*settings: object, without: Sequence[str] = ()) -> list[Path]:
@@ -65,7 +90,7 @@ def check_file(
     if not path.exists() and not path.is_symlink():
         return
     real = path.resolve()
-    for one in read:
+    for one in [*read, *_protected]:
         if one.resolve() == real:
             raise SettingsError(f"{option} {path}: the output would overwrite an input; choose another name")
         if one.is_dir() and real.is_relative_to(one.resolve()):
@@ -100,13 +125,13 @@ def check_folder(
     if not folder.is_dir():
         return
     real = folder.resolve()
-    for one in read:
+    for one in [*read, *_protected]:
         if one.exists() and one.resolve().is_relative_to(real):
             relation = "is what is read" if one.resolve() == real else f"holds {one}, which is read"
             raise SettingsError(f"{option} {folder}: {relation}; choose another folder")
     if not holds_files(folder):
         return
-    ours = older or is_marked(folder)
+    ours = older or (is_marked(folder) and not _is_shared(folder))
     if not overwrite:
         raise SettingsError(
             f"{option} {folder}: the folder exists and is not empty; {hint if ours else 'choose another'}"
@@ -129,6 +154,46 @@ def is_marked(folder: Path) -> bool:
     return (folder / MARKER).is_file()
 
 
+def _is_shared(folder: Path) -> bool:
+    """Whether the folder had files of others when dltool began to list its own."""
+    try:
+        with (folder / MARKER).open(encoding="ascii", errors="replace") as file:
+            return json.loads(file.readline()).get("shared", False)
+    except (OSError, ValueError, AttributeError):
+        return False
+
+
+def claim(folder: Path) -> None:
+    """List what this process writes into the folder, from its first file on; nothing is written before.
+
+    The folder may have other files, which `refuse_foreign` keeps.
+    """
+    real = folder.resolve()
+    _filled.pop(real, None)
+    _claimed.add(real)
+
+
+def refuse_foreign(option: str, folder: Path, paths: Iterable[Path]) -> None:
+    """Raise SettingsError if one of `paths`, which an output would replace, is there and dltool did not write it."""
+    existing = [path for path in paths if path.exists() or path.is_symlink()]
+    if not existing:
+        return
+    real, listed = folder.resolve(), set(_listed(folder))
+    foreign = [path for path in existing if _name_in(real, path) not in listed]
+    if foreign:
+        more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise SettingsError(
+            f"{foreign[0]}{more}: dltool did not write this file into {folder}, so it is not replaced; "
+            f"choose another {option}, or move it away"
+        )
+
+
+def _name_in(folder: Path, path: Path) -> str:
+    """The path as the list of `folder`, which has no links in it, names it; empty if it leads elsewhere."""
+    real = path.parent.resolve() / path.name
+    return str(real.relative_to(folder)) if real.is_relative_to(folder) else ""
+
+
 def mark(folder: Path, command: str, own: Iterable[Path] = ()) -> None:
     """Make the folder, and list from now on what this process writes into it.
 
@@ -145,8 +210,11 @@ def mark(folder: Path, command: str, own: Iterable[Path] = ()) -> None:
             if other != real and real.is_relative_to(other):
                 _append(other, str((real / MARKER).relative_to(other)))
         if not is_marked(folder):
+            about = {"command": command, "version": __version__}
+            if real in _claimed and holds_files(folder):
+                about["shared"] = True
             with (real / MARKER).open("a", encoding="ascii") as file:
-                file.write(json.dumps({"command": command, "version": __version__}) + "\n")
+                file.write(json.dumps(about) + "\n")
         _filled[real] = set(_listed(real))
         for path in own:
             _append(real, str(path))
@@ -165,9 +233,12 @@ def record(path: Path) -> None:
     Raises:
         OSError: the list cannot be written.
     """
-    if not _filled:
+    if not _filled and not _claimed:
         return
     real = path.parent.resolve() / path.name
+    for folder in [claimed for claimed in list(_claimed) if real.is_relative_to(claimed)]:
+        mark(folder, _command)
+        _claimed.discard(folder)
     for folder in list(_filled):
         if real.is_relative_to(folder):
             _append(folder, str(real.relative_to(folder)))

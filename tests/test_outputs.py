@@ -9,8 +9,10 @@ import torch
 from dltool import outputs
 from dltool.errors import SettingsError
 from dltool.files import write_atomically
+from dltool.images.folder import OnExisting, plan_outputs
 from dltool.outputs import check_file, check_folder
 from dltool.training.run_folder import RunFolder
+from tests.cli.run import run_inside
 
 
 def test_overwrite_leaves_samples_and_checkpoints_of_others_alone(tmp_path: Path) -> None:
@@ -97,3 +99,53 @@ def test_a_table_replaces_tables_only(tmp_path: Path) -> None:
             check_file("--csv", tmp_path / name, True, [], outputs.TABLES)
     (tmp_path / "old.csv").write_text("x")
     check_file("--csv", tmp_path / "old.csv", True, [], outputs.TABLES)
+
+
+def test_in_a_folder_of_results_only_what_dltool_wrote_is_replaced(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").touch()
+    (tmp_path / "in" / "b.jpg").touch()
+    what = ([tmp_path / "in"], out, ".png", OnExisting.OVERWRITE)
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    (job, _) = plan_outputs(*what)
+    assert not outputs.is_marked(out)  # a plan writes nothing
+    write_atomically(job.output, b"1")
+    assert outputs.written(out) == [Path("a.png")]
+    outputs.begin("another run")
+    plan_outputs(*what)
+    (out / "b.png").write_text("mine")
+    with pytest.raises(SettingsError, match=r"b\.png: dltool did not write this file into .*; choose another -o"):
+        plan_outputs(*what)
+    assert [job.exists for job in plan_outputs(*what[:3], OnExisting.SKIP)] == [True, True]
+    # A folder that others fill, too, is no folder for a run.
+    with pytest.raises(SettingsError, match="did not write"):
+        check_folder("-o", out, overwrite=True)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("export", "m.safetensors", "-o"),
+        ("predict", "m.safetensors", "a.png", "--csv"),
+        ("ae", "reconstruct", "m.safetensors", "a.png", "-o", "sheet.png", "--csv"),
+        ("gan", "evaluate", "m.safetensors", "digits", "--sheet"),
+        ("featmap", "--filters", "-o"),
+        ("ae", "denoise", "a.png", "-o"),
+        ("stylize", "a.png", "-s", "a.png", "-o"),
+    ],
+)
+def test_no_command_overwrites_its_file_of_settings(
+    tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("m.safetensors", "a.png"):
+        Path(name).touch()
+    command = [word for word in words[:2] if word.isalpha()]
+    suffix = {"--csv": "csv", "-o": "png", "--sheet": "png"}[words[-1]]
+    settings = Path(f"settings.{'onnx' if words[0] == 'export' else suffix}")
+    settings.write_text(f"[{'.'.join(command)}]\n")
+    refused = run_inside(*words, settings, "--config", settings, "--overwrite")
+    assert refused.exit_code == 2 and "would overwrite an input" in refused.stderr, refused.stderr
+    assert settings.read_text().startswith("[")

@@ -68,12 +68,11 @@ class ReconstructPlan:
         return [path for path in (self.sheet, self.csv, self.latents, self.gif) if path is not None]
 
 
-def plan_reconstruction(settings: ReconstructSettings, overwrite: bool, protected: Sequence[Path]) -> ReconstructPlan:
+def plan_reconstruction(settings: ReconstructSettings, overwrite: bool) -> ReconstructPlan:
     """Find the images and see that nothing is in the way of what will be written.
 
     Args:
         overwrite: whether files that are there give way.
-        protected: files that are read, too, beside the images and the model.
 
     Raises:
         DataError: an image is missing, or a folder or the set by name has none.
@@ -100,7 +99,7 @@ def plan_reconstruction(settings: ReconstructSettings, overwrite: bool, protecte
         gif=gif,
     )
     read = files_read(settings, without=("output", "csv_file", "latents"))
-    _check_targets(plan, [*read, *plan.images, *protected], overwrite)
+    _check_targets(plan, [*read, *plan.images], overwrite)
     return plan
 
 

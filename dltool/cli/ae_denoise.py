@@ -7,7 +7,7 @@ import torch
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
-from dltool.cli.options import Machine, Outputs, Talk
+from dltool.cli.options import Machine, Outputs
 from dltool.cli.signals import stop_requests
 from dltool.denoise.denoiser import SHIPPED_DENOISER, Denoiser, load_denoiser
 from dltool.denoise.files import DenoisedFile, denoise_files, plan_files
@@ -15,6 +15,7 @@ from dltool.denoise.self_supervised import LearnStep
 from dltool.denoise.settings import DenoiseFiles, DenoiseSettings, Method, NetworkChoice
 from dltool.device import describe_device, select_device, set_threads, use_bf16
 from dltool.images.batch import FileDone, FileStep
+from dltool.outputs import files_read
 from dltool.settings import Typed
 
 
@@ -26,12 +27,10 @@ def run(
     network: NetworkChoice,
     outputs: Outputs,
     machine: Machine,
-    talk: Talk,
 ) -> None:
     """Denoise, or say what would be written."""
     typed.refuse(settings.without_effect())
-    read_too = [path for path in (network.model, talk.config) if path is not None]
-    jobs = plan_files(files, outputs.on_existing, read_too)
+    jobs = plan_files(files, outputs.on_existing, files_read(network))
     say_unread(console, files.images, files.output)
     reported: dict[str, Any] = {**vars(settings), **vars(network), "reference": files.reference}
     if outputs.dry_run:

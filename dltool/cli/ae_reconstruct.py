@@ -17,7 +17,7 @@ from dltool.autoencoder.reconstruction_files import (
 from dltool.autoencoder.settings import ReconstructSettings
 from dltool.cli.console import Console
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
-from dltool.cli.options import Machine, Overwriting, Talk
+from dltool.cli.options import Machine, Overwriting
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone
@@ -30,11 +30,10 @@ def run(
     settings: ReconstructSettings,
     outputs: Overwriting,
     machine: Machine,
-    talk: Talk,
 ) -> None:
     """Send images through an autoencoder, or say which."""
     typed.refuse(settings.without_effect())
-    plan = plan_reconstruction(settings, outputs.overwrite, [] if talk.config is None else [talk.config])
+    plan = plan_reconstruction(settings, outputs.overwrite)
     say_unread(console, settings.images, settings.output)
     reported: dict[str, Any] = {"model": settings.model, "noise": settings.noise, "seed": settings.seed}
     reported |= {"csv": plan.csv, "latents": plan.latents, "interpolate": settings.interpolate}

@@ -10,14 +10,14 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from dltool import __version__
+from dltool import __version__, outputs
 from dltool.cli.command import Command, for_one_process, to_typer
 from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 from dltool.files import printable
 
-_MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _PLACE, _TALK = (
-    f"dltool.cli.options:{name}" for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunPlace", "Talk")
+_MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _PLACE = (
+    f"dltool.cli.options:{name}" for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunPlace")
 )
 _PAGE = "dltool.pages.settings:PageChoice"
 _STYLIZE = tuple(
@@ -34,7 +34,7 @@ COMMANDS: dict[str, Command] = {
     "stylize": Command(
         "dltool.cli.stylize",
         "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",
-        (_OUTPUTS, _MACHINE, _TALK, *_STYLIZE, _PAGE),
+        (_OUTPUTS, _MACHINE, *_STYLIZE, _PAGE),
     ),
     "finetune": Command(
         "dltool.cli.finetune",
@@ -103,13 +103,13 @@ COMMANDS: dict[str, Command] = {
         "Take the noise out of photos, whatever its strength; size, bits per channel and transparency are kept.",
         (
             *("dltool.denoise.settings:" + kind for kind in ("DenoiseFiles", "DenoiseSettings", "NetworkChoice")),
-            *(_OUTPUTS, _MACHINE, _TALK),
+            *(_OUTPUTS, _MACHINE),
         ),
     ),
     "ae reconstruct": Command(
         "dltool.cli.ae_reconstruct",
         "Send images through an autoencoder: originals beside what comes back, errors, codes.",
-        ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE, _TALK),
+        ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE),
     ),
     "page": Command(
         "dltool.cli.page",
@@ -158,6 +158,7 @@ class _Main(_Group):
         extra.pop("standalone_mode", None)
         words = list(sys.argv[1:] if args is None else args)
         raise_on_sigterm()
+        outputs.begin(_command_name(words))
         try:
             code = super().main(words, prog_name, standalone_mode=False, **extra)
         except DltoolError as error:

@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from dltool import outputs
 from dltool.errors import SettingsError, did_you_mean
 
 
@@ -17,6 +18,7 @@ def load_config(context: typer.Context, path: Path | None) -> Path | None:
     """
     if path is None or context.resilient_parsing:
         return path
+    outputs.protect(path)
     table = _find_table(path, context.command_path.split()[1:])
     values = option_values(context, table, f"--config {path}")
     context.default_map = {**(context.default_map or {}), **values}
@@ -29,6 +31,7 @@ def apply_recipe(context: typer.Context, name: str | None) -> str | None:
         return name
     from dltool.stylize.recipes import load_recipe
 
+    outputs.protect(Path(name))
     values: dict[str, Any] = option_values(context, load_recipe(name).options, f"--recipe {name}")
     context.default_map = {**values, **(context.default_map or {})}
     return name

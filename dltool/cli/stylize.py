@@ -6,7 +6,7 @@ from typing import Any
 from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
-from dltool.cli.options import Machine, Outputs, Talk
+from dltool.cli.options import Machine, Outputs
 from dltool.cli.page import OutputPage, output_page
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
@@ -22,12 +22,12 @@ from dltool.stylize.styles import Style
 from dltool.stylize.work import figures, start_work
 
 
-def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, talk: Talk, *groups: Any) -> None:
+def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *groups: Any) -> None:
     """Stylize, or say what would be written; the groups of settings are those of a `StylizeTask`, then a PageChoice."""
     *parts, page = groups
     task = StylizeTask(*parts)
     typed.refuse(task.without_effect())
-    jobs = task.plan(outputs.on_existing, [talk.config] if talk.config else [])
+    jobs = task.plan(outputs.on_existing)
     say_unread(console, task.files.content, task.files.output)
     reported = as_plain(task.settings) | as_plain(task.network)
     reported |= {"recipe": task.files.recipe, "style": _as_typed(task.styles), "mask": task.files.mask}

@@ -19,7 +19,7 @@ from dltool.errors import DataError, SettingsError
 from dltool.events import mapped
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.deep import read_deep_image
-from dltool.images.folder import Job, OnExisting, plan_outputs
+from dltool.images.folder import Job, OnExisting, claim_results, plan_outputs
 from dltool.images.read import DecodedImage
 from dltool.images.write import keeps_16_bits, to_eight_bits, write_image
 
@@ -119,13 +119,14 @@ def plan_files(files: DenoiseFiles, on_existing: OnExisting, protected: Sequence
     read_too = [*protected, *([] if reference is None else [reference])]
     jobs = plan_outputs(files.images, files.output, ".png", on_existing, read_too)
     if files.compare:
-        _check_pages(jobs, on_existing)
+        _check_pages(jobs, files.output, on_existing)
     return jobs
 
 
-def _check_pages(jobs: Sequence[Job], on_existing: OnExisting) -> None:
+def _check_pages(jobs: Sequence[Job], output: Path, on_existing: OnExisting) -> None:
     """The pages of before and after must not be there either, nor be somebody else's."""
     taken = {job.output for job in jobs} | {job.input for job in jobs}
+    beside = []
     for job in jobs:
         page = compare_path(job.output)
         if page in taken:
@@ -133,6 +134,9 @@ def _check_pages(jobs: Sequence[Job], on_existing: OnExisting) -> None:
         taken.add(page)
         if page.exists() and on_existing is OnExisting.ERROR:
             raise SettingsError(f"{page}: output exists; give --overwrite or --skip-existing")
+        beside += [] if job.exists else [page]
+    if not any(job.output == output for job in jobs):
+        claim_results(output, jobs, beside)
 
 
 def denoise_files(

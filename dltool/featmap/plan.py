@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from dltool.errors import ModelError, SettingsError
+from dltool.featmap.files import details_folder
 from dltool.featmap.manifest import read_entries
 from dltool.featmap.settings import (
     LAYER_METHODS,
@@ -21,7 +22,7 @@ from dltool.featmap.settings import (
     WhySettings,
     parse_methods,
 )
-from dltool.images.folder import Job, OnExisting, plan_outputs, process_rank
+from dltool.images.folder import Job, OnExisting, claim_results, plan_outputs, process_rank
 from dltool.outputs import check_file, files_read
 
 _DREAM_STEPS = 12
@@ -249,9 +250,14 @@ class FeatmapTask:
             SettingsError: there is no output; see `plan_outputs`.
         """
         read_entries(self.manifest)
-        return plan_outputs(
-            self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network, self.why)
-        )
+        what = self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network, self.why)
+        jobs = plan_outputs(*what)
+        if self.folder is not None:
+            folders = [details_folder(job.output) for job in jobs if not job.exists]
+            claim_results(
+                self.folder, jobs, [page for folder in folders for page in folder.glob("*.*") if page.is_file()]
+            )
+        return jobs
 
     def plan_page(self, on_existing: OnExisting) -> tuple[Path, bool]:
         """The file of a page that shows the network alone, and whether it is there and stays.

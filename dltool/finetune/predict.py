@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from dltool import outputs
 from dltool.errors import DltoolError, SettingsError
 from dltool.files import write_atomically
 from dltool.finetune.score import Scorer
@@ -127,13 +128,18 @@ class Sorter:
         """
         if self._threshold > 0 and any(name.lower() == UNSURE for name in class_names):
             raise SettingsError(f"--threshold: a class of the model is called '{UNSURE}' itself; leave it out")
-        if self._on_existing is not OnExisting.ERROR or not self._folder.is_dir():
-            return
         folders = [self._folder / name for name in (*class_names, UNSURE) if (self._folder / name).is_dir()]
-        for folder in folders:
-            for _, relative in images:
-                if (folder / relative).exists():
-                    raise SettingsError(f"{folder / relative}: output exists; give --overwrite or --skip-existing")
+        existing = [
+            place
+            for folder in folders
+            for _, relative in images
+            if (place := folder / relative).exists() or place.is_symlink()
+        ]
+        if existing and self._on_existing is OnExisting.ERROR:
+            raise SettingsError(f"{existing[0]}: output exists; give --overwrite or --skip-existing")
+        if self._on_existing is OnExisting.OVERWRITE:
+            outputs.refuse_foreign("--sort", self._folder, existing)
+        outputs.claim(self._folder)
 
     def sort(self, end: FileDone, relative: Path) -> FileDone:
         """Copy or link an image under its class, or to the doubtful ones; return its end with its place or an error."""
@@ -146,6 +152,8 @@ class Sorter:
                     return replace(end, job=placed, status="skipped")
                 if target.resolve() == source.resolve() and not target.is_symlink():
                     raise SettingsError(f"{target}: the output would overwrite an input")
+                if target.name != relative.name:  # those that keep their names have been looked at
+                    outputs.refuse_foreign("--sort", self._folder, [target])
             place_file(source, target, self._way)
         except DltoolError as error:
             return replace(end, status="failed", error=error)

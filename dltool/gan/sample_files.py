@@ -11,7 +11,7 @@ from dltool.gan.images import fill_rows, grid_page
 from dltool.gan.sample import class_labels, generate, latent, walk
 from dltool.gan.sample_settings import SampleKind, SampleSettings
 from dltool.images.batch import FileDone
-from dltool.images.folder import Job, OnExisting, plan_file
+from dltool.images.folder import Job, OnExisting, claim_results, plan_file
 from dltool.images.write import write_gif, write_image
 from dltool.outputs import files_read
 
@@ -63,6 +63,7 @@ def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_exist
             for seed, path in names.items()
             for job in plan_file(settings.model, path, on_existing, protected)
         ]
+        claim_results(settings.output, jobs)
     return SamplePlan(settings.kind, seeds, tuple(jobs))
 
 

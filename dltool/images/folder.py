@@ -9,6 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TypeVar
 
+from dltool import outputs
 from dltool.errors import DataError, SettingsError
 from dltool.images.formats import WRITABLE, has_image_suffix, image_format, missing_reader
 
@@ -208,7 +209,8 @@ def plan_outputs(
 
     `output` is a file when one file is given and it has an image's suffix, else a folder, in which the sub-folders
     of an input folder are mirrored. Names that would collide keep the input's suffix (`a.jpg.png`), and images of
-    several input folders go below the folder's own name. No output may be an input or one of the `protected` files.
+    several input folders go below the folder's own name. No output may be an input or one of the `protected` files,
+    and in a folder only what dltool wrote there is replaced.
     With `variants` every image has an output for each, named `image__variant`, and the jobs are in the order of
     the variants. Under torchrun each process is given its share of the jobs; outputs of the others may appear while
     they work.
@@ -232,14 +234,29 @@ def plan_outputs(
             image_format(output)  # "-o photo.xyz" is a mistyped file name rather than a folder
         pairs = [(path, output / relative) for path, relative in _mirrored(inputs, output, suffix)]
     _check_place(output.parent if is_file else output)
-    if not variants:
-        return _check_outputs([(image, target, "") for image, target in pairs], on_existing, protected)
     triples = [
-        (image, target.with_name(f"{target.stem}__{variant}{target.suffix}"), variant)
-        for variant in variants
+        (image, target.with_name(f"{target.stem}__{variant}{target.suffix}") if variant else target, variant)
+        for variant in variants or [""]
         for image, target in pairs
     ]
-    return _check_outputs(triples, on_existing, protected)
+    jobs = _check_outputs(triples, on_existing, protected)
+    if not is_file:
+        claim_results(output, jobs)
+    return jobs
+
+
+def claim_results(folder: Path, jobs: Sequence[Job], beside: Sequence[Path] = ()) -> None:
+    """Have a folder's list name what the jobs will write into it.
+
+    Args:
+        beside: what is written beside the jobs' outputs.
+
+    Raises:
+        SettingsError: what they would replace is not dltool's.
+    """
+    replaced = [job.output for job in jobs if job.output is not None and not job.exists]
+    outputs.refuse_foreign("-o", folder, [*replaced, *beside])
+    outputs.claim(folder)
 
 
 def plan_file(path: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path] = ()) -> list[Job]:
@@ -307,7 +324,7 @@ def _check_outputs(
     shared: bool = True,
 ) -> list[Job]:
     owners: dict[Path, Path] = {}
-    read = {_real(path) for path in [*protected, *(image for image, _, _ in triples)]}
+    read = {_real(path) for path in [*protected, *outputs.protected(), *(image for image, _, _ in triples)]}
     for image, target, _ in triples:
         if target in owners:
             raise SettingsError(f"{owners[target]} and {image} would both be written to {target}; run them apart")

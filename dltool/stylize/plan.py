@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
 from dltool.images.animation import ANIMATED
-from dltool.images.folder import Job, OnExisting, plan_file, plan_outputs, process_rank
+from dltool.images.folder import Job, OnExisting, claim_results, plan_file, plan_outputs, process_rank
 from dltool.stylize.settings import (
     INITS,
     Extras,
@@ -66,8 +66,8 @@ class StylizeTask:
             found["hold_weight"] = "without --frames"
         return found
 
-    def plan(self, on_existing: OnExisting, protected: Sequence[Path] = ()) -> list[Job]:
-        """Pair what is read with what is written, which is none of the `protected` files.
+    def plan(self, on_existing: OnExisting) -> list[Job]:
+        """Pair what is read with what is written.
 
         Raises:
             DataError: an input, a painting or the mask is missing.
@@ -81,7 +81,7 @@ class StylizeTask:
         if self.special:
             self._check_special()
         paintings = [path for style in styles for path, _ in style.images]
-        protected = [*protected, *paintings, Path(init), Path(self.network.weights)]
+        protected = [*paintings, Path(init), Path(self.network.weights)]
         protected += [files.mask] if files.mask else []
         if self.frames.frames:
             jobs = _plan_frames(files.content[0], files.output, on_existing, protected)
@@ -111,11 +111,16 @@ class StylizeTask:
     def _check_extras(self, jobs: Sequence[Job], on_existing: OnExisting) -> None:
         """Files beside the outputs must not be there either, nor be somebody else's."""
         taken = {job.output for job in jobs} | {job.input for job in jobs}
-        for path in (path for job in jobs for path in self.extras.paths(job.output, self.settings.steps)):
+        beside: list[Path] = []
+        extras = [(job, path) for job in jobs for path in self.extras.paths(job.output, self.settings.steps)]
+        for job, path in extras:
             if path in taken:
                 raise SettingsError(f"{path}: would be written twice; choose another -o")
             if path.exists() and on_existing is OnExisting.ERROR:
                 raise SettingsError(f"{path}: output exists; give --overwrite or --skip-existing")
+            beside += [] if job.exists else [path]
+        if not any(job.output == self.files.output for job in jobs):
+            claim_results(self.files.output, jobs, beside)
 
 
 def _plan_frames(content: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:

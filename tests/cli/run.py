@@ -8,6 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner, Result
 
 from dltool.cli.app import app
+from dltool.outputs import MARKER
 
 
 def run_inside(*words: object) -> Result:
@@ -38,5 +39,6 @@ def process_words(*words: object) -> list[str]:
 
 
 def files_in(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder with its content."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """Every file below a folder with its content, without the list of what dltool wrote there."""
+    found = [path for path in sorted(folder.rglob("*")) if path.is_file() and path.name != MARKER]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from dltool import outputs
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
@@ -125,3 +126,16 @@ def test_files_of_a_kind_that_is_not_read_are_counted_by_every_command(tmp_path:
         result = run_inside(*words)
         assert result.exit_code == 0, (words, result.stderr)
         assert "2 files of a kind that is not read: .jxl" in result.output, words
+
+
+def test_images_are_sorted_over_dltools_own_copies_only(tmp_path: Path) -> None:
+    save_model(tmp_path / "m.safetensors", small_model())
+    words = ["predict", tmp_path / "m.safetensors", IMAGE, "--sort", tmp_path / "sorted", "--overwrite"]
+    assert run_inside(*words).exit_code == 0
+    (copy,) = tmp_path.glob("sorted/*/*.png")
+    assert run_inside(*words).exit_code == 0
+    (tmp_path / "sorted" / outputs.MARKER).unlink()
+    copy.write_text("mine")
+    refused = run_inside(*words)
+    assert refused.exit_code == 2 and "choose another --sort" in refused.stderr
+    assert copy.read_text() == "mine"

@@ -3,7 +3,9 @@ from pathlib import Path
 
 import pytest
 
+from dltool import outputs
 from dltool.errors import DataError, SettingsError
+from dltool.files import write_atomically
 from dltool.images.folder import Job, OnExisting, find_images, list_images, plan_outputs
 
 
@@ -108,7 +110,9 @@ def test_outputs_that_cannot_be_are_refused_before_any_work(
 
 
 def test_existing_outputs_are_replaced_on_demand_but_never_an_input(tmp_path: Path):
-    _touch(tmp_path / "a.png", tmp_path / "out" / "a.png")
+    _touch(tmp_path / "a.png")
+    outputs.claim(tmp_path / "out")
+    write_atomically(tmp_path / "out" / "a.png", b"1")
     jobs = plan_outputs([tmp_path / "a.png"], tmp_path / "out", ".png", OnExisting.OVERWRITE)
     assert jobs == [Job(tmp_path / "a.png", tmp_path / "out" / "a.png")]
     with pytest.raises(SettingsError, match="would overwrite an input"):

@@ -1,0 +1,560 @@
+"""Kills and damaged files for as long as one likes: `python benchmarks/soak.py --time 60m --seed 0`.
+
+In turn, every command in a process of its own under a limit of memory:
+
+- a training or a command over files is killed (-9) at random moments and continued, and what it leaves is compared,
+  byte for byte but for seconds, with what a run left that nobody disturbed;
+- a folder of 100 damaged images goes through every command that reads images, beside good ones: every one must be
+  done or named, the good ones as if there were no others;
+- model, weights, checkpoint, table and settings files, images of style and mask, files of a run and of the cache of
+  features are damaged one by one before a command reads them; what still goes through must be what it was before.
+
+Prints a table and JSON. What goes wrong is kept, with its command line, in the folder that `--keep` names.
+"""
+
+import argparse
+import json
+import os
+import random
+import re
+import resource
+import shlex
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch  # every child has it from here; nothing may be computed before a child is forked
+from PIL import Image
+from soak_damage import damage, seed_images
+
+from dltool.__main__ import main as dltool
+from dltool.cli.app import COMMANDS
+from dltool.settings import read_seconds
+
+ROOT = Path(__file__).parents[1]
+PHOTOS = sorted((ROOT / "sample_images" / "photos").glob("*.jpg"))
+LIMIT = 2 * 2**30  # bytes that a command may take beyond what Python and torch hold at its start
+HANG = 60.0
+DAMAGED = 100
+# What an unforeseen exception looks like where it becomes one line.
+_RAW = re.compile(r"Traceback|: (?!\w*Warning)[A-Z]\w*(Error|Exception|Interrupt): ")
+_TIMES = re.compile(r"seconds|per_second|date|time$|version")
+
+
+@dataclass(frozen=True)
+class Case:
+    """A command line that is killed and continued: what to add when there is something to go on with."""
+
+    name: str
+    words: str
+    again: str
+
+
+TRAINING = [
+    Case("finetune", "finetune digits -o out --limit 120 --backbone cnn --epochs 6 --threads 1", "--resume"),
+    Case("finetune photos", "finetune ../data -o out --strategy features --single-scale --threads 1", "--resume"),
+    Case("ae train", "ae train digits -o out --limit 200 --arch conv --epochs 12 --noise gaussian:0.2", "--resume"),
+    Case(
+        "gan train",
+        "gan train digits -o out --limit 60 --arch mlp --batch-size 200 --epochs 4 --figure-every 0",
+        "--resume",
+    ),
+    Case(
+        "cluster deep-kmeans",
+        "cluster digits -o out --limit 200 -k 4 --method deep-kmeans --epochs 6 --threads 1",
+        "--resume",
+    ),
+]
+FILES = [
+    Case("stylize", "stylize ../photos -s ../style.jpg -o out --size 48 --steps 6 --threads 1", "--skip-existing"),
+    Case("ae denoise", "ae denoise ../photos -o out --compare --threads 1", "--skip-existing"),
+    Case("featmap", "featmap ../photos -o out --channels 4 --threads 1", "--skip-existing"),
+    Case("predict", "predict ../models/finetune.safetensors ../photos --sort out --csv out.csv", "--overwrite"),
+    Case("gan sample", "gan sample ../models/gan.safetensors -o out --seeds 0-19", "--skip-existing"),
+    Case("cluster", "cluster ../data -o out -k 3 --sort copy --features pixels", "--overwrite"),
+    Case("ae reconstruct", "ae reconstruct ../models/ae.safetensors ../photos -o out.png --csv out.csv", "--overwrite"),
+]
+# Over a folder `in` of damaged images.
+IMAGES = {
+    "predict": "predict ../models/finetune.safetensors in --sort sorted",
+    "stylize": "stylize in -s ../style.jpg -o out --size 32 --steps 2",
+    "ae denoise": "ae denoise in -o out",
+    "featmap": "featmap in -o out --channels 1",
+    "ae reconstruct": "ae reconstruct ../models/ae.safetensors in -o out.png",
+    "cluster": "cluster in -o out -k 2 --features pixels",
+    "finetune": "finetune in -o out --backbone cnn --size 32 --epochs 1",
+    "ae train": "ae train in -o out --arch conv --size 32 --epochs 1",
+    "gan train": "gan train in -o out --size 28 --arch mlp --batch-size 200 --epochs 1 --figure-every 0",
+    "evaluate": "evaluate ../models/finetune.safetensors in --split all",
+}
+# One damaged file: what of the workshop is damaged, and the commands that read it.
+SINGLE = {
+    "models/finetune.safetensors": (
+        "predict {} ../photos",
+        "featmap --model {} ../photos -o out --channels 1",
+        "evaluate {} ../data",
+        "export {} -o out.onnx",
+    ),
+    "models/gan.safetensors": ("gan sample {} -o out.png", "gan evaluate {} digits --limit 60 -n 60"),
+    "models/ae.safetensors": (
+        "ae reconstruct {} ../photos -o out.png",
+        "ae denoise ../photos --model {} -o out",
+        "featmap --model {} ../photos -o out --channels 1",
+    ),
+    "models/cluster.safetensors": ("predict {} ../photos",),
+    "weights.pt": ("featmap --backbone squeezenet1_1 --weights {} ../photos/0.png -o out.png --channels 1",),
+    "weights.safetensors": (
+        "stylize ../photos/0.png -s ../style.jpg -o out.png --backbone squeezenet1_1 --weights {} --size 48 --steps 1",
+    ),
+    "style.jpg": ("stylize ../photos/0.png -s {} -o out.png --size 32 --steps 1",),
+    "photos/1.png": ("stylize ../photos/0.png -s ../style.jpg --mask {} -o out.png --size 32 --steps 1",),
+    "table.csv": ("cluster {} -o out -k 2", "cluster {} -o out --method manifold"),
+    "settings.toml": (
+        "stylize ../photos/0.png -s ../style.jpg -o out.png --config {}",
+        "cluster ../table.csv -o out --config {}",
+        "finetune ../data -o out --config {} --dry-run",
+        "stylize ../photos/0.png -s ../style.jpg -o out.png --recipe {}",
+    ),
+    "models/splits.csv": ("finetune ../data -o out --backbone cnn --size 32 --epochs 1 --splits {}",),
+}
+
+
+@dataclass
+class Row:
+    """What was seen of one command."""
+
+    runs: int = 0
+    files: int = 0
+    kills: int = 0
+    codes: Counter[int] = field(default_factory=Counter)
+    tracebacks: int = 0
+    hangs: int = 0
+    silent: int = 0
+    unequal: int = 0
+    peak: int = 0
+
+
+@dataclass(frozen=True)
+class End:
+    """How a command ended: its exit code (below 0 a signal), what it printed, its largest resident size in bytes."""
+
+    code: int
+    printed: str
+    errors: str
+    seconds: float
+    peak: int
+    hung: bool = False
+    killed: bool = False
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """What it printed under --json; empty for none."""
+        try:
+            return json.loads(self.printed)
+        except ValueError:
+            return {}
+
+
+class Soak:
+    """A workshop of small data and models, rounds of trouble in it, and what was seen."""
+
+    def __init__(self, work: Path, seed: int, keep: Path | None) -> None:
+        self.work, self.keep = work, keep
+        self.dice = random.Random(seed)
+        self.rows: defaultdict[str, Row] = defaultdict(Row)
+        self._whole: dict[str, tuple[dict[str, Any], float]] = {}
+        self._good: dict[str, dict[str, Any]] = {}
+        self._kept = 0
+
+    def prepare(self) -> None:
+        """Make the data, the models and the files that will be damaged."""
+        for number in range(28):
+            photo = Image.open(PHOTOS[number % len(PHOTOS)])
+            left, top = (self.dice.randrange(side - 120) for side in photo.size)
+            crop = photo.crop((left, top, left + 120, top + 96)).resize((60, 48))
+            for path in (self.work / "data" / "ab"[number % 2] / f"{number}.png", self.work / f"photos/{number}.png"):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent.name != "photos" or number < 8:
+                    crop.save(path)
+        Image.open(ROOT / "sample_images/styles/retina.jpg").resize((80, 80)).save(self.work / "style.jpg")
+        self.seeds = seed_images(PHOTOS[0], self.work / "seeds")
+        points = np.random.default_rng(0).normal(size=(60, 3))
+        rows = [f"p{number},{x:.4f},{y:.4f},{z:.4f}" for number, (x, y, z) in enumerate(points)]
+        (self.work / "table.csv").write_text("name,x,y,z\n" + "\n".join(rows) + "\n")
+        self._settings()
+        made = {
+            "finetune": "finetune ../data -o out --backbone cnn --size 32 --epochs 2",
+            "gan": "gan train digits -o out --limit 60 --arch mlp --batch-size 200 --epochs 1 --figure-every 0",
+            "ae": "ae train ../data -o out --arch conv --size 32 --epochs 1 --color rgb",
+            "cluster": "cluster ../data -o out -k 2",
+        }
+        (self.work / "models").mkdir()
+        for name, words in made.items():
+            end, folder = self.run("(preparing)", words)
+            if end.code:
+                sys.exit(f"{words}: {end.errors}")
+            shutil.copy(folder / "out" / "model.safetensors", self.work / "models" / f"{name}.safetensors")
+            if name == "finetune":
+                shutil.copy(folder / "out" / "splits.csv", self.work / "models" / "splits.csv")
+        if os.fork() == 0:  # not here, where no tensor may be computed
+            from safetensors.torch import save_file
+            from torchvision.models import squeezenet1_1
+
+            tensors = squeezenet1_1().state_dict()
+            torch.save(tensors, self.work / "weights.pt")
+            save_file(tensors, self.work / "weights.safetensors", {"made": "{}"})
+            os._exit(0)
+        os.wait()
+
+    def _settings(self) -> None:
+        content = {
+            "stylize": {"size": 32, "steps": 1, "style-weight": 2.0, "style-layers": "blocks.1.1:0.5,blocks.2.1"},
+            "cluster": {"k": 3, "method": "kmeans", "normalize": False, "tol": 1e-4},
+            "finetune": {"epochs": 3, "lr": 1e-3, "time": "5m", "strategy": "full"},
+        }
+        lines = []
+        for command, table in content.items():
+            lines += [f"[{command}]", *(f"{name} = {json.dumps(value)}" for name, value in table.items())]
+        (self.work / "settings.toml").write_text("\n".join(lines) + "\n")
+
+    # One command.
+
+    def folder(self, name: str = "run") -> Path:
+        """An empty folder of the workshop, for a command to work in."""
+        folder = self.work / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        return folder
+
+    def run(
+        self, row: str, words: str, folder: Path | None = None, kill_after: float | None = None, limit: float = HANG
+    ) -> tuple[End, Path]:
+        """Run a command in a folder, see how it ends, and note what no command may do."""
+        folder = self.folder() if folder is None else folder
+        end = run_forked([*shlex.split(words), "--json"], folder, kill_after, limit)
+        seen = self.rows[row]
+        seen.runs += 1
+        seen.kills += end.killed
+        seen.codes[end.code] += not end.killed
+        seen.peak = max(seen.peak, end.peak)
+        crashed = (end.code < 0 or end.code > 5) and not end.killed and not end.hung
+        if crashed or _RAW.search(end.errors):
+            seen.tracebacks += 1
+            self.note(row, "traceback", words, end.errors, folder)
+        if end.hung:
+            seen.hangs += 1
+            self.note(row, "hang", words, end.errors, folder)
+        if end.code and not end.killed and not end.hung and not end.errors.strip():
+            self.silent(row, words, "no word about what is wrong", folder)
+        return end, folder
+
+    def silent(self, row: str, words: str, what: str, folder: Path) -> None:
+        """Note that something was lost or misread without a word."""
+        self.rows[row].silent += 1
+        self.note(row, "silent", words, what, folder)
+
+    def note(self, row: str, kind: str, words: str, what: str, folder: Path) -> None:
+        """Say what went wrong, and keep its files where that is asked for."""
+        self._kept += 1
+        print(f"{kind} #{self._kept}: {row}: {words}\n    {' '.join(what.split())[-400:]}", file=sys.stderr, flush=True)
+        if self.keep is not None:
+            shutil.copytree(folder, self.keep / f"{self._kept}", symlinks=True, dirs_exist_ok=True)
+            (self.keep / f"{self._kept}.txt").write_text(f"{row}\n{words}\n{what}\n")
+
+    # Rounds.
+
+    def kill(self, case: Case) -> None:
+        """Kill a run a few times, continue it to its end, and compare."""
+        if case.name not in self._whole:
+            end, folder = self.run(case.name, case.words, limit=5 * HANG)
+            if end.code:
+                sys.exit(f"{case.words}: {end.errors}")
+            self._whole[case.name] = contents(folder), end.seconds
+        whole, seconds = self._whole[case.name]
+        folder = self.folder("killed")
+        for _ in range(self.dice.choice((1, 1, 2, 3))):
+            after = self.dice.uniform(0.02, 1.0) * seconds
+            self.run(case.name, self._going_on(case, folder), folder, kill_after=after, limit=5 * HANG)
+        words = self._going_on(case, folder)
+        end, _ = self.run(case.name, words, folder, limit=5 * HANG)
+        found = contents(folder)
+        wrong = sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
+        if end.code or wrong:
+            self.rows[case.name].unequal += 1
+            self.note(case.name, "unequal", words, f"exit {end.code}, {wrong} {end.errors}", folder)
+
+    @staticmethod
+    def _going_on(case: Case, folder: Path) -> str:
+        started = {"--resume": "config.json", "--overwrite": "", "--skip-existing": ""}[case.again]
+        if case.name == "cluster deep-kmeans":
+            started = "last.ckpt"
+        exists = any(folder.glob("out*")) if not started else (folder / "out" / started).exists()
+        finished = case.name == "cluster deep-kmeans" and (folder / "out" / "clusters.json").exists()
+        return f"{case.words} {'--skip-existing' if finished else case.again}" if exists else case.words
+
+    def damaged_images(self) -> None:
+        """A folder of damaged images, and good ones among them, through every command that reads images."""
+        folder = self.folder("images")
+        good = sorted((self.work / "photos").iterdir())
+        for number in range(DAMAGED):
+            seed = self.dice.choice(self.seeds)
+            path = folder / "in" / "ab"[number % 2] / f"{number:03}{seed.suffix}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(damage(seed.read_bytes(), seed.suffix, self.dice))
+        for number, path in enumerate(good):
+            shutil.copy(path, folder / "in" / "ab"[number % 2] / f"good{number}.png")
+        images = sorted(str(path.relative_to(folder)) for path in (folder / "in").rglob("*.*"))
+        for name, words in IMAGES.items():
+            for old in folder.iterdir():
+                if old.name != "in":
+                    shutil.rmtree(old) if old.is_dir() else old.unlink()
+            end, _ = self.run(name, words, folder, limit=5 * HANG)
+            self.rows[name].files += DAMAGED
+            if not end.hung and (end.document or end.code == 0):
+                self._account(name, words, end, images, folder)
+
+    def _account(self, name: str, words: str, end: End, images: Sequence[str], folder: Path) -> None:
+        """See that of every image it is known what became of it, and that the good ones are what they always are."""
+        document = end.document
+        if "items" in document:
+            status = Counter((item["input"], item["status"]) for item in document["items"])
+            done = {image for image, what in status if what == "done"}
+            failed = {item["input"] for item in document["items"] if item["status"] == "failed" and item["error"]}
+            lost = sorted(set(images) - done - failed) + sorted(done & failed)
+            lost += [image for image in images if "good" in image and image not in done]
+            lost += [
+                str(item["output"])
+                for item in document["items"]
+                if item["input"] in done and not _is_whole(item, folder)
+            ]
+            if (end.code == 0) != (not failed):
+                lost.append(f"exit code {end.code}")
+            self._compare_good(name, words, folder, lost)
+        elif "unreadable" in document:
+            told = {text.split(": ")[0] for text in document["unreadable"]}
+            lost = [image for image in images if "good" in image and image in told]
+            counted = _count(document)
+            if counted is not None and counted + len(document["unreadable"]) != len(images):
+                lost.append(f"{counted} images and {len(told)} unreadable ones of {len(images)}")
+        else:
+            lost = [f"no word of the images; exit {end.code} {end.errors[-200:]}"]
+        if lost:
+            self.silent(name, words, f"lost: {lost[:5]}", folder)
+
+    def _compare_good(self, name: str, words: str, folder: Path, lost: list[str]) -> None:
+        made = {p: c for p, c in contents(folder).items() if "good" in p and not p.startswith("in/") and "." in p}
+        known = self._good.setdefault(name, made)
+        lost += sorted(path for path in known if made.get(path) != known[path])
+
+    def damaged_file(self) -> None:
+        """One file of any other kind, damaged, and one of the commands that read it."""
+        name = self.dice.choice(tuple(SINGLE))
+        source = self.work / name
+        folder = self.folder()
+        (folder / source.name).write_bytes(damage(source.read_bytes(), source.suffix, self.dice))
+        row = f"{source.parent.name + ' ' if 'models' in name else ''}{source.name}"
+        self.rows[row].files += 1
+        self.run(row, self.dice.choice(SINGLE[name]).format(source.name), folder)
+
+    def damaged_run(self) -> None:
+        """A file of a stopped run, damaged, and its continuation: refused in words, or equal to an undisturbed run."""
+        case = self.dice.choice([case for case in TRAINING if case.name != "finetune photos"])
+        if case.name not in self._whole:
+            self.kill(case)
+        whole, seconds = self._whole[case.name]
+        folder = self.folder("killed")
+        self.run(case.name, case.words, folder, kill_after=self.dice.uniform(0.6, 1.0) * seconds)
+        files = [path for path in (folder / "out").rglob("*") if path.is_file()] if (folder / "out").is_dir() else []
+        files = [path for path in files if path.suffix in (".json", ".jsonl", ".ckpt", ".csv", ".safetensors")]
+        if not any(path.name in ("config.json", "last.ckpt") for path in files):
+            return
+        path = self.dice.choice(files)
+        content = path.read_bytes()
+        path.write_bytes(damage(content, path.suffix, self.dice) if content else b"\0")
+        row = f"run's {path.name}"
+        self.rows[row].files += 1
+        shutil.copytree(folder, self.folder("before"), dirs_exist_ok=True)
+        end, _ = self.run(row, self._going_on(case, folder), folder)
+        found = contents(folder)
+        wrong = [name for name in whole if whole[name] != found.get(name) and path.name not in name]
+        if end.code == 0 and wrong:
+            self.silent(row, case.words, f"other results without a word: {wrong}", self.work / "before")
+        self.run("page", "page out", folder)
+
+    def damaged_cache(self) -> None:
+        """Kept features, damaged, before they are used: the results must be those without."""
+        words = "cluster ../data -o {} -k 2"
+        folder = self.folder()
+        os.environ["DLTOOL_CACHE"] = str(folder / "cache")
+        try:
+            self.run("feature cache", words.format("first"), folder)
+            for path in (folder / "cache").rglob("*"):
+                if path.is_file():
+                    path.write_bytes(damage(path.read_bytes(), path.suffix, self.dice))
+                    self.rows["feature cache"].files += 1
+            self.run("feature cache", words.format("second"), folder)
+        finally:
+            os.environ["DLTOOL_CACHE"] = str(self.work / "cache")
+        first, second = ((folder / name / "assignments.csv") for name in ("first", "second"))
+        if not second.exists() or first.read_bytes() != second.read_bytes():
+            self.silent("feature cache", words, "other groups, or none", folder)
+
+
+def run_forked(words: Sequence[str], folder: Path, kill_after: float | None, limit: float) -> End:
+    """Run dltool in a forked process: torch is loaded already, so that it starts at once."""
+    output, errors = folder.parent / "stdout", folder.parent / "stderr"
+    started = time.monotonic()
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = _be_dltool(words, folder, output, errors)
+        finally:
+            os._exit(code)
+    ended, killed, hung = 0, False, False
+    while not ended:
+        seconds = time.monotonic() - started
+        if seconds > limit or (kill_after is not None and seconds > kill_after):
+            killed, hung = kill_after is not None, kill_after is None
+            os.kill(child, signal.SIGKILL)
+            ended, status, usage = os.wait4(child, 0)
+            break
+        ended, status, usage = os.wait4(child, os.WNOHANG)
+        time.sleep(0.004)
+    code = os.waitstatus_to_exitcode(status)
+    texts = [path.read_text(errors="replace") if path.exists() else "" for path in (output, errors)]
+    peak = 1024 * usage.ru_maxrss
+    return End(code, *texts, time.monotonic() - started, peak, hung, killed and code == -signal.SIGKILL)
+
+
+def _be_dltool(words: Sequence[str], folder: Path, output: Path, errors: Path) -> int:
+    for number, path in enumerate((os.devnull, output, errors)):
+        opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(opened, number)
+    held = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
+    resource.setrlimit(resource.RLIMIT_DATA, (held + LIMIT, held + LIMIT))
+    os.chdir(folder)
+    sys.argv = ["dltool", *words]
+    try:
+        dltool()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+    return 0
+
+
+def contents(folder: Path) -> dict[str, Any]:
+    """Every file below a folder that a run leaves, by name; without seconds, pages, and what is only for resuming."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_dir() or path.name in ("last.ckpt", "index.html") or "index_files" in path.parts:
+            continue
+        content: Any = path.read_bytes()
+        if path.name == ".dltool.jsonl":
+            content = sorted(set(content.splitlines()[1:]))
+        elif path.suffix in (".json", ".jsonl"):
+            content = [_timeless(json.loads(line)) for line in _documents(path, content)]
+        elif path.suffix == ".safetensors":
+            size = 8 + int.from_bytes(content[:8], "little")
+            head = json.loads(content[8:size])
+            about = {k: _timeless(json.loads(v)) for k, v in head.pop("__metadata__", {}).items() if v[:1] == "{"}
+            content = (head, about, content[size:])
+        found[str(path.relative_to(folder))] = content
+    return found
+
+
+def _documents(path: Path, content: bytes) -> list[bytes]:
+    return content.splitlines() if path.suffix == ".jsonl" else [content]
+
+
+def _timeless(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _timeless(inner) for name, inner in value.items() if not _TIMES.search(name)}
+    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def _is_whole(item: dict[str, Any], folder: Path) -> bool:
+    if item["output"] is None:
+        return True
+    try:
+        with Image.open(folder / item["output"]) as image:
+            image.load()
+    except Exception:
+        return "sorted" in item["output"]  # a copy of what could be read in spite of it
+    return True
+
+
+def _count(document: dict[str, Any]) -> int | None:
+    """How many images a command says that it has taken."""
+    if "count" in document:
+        return document["count"]
+    if isinstance(document.get("counts"), dict):
+        return sum(count for count in document["counts"].values() if isinstance(count, int))
+    return None
+
+
+def report(rows: dict[str, Row]) -> None:
+    """Print the table, and the sums of it."""
+    head = ("", "runs", "kills", "files", "exit codes", "tracebacks", "hangs", "silent", "unequal", "peak MB")
+    lines = [head]
+    for name, row in sorted(rows.items()):
+        codes = " ".join(f"{code}:{count}" for code, count in sorted(row.codes.items()) if count)
+        figures = (row.runs, row.kills, row.files, codes, row.tracebacks, row.hangs, row.silent, row.unequal)
+        lines.append((name, *figures, row.peak // 2**20))
+    sums = [sum(getattr(row, name) for row in rows.values()) for name in ("runs", "kills", "files")]
+    bad = [sum(getattr(row, name) for row in rows.values()) for name in ("tracebacks", "hangs", "silent", "unequal")]
+    lines.append(("all", *sums, "", *bad, max(row.peak for row in rows.values()) // 2**20))
+    print("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
+    print(json.dumps(dict(zip(head[1:4] + head[5:], (*sums, *bad, lines[-1][-1]), strict=True))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--time", type=read_seconds, default=3600.0, metavar="60m")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", type=Path, help="folder for what went wrong")
+    parser.add_argument("--only", choices=("kills", "images", "files", "runs"), help="one kind of round")
+    options = parser.parse_args()
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    later = ("sklearn.datasets", "sklearn.cluster", "matplotlib.pyplot", "timm", "tifffile")  # that commands import
+    for module in (*(command.module for command in COMMANDS.values()), *later):
+        import_module(module)
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name).resolve()
+        os.environ["DLTOOL_CACHE"] = str(work / "cache")
+        if options.keep is not None:
+            options.keep.mkdir(parents=True, exist_ok=True)
+        soak = Soak(work, options.seed, options.keep)
+        soak.prepare()
+        end, rounds = time.monotonic() + options.time, 0
+        while time.monotonic() < end:
+            rounds += 1
+            if options.only in (None, "kills"):
+                for case in soak.dice.sample(TRAINING, 2) + soak.dice.sample(FILES, 3):
+                    soak.kill(case)
+            if options.only in (None, "runs"):
+                for _ in range(4):
+                    soak.damaged_run()
+            if options.only in (None, "files"):
+                for _ in range(30):
+                    soak.damaged_file()
+                soak.damaged_cache()
+            if options.only in (None, "images"):
+                soak.damaged_images()
+            print(f"round {rounds}: {end - time.monotonic():.0f} s left", file=sys.stderr, flush=True)
+        report(soak.rows)
+
+
+if __name__ == "__main__":
+    main()
