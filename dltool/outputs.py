@@ -9,7 +9,7 @@ listed from the first file on that is written.
 import contextlib
 import json
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from dltool import __version__
@@ -178,8 +178,8 @@ def refuse_foreign(option: str, folder: Path, paths: Iterable[Path]) -> None:
     existing = [path for path in paths if path.exists() or path.is_symlink()]
     if not existing:
         return
-    real, listed = folder.resolve(), set(_listed(folder))
-    foreign = [path for path in existing if _name_in(real, path) not in listed]
+    ours = is_listed(folder)
+    foreign = [path for path in existing if not ours(path)]
     if foreign:
         more = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
         raise SettingsError(
@@ -188,10 +188,15 @@ def refuse_foreign(option: str, folder: Path, paths: Iterable[Path]) -> None:
         )
 
 
-def _name_in(folder: Path, path: Path) -> str:
-    """The path as the list of `folder`, which has no links in it, names it; empty if it leads elsewhere."""
-    real = path.parent.resolve() / path.name
-    return str(real.relative_to(folder)) if real.is_relative_to(folder) else ""
+def is_listed(folder: Path) -> Callable[[Path], bool]:
+    """What tells whether a path is in the folder's list."""
+    known, listed = folder.resolve(), set(_listed(folder))
+
+    def ours(path: Path) -> bool:
+        real = path.parent.resolve() / path.name
+        return real.is_relative_to(known) and str(real.relative_to(known)) in listed
+
+    return ours
 
 
 def mark(folder: Path, command: str, own: Iterable[Path] = ()) -> None:

@@ -17,7 +17,7 @@ from dltool.featmap.draw import draw_page, draw_task
 from dltool.featmap.files import DrawnFile
 from dltool.featmap.files_network import ObjectiveStep
 from dltool.featmap.layers import filter_layers, layer_table, list_layers
-from dltool.featmap.manifest import write_manifest
+from dltool.featmap.manifest import note_entries, write_manifest
 from dltool.featmap.model_file import load_network
 from dltool.featmap.network import Network
 from dltool.featmap.plan import FeatmapTask, Question
@@ -101,6 +101,8 @@ def _draw_files(
     say_unread(console, task.files.images, task.files.output)
     settings = task.settings()
     if report_planned(console, jobs, _reported(task, machine, settings), outputs.dry_run):
+        if not outputs.dry_run:
+            write_manifest(task.manifest, {}, [])  # of what an earlier run noted that was killed at its end
         return
     entries: list[dict[str, Any]] = []
     with _loaded(console, task, machine) as (network, progress, stop):
@@ -110,6 +112,7 @@ def _draw_files(
                 progress.update(event.step.task, event.step.done, event.step.total)
             elif event.result is not None:
                 entries.extend(event.result.entries)
+                note_entries(task.manifest, _described(task, network), event.result.entries)
 
         workers = 1 if machine.workers is None else machine.workers
         settings, events = draw_task(task, network, jobs, workers, lambda: bool(stop))
@@ -154,9 +157,11 @@ def _draw_page(
 
 
 def _write_manifest(task: FeatmapTask, network: Network, entries: Sequence[dict[str, Any]]) -> None:
-    if entries:
-        described = {"network": network.name, "weights": task.network.weights, "size": network.size}
-        write_manifest(task.manifest, described, entries)
+    write_manifest(task.manifest, _described(task, network), entries)
+
+
+def _described(task: FeatmapTask, network: Network) -> dict[str, Any]:
+    return {"network": network.name, "weights": task.network.weights, "size": network.size}
 
 
 def _figures(drawn: DrawnFile | None) -> dict[str, Any]:

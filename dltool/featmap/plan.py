@@ -8,7 +8,7 @@ from typing import Any
 
 from dltool.errors import ModelError, SettingsError
 from dltool.featmap.files import details_folder
-from dltool.featmap.manifest import read_entries
+from dltool.featmap.manifest import is_noted, read_entries
 from dltool.featmap.settings import (
     LAYER_METHODS,
     Channels,
@@ -23,7 +23,7 @@ from dltool.featmap.settings import (
     parse_methods,
 )
 from dltool.images.folder import Job, OnExisting, claim_results, plan_outputs, process_rank
-from dltool.outputs import check_file, files_read
+from dltool.outputs import check_file, files_read, is_listed
 
 _DREAM_STEPS = 12
 _DREAM_SIZE = 512
@@ -249,14 +249,16 @@ class FeatmapTask:
             DataError: an input is missing, or the manifest is none.
             SettingsError: there is no output; see `plan_outputs`.
         """
-        read_entries(self.manifest)
+        noted, folder = is_noted(self.manifest), self.folder
         what = self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network, self.why)
         jobs = plan_outputs(*what)
-        if self.folder is not None:
-            folders = [details_folder(job.output) for job in jobs if not job.exists]
-            claim_results(
-                self.folder, jobs, [page for folder in folders for page in folder.glob("*.*") if page.is_file()]
-            )
+        if folder is None:
+            return jobs
+        # Of a run that was killed the last pages may be without an entry.
+        ours = is_listed(folder)
+        jobs = [replace(job, exists=job.exists and (noted(job.output) or not ours(job.output))) for job in jobs]
+        details = [details_folder(job.output) for job in jobs if not job.exists]
+        claim_results(folder, jobs, [page for each in details for page in each.glob("*.*") if page.is_file()])
         return jobs
 
     def plan_page(self, on_existing: OnExisting) -> tuple[Path, bool]:

@@ -150,8 +150,13 @@ def test_existing_outputs_are_kept_replaced_or_refused(tmp_path: Path, cat: Path
     assert (out / "1.png").read_bytes() == b"mine"
     again = run_inside(*words, "--skip-existing", "--json")
     assert json.loads(again.stdout)["counts"] == {"done": 0, "skipped": 2, "failed": 0}
+    refused = run_inside(*words, "--overwrite")
+    assert refused.exit_code == 2 and "1.png: dltool did not write this file" in refused.stderr
+    assert (out / "1.png").read_bytes() == b"mine"
+    (out / "1.png").unlink()
+    older = (out / "2.png").stat().st_ino
     assert run_inside(*words, "--overwrite").exit_code == 0
-    assert Image.open(out / "1.png").size == (64, 43)
+    assert Image.open(out / "1.png").size == (64, 43) and (out / "2.png").stat().st_ino != older
 
 
 def test_dry_run_does_nothing(tmp_path: Path, cat: Path, style: Path):

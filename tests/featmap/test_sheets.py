@@ -6,7 +6,7 @@ import pytest
 from dltool.errors import SettingsError
 from dltool.featmap.activations import FeatureMap
 from dltool.featmap.layers import Kind
-from dltool.featmap.manifest import write_manifest
+from dltool.featmap.manifest import note_entries, read_entries, write_manifest
 from dltool.featmap.methods import Heat, for_display
 from dltool.featmap.pages import Explanation, shown_maps
 from dltool.featmap.settings import Channels, MapSettings, Method, Scale, WhySettings, parse_methods, read_channels
@@ -183,3 +183,19 @@ def test_manifest_keeps_what_an_earlier_run_wrote(tmp_path) -> None:
     assert text.count("a.png") == text.count("b.png") == 1
     assert '"m"' in text
     assert '"n"' in text
+
+
+def test_entries_of_a_run_that_was_killed_are_in_the_next_ones_manifest(tmp_path) -> None:
+    path = tmp_path / "manifest.json"
+    first, second, gone = ({"output": tmp_path / name, "input": None} for name in ("a.png", "b.png", "c.png"))
+    note_entries(path, {"network": "n"}, [first])
+    note_entries(path, {"network": "n"}, [gone])  # killed before the file was written
+    with (tmp_path / ".manifest.jsonl").open("a") as file:
+        file.write('{"output": "cut sho')
+    for name in ("a.png", "b.png"):
+        (tmp_path / name).touch()
+    write_manifest(path, {}, [])
+    assert [entry["output"] for entry in read_entries(path)] == [str(tmp_path / "a.png")]
+    write_manifest(path, {"network": "n"}, [second])
+    assert [entry["output"] for entry in read_entries(path)] == [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.png", "b.png", "manifest.json"]
