@@ -82,6 +82,7 @@ def _describe_data(loaded: Loaded) -> list[str]:
 
 def _report(console: Console, folder: RunFolder, result: AeResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
+    console.unreadable = result.data.unreadable
     document = console.document(
         as_plain(result.settings),
         device,
@@ -91,7 +92,6 @@ def _report(console: Console, folder: RunFolder, result: AeResult, device: str) 
         parameters=result.parameters,
         counts={name: len(split) for name, split in result.data.splits.items()},
         notes=result.data.notes,
-        unreadable=result.data.unreadable,
         epochs=result.epochs,
         best_epoch=result.best_epoch,
         training_seconds=round(result.seconds, 3),

@@ -5,8 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from dltool.cli.console import Console
 from dltool.cli.duplicates import report_duplicates
 from dltool.cli.options import Machine, Outputs
@@ -34,7 +32,7 @@ from dltool.cluster.summary import describe_summary
 from dltool.data.splits import FileSplit
 from dltool.data.store import default_cache
 from dltool.device import describe_device, select_device, set_threads
-from dltool.errors import DltoolError, SettingsError
+from dltool.errors import SettingsError
 from dltool.events import finish, until_stopped
 from dltool.images.folder import OnExisting
 from dltool.outputs import files_read
@@ -120,10 +118,9 @@ def run(
         console.result(line)
     console.say(f"{out.path}: sheets, map, assignments.csv, clusters.json" + (", sorted/" if placements else ""))
     named = {"output": out.path, "assignments": out.assignments, "model": place.model or out.model}
+    console.unreadable = source.unreadable
     console.document(settings, describe_device(device), **named, sorted=len(placements), **summary)
     offer_page(console, out.path, place)
-    if source.unreadable:
-        raise typer.Exit(DltoolError.exit_code)
 
 
 def _sorted_files(grouped: Grouped) -> list[tuple[Path, str, str]]:

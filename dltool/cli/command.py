@@ -12,7 +12,7 @@ import typer
 from dltool.cli.config import apply_recipe, load_config, print_recipes
 from dltool.cli.console import Console
 from dltool.cli.options import Talk
-from dltool.errors import SettingsError
+from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import process_rank
 from dltool.settings import COMMON, Option, Setting, Typed, choices_of, settings_of, spelling_of
 
@@ -42,6 +42,8 @@ class Command:
             console = Console(name, values["as_json"], values["quiet"])
             groups = [make_settings(kind, values) for kind in kinds]
             import_module(self.module).run(console, typed_options(context), *groups)
+            if console.unreadable:
+                raise typer.Exit(DltoolError.exit_code)  # some files of many failed
 
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
         settings = _in_order([*kinds, Talk])

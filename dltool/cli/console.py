@@ -4,7 +4,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, is_dataclass
 from enum import Enum
@@ -25,6 +25,7 @@ class Console:
         self._command = command
         self._as_json = as_json
         self.quiet = quiet
+        self.unreadable: Sequence[str] | None = None  # files of the data that were left out, with the reasons
         self._started = time.perf_counter()
         self._stdout = sys.stdout  # the real one: while progress is shown, sys.stdout leads elsewhere
 
@@ -51,6 +52,8 @@ class Console:
             "device": device,
             "seconds": round(time.perf_counter() - self._started, 3),
         }
+        if self.unreadable is not None:
+            fields.setdefault("unreadable", self.unreadable)
         document = _plain(head | fields)
         if self._as_json:
             print(json.dumps(document, indent=2), file=self._stdout, flush=True)

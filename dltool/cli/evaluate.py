@@ -68,6 +68,7 @@ class _EvaluateWatcher(Watcher):
                 for line in self._typed.refuse({"tta": NO_MIRRORING} if event.classifier.small else {}):
                     self.say(f"note: {line}")
             case DataReport():
+                self._console.unreadable = event.unreadable
                 for line in describe_data(event):
                     self.say(line)
             case Chosen():

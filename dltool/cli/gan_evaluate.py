@@ -55,6 +55,7 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
         console.result(f"training pictures in their place: {', '.join(evaluation.floor.lines)}")
     for line in evaluation.describe(settings.model, data.source):
         console.result(line)
+    console.unreadable = evaluation.left_out
     nearest = _write_sheet(console, settings, evaluation)
     for line in evaluation.warnings:
         console.warn(line)
@@ -68,7 +69,6 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
         shown | {name: getattr(settings, name) for name in _SHOWN},
         device,
         **evaluation.figures(settings.weights),
-        unreadable=evaluation.left_out,
         nearest=nearest,
         sheet=settings.sheet,
     )

@@ -89,6 +89,7 @@ def _describe_data(data: GanData) -> list[str]:
 def _report(console: Console, folder: RunFolder, result: GanResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
     data, spec = result.decided.data, result.decided.spec
+    console.unreadable = data.unreadable
     generator, discriminator = result.decided.parameters
     document = console.document(
         as_plain(result.decided.settings),
@@ -103,7 +104,6 @@ def _report(console: Console, folder: RunFolder, result: GanResult, device: str)
         best_epoch=result.best_epoch,
         training_seconds=round(result.seconds, 3),
         metrics=result.generator.metrics,
-        unreadable=data.unreadable,
         notes=data.notes,
     )
     folder.write_json("results.json", document)

@@ -142,7 +142,7 @@ def run_training(
             seen = watcher(progress, console.quiet) if first else watcher(Progress(), True)
             page = WatchedPage(progress, place.output) if first and place.watch_page else None
             try:
-                result = follow(start(context), _showing(seen, page), stop, seen.leaves_at)
+                result = follow(start(context), _showing(console, seen, page), stop, seen.leaves_at)
             except BaseException:
                 run.discard_unstarted()
                 raise
@@ -152,11 +152,13 @@ def run_training(
     return (result, describe_device(device)) if result is not None and first else None
 
 
-def _showing(seen: Watcher, page: WatchedPage | None) -> Callable[[Any], None]:
+def _showing(console: Console, seen: Watcher, page: WatchedPage | None) -> Callable[[Any], None]:
     """Show events, and make the page of the run that is under way after each epoch."""
 
     def show(event: Any) -> None:
         seen.show(event)
+        if isinstance(event, DataReport):
+            console.unreadable = event.unreadable
         if page is not None and isinstance(event, seen.ends_epoch):
             page.update()
 

@@ -198,9 +198,9 @@ class _Output:
         alpha = self._noisy.alpha
         if alpha is not None and alpha.dtype != self._pixels.dtype:
             alpha = to_eight_bits(alpha)
-        lost = write_image(self._path, self._pixels, alpha, self._noisy.metadata)
-        if self._compare:
+        if self._compare:  # first, because the image's presence says that all is done
             write_image(compare_path(self._path), self._page())
+        lost = write_image(self._path, self._pixels, alpha, self._noisy.metadata)
         return replace(self._done, notes=(*self._done.notes, *lost))
 
     def _page(self) -> np.ndarray:

