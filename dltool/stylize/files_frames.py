@@ -3,10 +3,12 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from dltool.device import memory_errors
-from dltool.images.animation import Animation, write_animation
+from dltool.errors import DataError
+from dltool.images.animation import FrameSpool, write_animation
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, Frames, read_frames, read_image
@@ -39,51 +41,93 @@ def frame_files(
     should_stop: Callable[[], bool] = lambda: False,
     animated: bool = False,
 ) -> Iterator[FileStep | FileDone]:
-    """Stylize the frames of one animation, or one job's image after the other, in time.
+    """Stylize the frames of one animation, or one job's image after the other, in time; each is read at its turn.
 
     An animation keeps how long each frame is shown, how often it is repeated and its transparency. Of a folder every
     frame is written when it is done, with its own transparency; those that are there are where the next ones go on
-    from. A FileStep's step is a FrameStep; a FileDone's result is a Clip, or a frame's StylizeResult.
+    from, and one that cannot be read fails alone. A FileStep's step is a FrameStep; a FileDone's result is a Clip, or a
+    frame's StylizeResult.
 
     Args:
         should_stop: asked after every step; when it says so, the frame at work is given up.
         animated: the one job's input is an animation, and its output is to be one.
 
     Raises:
-        DataError: a frame or the painting cannot be read.
+        DataError: an animation's frame or the painting cannot be read.
     """
-    with memory_errors("try a smaller --size"):
+    with memory_errors("try a smaller --size"), FrameSpool() as spool:
         targets = StyleTargets(network, read_style(style, settings))
-        clip = read_frames(jobs[0].input)[0] if animated else None
-        frames = [read_photo(job.input, settings.size) for job in jobs] if clip is None else _sized(clip, settings)
-        if clip is None:
-            yield from (FileDone(job, "skipped") for job in jobs if job.exists)
-        ready = {
-            number: read_image(job.output, on_white=False).pixels
-            for number, job in enumerate(jobs, start=1)
-            if job.exists and clip is None
-        }
         init = read_start(settings)
         start = None if init is None else to_tensor(init.pixels)
-        done = []
-        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, ready, start):
+        clip = read_frames(jobs[0].input)[0] if animated else None
+        frames = _FolderFrames(jobs, settings) if clip is None else _ClipFrames(clip, settings)
+        if clip is None:
+            yield from (FileDone(job, "skipped") for job in jobs if job.exists)
+        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, frames.ready, start):
             job = jobs[0] if clip is not None else jobs[event.number - 1]
+            yield from frames.failures()
             if isinstance(event, FrameStep):
                 yield FileStep(job, event.number, event.count, event, (event.number, event.number))
                 if should_stop():
                     return
             elif clip is not None:
-                done.append(event.pixels)
+                spool.add(event.pixels, event.alpha)
             else:
-                write_image(job.output, event.pixels, frames[event.number - 1].alpha)
+                write_image(job.output, event.pixels, event.alpha)
                 yield FileDone(job, "done", result=event.result)
+        yield from frames.failures()
         if clip is not None:
-            alpha = [frame.alpha for frame in frames]
-            write_animation(jobs[0].output, Animation(done, alpha, clip.milliseconds, clip.loop))
-            yield FileDone(jobs[0], "done", result=Clip(done[0].shape[1::-1], len(done)))
+            write_animation(jobs[0].output, spool.animation(clip.milliseconds, clip.loop))
+            yield FileDone(jobs[0], "done", result=Clip(event.pixels.shape[1::-1], len(spool)))
 
 
-def _sized(clip: Frames, settings: StylizeSettings) -> list[DecodedImage]:
+class _FolderFrames:
+    """The images of jobs at the size that is asked for, each read when its turn comes, and those that are done."""
+
+    def __init__(self, jobs: Sequence[Job], settings: StylizeSettings) -> None:
+        self._jobs, self._settings = jobs, settings
+        self._failures: list[FileDone] = []
+
+    def __len__(self) -> int:
+        return len(self._jobs)
+
+    def __iter__(self) -> Iterator[DecodedImage | None]:
+        for job in self._jobs:
+            try:
+                frame = read_photo(job.input, self._settings.size)
+            except DataError as error:
+                frame = None
+                if not job.exists:
+                    self._failures.append(FileDone(job, "failed", error))
+            yield frame
+
+    def ready(self, number: int) -> np.ndarray | None:
+        """The pixels of a frame that was written before; None for others."""
+        job = self._jobs[number - 1]
+        return read_image(job.output, on_white=False).pixels if job.exists else None
+
+    def failures(self) -> list[FileDone]:
+        """The ends of those that could not be read, each once."""
+        told, self._failures = self._failures, []
+        return told
+
+
+class _ClipFrames:
     """An animation's frames at the size that is asked for."""
-    frames = (fill_transparent(frame) for frame in clip.with_alpha())
-    return [frame if settings.size is None else resize_image(frame, settings.size) for frame in frames]
+
+    def __init__(self, clip: Frames, settings: StylizeSettings) -> None:
+        self._clip, self._size = clip, settings.size
+
+    def __len__(self) -> int:
+        return len(self._clip)
+
+    def __iter__(self) -> Iterator[DecodedImage]:
+        for frame in map(fill_transparent, self._clip.with_alpha()):
+            yield frame if self._size is None else resize_image(frame, self._size)
+
+    def ready(self, number: int) -> None:
+        """None of them was written before."""
+
+    def failures(self) -> list[FileDone]:
+        """An animation fails as a whole."""
+        return []

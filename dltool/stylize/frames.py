@@ -1,8 +1,9 @@
 """Moving images: each frame starts from the last result, and a term holds still what stands still."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -32,41 +33,53 @@ class FrameStep:
 
 @dataclass(frozen=True)
 class FrameDone:
-    """A finished frame: H × W × 3 uint8 pixels."""
+    """A finished frame: H × W × 3 uint8 pixels, and its alpha channel if it has one."""
 
     number: int
     count: int
     pixels: np.ndarray
+    alpha: np.ndarray | None
     result: StylizeResult
 
 
+class FrameSource(Protocol):
+    """Frames in order, read as they are asked for, and how many there are."""
+
+    def __len__(self) -> int: ...
+
+    def __iter__(self) -> Iterator[np.ndarray | DecodedImage | None]: ...
+
+
 def stylize_frames(
-    frames: Sequence[np.ndarray | DecodedImage],
+    frames: FrameSource,
     style: StyleTargets,
     network: FeatureNetwork,
     settings: StylizeSettings,
     device: torch.device,
     hold_weight: float = 200.0,
-    ready: Mapping[int, np.ndarray] | None = None,
+    ready: Callable[[int], np.ndarray | None] = lambda number: None,
     init: Tensor | None = None,
 ) -> Iterator[FrameStep | FrameDone]:
-    """Stylize frames of one size, H × W × 3 uint8 pixels or images with transparency, in time.
+    """Stylize frames of one size, H × W × 3 uint8 pixels or images with transparency, in time; each is asked for once.
 
     The first frame is an image like any other. Every later one starts from the last result where the scene stands
     still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
     `hold_weight` times the mean squared difference to the last result, weighted by how still each pixel stands.
-    Frames that are `ready`, by number, are not made again; what follows goes on from them. `init` is the start where
+    A frame that is None is passed over. Frames whose pixels `ready` gives, by number from 1, are not made again; what
+    follows goes on from them. `init` is the start where
     `settings.init` names a file; of any size.
     """
-    ready = ready or {}
     later = replace(settings, scales=1, steps=max(1, round(_LATER_SHARE * settings.steps)), init="given")
     previous: Tensor | None = None
     last: Tensor | None = None
     for number, frame in enumerate(frames, start=1):
+        if frame is None:
+            continue
         frame = fill_transparent(frame) if isinstance(frame, DecodedImage) else _opaque(frame)
         photo, opacity = to_tensor(frame.pixels), visible_share(frame.alpha)
-        if number in ready:
-            previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=ready[number])).pixels)
+        there = ready(number)
+        if there is not None:
+            previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=there)).pixels)
             continue
         if previous is None or photo.shape != previous.shape:
             events = stylize(photo, style, network, settings, device, init=init, opacity=opacity)
@@ -79,7 +92,7 @@ def stylize_frames(
         pixels = to_pixels(result.image)
         # From the rounded pixels, so that going on from a file is the same as going on from memory.
         previous, last = photo, to_tensor(fill_transparent(replace(frame, pixels=pixels)).pixels)
-        yield FrameDone(number, len(frames), pixels, result)
+        yield FrameDone(number, len(frames), pixels, frame.alpha, result)
 
 
 def _opaque(pixels: np.ndarray) -> DecodedImage:

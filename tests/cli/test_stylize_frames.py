@@ -1,5 +1,6 @@
 """Moving images from the command line: times, repeats and transparency come out as they went in."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 from PIL import Image
 
 from dltool.images.animation import Animation, write_animation
-from dltool.images.read import read_frames
+from dltool.images.read import DecodedImage, read_frames
+from dltool.stylize.files import read_photo
 from tests.cli.run import files_in, run_inside
 
 QUICK = ["--size", 48, "--steps", 2, "--threads", 1]
@@ -71,6 +73,27 @@ def test_a_folder_of_frames_keeps_its_transparency_and_goes_on_equally(tmp_path:
     (tmp_path / "out" / "2.png").unlink()
     assert run_inside(*words, "--skip-existing").exit_code == 0
     assert files_in(tmp_path / "out") == whole
+
+
+def test_frames_are_read_one_by_one_and_one_that_cannot_be_read_fails_alone(
+    tmp_path: Path, photo: np.ndarray, style: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "frames").mkdir()
+    for index in (0, 1, 3):
+        Image.fromarray(np.roll(photo, 2 * index, 1)).save(tmp_path / "frames" / f"{index}.png")
+    (tmp_path / "frames" / "2.png").write_bytes(b"no picture")
+    there = []
+
+    def read(path: Path, size: int | None) -> DecodedImage:
+        there.append(sorted(path.name for path in (tmp_path / "out").glob("*.png")))
+        return read_photo(path, size)
+
+    monkeypatch.setattr("dltool.stylize.files_frames.read_photo", read)
+    words = ["stylize", tmp_path / "frames", "-s", style, "--frames", "-o", tmp_path / "out", *QUICK, "--json"]
+    result = run_inside(*words)
+    assert result.exit_code == 1, result.stderr
+    assert [item["status"] for item in json.loads(result.stdout)["items"]] == ["done", "done", "failed", "done"]
+    assert there == [[], ["0.png"], ["0.png", "1.png"], ["0.png", "1.png"]]
 
 
 @pytest.mark.parametrize("special", ["--frames", "--grid"])

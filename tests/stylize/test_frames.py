@@ -57,7 +57,7 @@ def test_what_stands_still_flickers_less_the_more_it_is_held(parts):
 def test_going_on_from_frames_that_are_there_gives_the_same_frames(parts):
     frames = _moving(parts[0])
     whole = _results(frames, parts, 200.0)
-    rest = _results(frames, parts, 200.0, ready={1: whole[0], 2: whole[1]})
+    rest = _results(frames, parts, 200.0, ready={1: whole[0], 2: whole[1]}.get)
     assert len(rest) == 1
     assert np.array_equal(rest[0], whole[2])
 
