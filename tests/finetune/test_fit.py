@@ -11,8 +11,8 @@ from dltool.backbones.preprocessing import FITS, Preprocessing
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import FileSplit
 from dltool.featmap.network import Network
+from dltool.finetune.choices import wide_share
 from dltool.finetune.classifier_file import load_classifier
-from dltool.finetune.fit_choice import wide_share
 from dltool.finetune.score import Scorer
 from dltool.finetune.settings import Fit, Strategy
 from dltool.images.read import read_image
