@@ -4,7 +4,7 @@ In turn, every command in a process of its own under a limit of memory:
 
 - a training or a command over files is killed (-9) at random moments and continued, and what it leaves is compared,
   byte for byte but for seconds, with what a run left that nobody disturbed;
-- a folder of 100 damaged images goes through every command that reads images, beside good ones: every one must be
+- a folder of 200 damaged images goes through every command that reads images, beside good ones: every one must be
   done or named, the good ones as if there were no others;
 - model, weights, checkpoint, table and settings files, images of style and mask, files of a run and of the cache of
   features are damaged one by one before a command reads them; what still goes through must be what it was before.
@@ -17,16 +17,15 @@ import json
 import os
 import random
 import re
-import resource
 import shlex
 import shutil
-import signal
 import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -34,98 +33,18 @@ from typing import Any
 import numpy as np
 import torch  # every child has it from here; nothing may be computed before a child is forked
 from PIL import Image
+from soak_cases import FILES, IMAGES, SINGLE, TRAINING, Case
 from soak_damage import damage, seed_images
+from soak_process import HANG, End, contents, run_forked
 
-from dltool.__main__ import main as dltool
 from dltool.cli.app import COMMANDS
 from dltool.settings import read_seconds
 
 ROOT = Path(__file__).parents[1]
 PHOTOS = sorted((ROOT / "sample_images" / "photos").glob("*.jpg"))
-LIMIT = 2 * 2**30  # bytes that a command may take beyond what Python and torch hold at its start
-HANG = 60.0
-DAMAGED = 100
+DAMAGED = 200
 # What an unforeseen exception looks like where it becomes one line.
 _RAW = re.compile(r"Traceback|: (?!\w*Warning)[A-Z]\w*(Error|Exception|Interrupt): ")
-_TIMES = re.compile(r"seconds|per_second|date|time$|version")
-
-
-@dataclass(frozen=True)
-class Case:
-    """A command line that is killed and continued: what to add when there is something to go on with."""
-
-    name: str
-    words: str
-    again: str
-
-
-TRAINING = [
-    Case("finetune", "finetune digits -o out --limit 120 --backbone cnn --epochs 6 --threads 1", "--resume"),
-    Case("finetune photos", "finetune ../data -o out --strategy features --single-scale --threads 1", "--resume"),
-    Case("ae train", "ae train digits -o out --limit 200 --arch conv --epochs 12 --noise gaussian:0.2", "--resume"),
-    Case(
-        "gan train",
-        "gan train digits -o out --limit 60 --arch mlp --batch-size 200 --epochs 4 --figure-every 0",
-        "--resume",
-    ),
-    Case(
-        "cluster deep-kmeans",
-        "cluster digits -o out --limit 200 -k 4 --method deep-kmeans --epochs 6 --threads 1",
-        "--resume",
-    ),
-]
-FILES = [
-    Case("stylize", "stylize ../photos -s ../style.jpg -o out --size 48 --steps 6 --threads 1", "--skip-existing"),
-    Case("ae denoise", "ae denoise ../photos -o out --compare --threads 1", "--skip-existing"),
-    Case("featmap", "featmap ../photos -o out --channels 4 --threads 1", "--skip-existing"),
-    Case("predict", "predict ../models/finetune.safetensors ../photos --sort out --csv out.csv", "--overwrite"),
-    Case("gan sample", "gan sample ../models/gan.safetensors -o out --seeds 0-19", "--skip-existing"),
-    Case("cluster", "cluster ../data -o out -k 3 --sort copy --features pixels", "--overwrite"),
-    Case("ae reconstruct", "ae reconstruct ../models/ae.safetensors ../photos -o out.png --csv out.csv", "--overwrite"),
-]
-# Over a folder `in` of damaged images.
-IMAGES = {
-    "predict": "predict ../models/finetune.safetensors in --sort sorted",
-    "stylize": "stylize in -s ../style.jpg -o out --size 32 --steps 2",
-    "ae denoise": "ae denoise in -o out",
-    "featmap": "featmap in -o out --channels 1",
-    "ae reconstruct": "ae reconstruct ../models/ae.safetensors in -o out.png",
-    "cluster": "cluster in -o out -k 2 --features pixels",
-    "finetune": "finetune in -o out --backbone cnn --size 32 --epochs 1",
-    "ae train": "ae train in -o out --arch conv --size 32 --epochs 1",
-    "gan train": "gan train in -o out --size 28 --arch mlp --batch-size 200 --epochs 1 --figure-every 0",
-    "evaluate": "evaluate ../models/finetune.safetensors in --split all",
-}
-# One damaged file: what of the workshop is damaged, and the commands that read it.
-SINGLE = {
-    "models/finetune.safetensors": (
-        "predict {} ../photos",
-        "featmap --model {} ../photos -o out --channels 1",
-        "evaluate {} ../data",
-        "export {} -o out.onnx",
-    ),
-    "models/gan.safetensors": ("gan sample {} -o out.png", "gan evaluate {} digits --limit 60 -n 60"),
-    "models/ae.safetensors": (
-        "ae reconstruct {} ../photos -o out.png",
-        "ae denoise ../photos --model {} -o out",
-        "featmap --model {} ../photos -o out --channels 1",
-    ),
-    "models/cluster.safetensors": ("predict {} ../photos",),
-    "weights.pt": ("featmap --backbone squeezenet1_1 --weights {} ../photos/0.png -o out.png --channels 1",),
-    "weights.safetensors": (
-        "stylize ../photos/0.png -s ../style.jpg -o out.png --backbone squeezenet1_1 --weights {} --size 48 --steps 1",
-    ),
-    "style.jpg": ("stylize ../photos/0.png -s {} -o out.png --size 32 --steps 1",),
-    "photos/1.png": ("stylize ../photos/0.png -s ../style.jpg --mask {} -o out.png --size 32 --steps 1",),
-    "table.csv": ("cluster {} -o out -k 2", "cluster {} -o out --method manifold"),
-    "settings.toml": (
-        "stylize ../photos/0.png -s ../style.jpg -o out.png --config {}",
-        "cluster ../table.csv -o out --config {}",
-        "finetune ../data -o out --config {} --dry-run",
-        "stylize ../photos/0.png -s ../style.jpg -o out.png --recipe {}",
-    ),
-    "models/splits.csv": ("finetune ../data -o out --backbone cnn --size 32 --epochs 1 --splits {}",),
-}
 
 
 @dataclass
@@ -141,27 +60,6 @@ class Row:
     silent: int = 0
     unequal: int = 0
     peak: int = 0
-
-
-@dataclass(frozen=True)
-class End:
-    """How a command ended: its exit code (below 0 a signal), what it printed, its largest resident size in bytes."""
-
-    code: int
-    printed: str
-    errors: str
-    seconds: float
-    peak: int
-    hung: bool = False
-    killed: bool = False
-
-    @property
-    def document(self) -> dict[str, Any]:
-        """What it printed under --json; empty for none."""
-        try:
-            return json.loads(self.printed)
-        except ValueError:
-            return {}
 
 
 class Soak:
@@ -409,81 +307,6 @@ class Soak:
             self.silent("feature cache", words, "other groups, or none", folder)
 
 
-def run_forked(words: Sequence[str], folder: Path, kill_after: float | None, limit: float) -> End:
-    """Run dltool in a forked process: torch is loaded already, so that it starts at once."""
-    output, errors = folder.parent / "stdout", folder.parent / "stderr"
-    started = time.monotonic()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            code = _be_dltool(words, folder, output, errors)
-        finally:
-            os._exit(code)
-    ended, killed, hung = 0, False, False
-    while not ended:
-        seconds = time.monotonic() - started
-        if seconds > limit or (kill_after is not None and seconds > kill_after):
-            killed, hung = kill_after is not None, kill_after is None
-            os.kill(child, signal.SIGKILL)
-            ended, status, usage = os.wait4(child, 0)
-            break
-        ended, status, usage = os.wait4(child, os.WNOHANG)
-        time.sleep(0.004)
-    code = os.waitstatus_to_exitcode(status)
-    texts = [path.read_text(errors="replace") if path.exists() else "" for path in (output, errors)]
-    peak = 1024 * usage.ru_maxrss
-    return End(code, *texts, time.monotonic() - started, peak, hung, killed and code == -signal.SIGKILL)
-
-
-def _be_dltool(words: Sequence[str], folder: Path, output: Path, errors: Path) -> int:
-    for number, path in enumerate((os.devnull, output, errors)):
-        opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(opened, number)
-    held = int(re.search(r"VmData:\s+(\d+)", Path("/proc/self/status").read_text())[1]) * 1024
-    resource.setrlimit(resource.RLIMIT_DATA, (held + LIMIT, held + LIMIT))
-    os.chdir(folder)
-    sys.argv = ["dltool", *words]
-    try:
-        dltool()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else int(end.code is not None)
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-    return 0
-
-
-def contents(folder: Path) -> dict[str, Any]:
-    """Every file below a folder that a run leaves, by name; without seconds, pages, and what is only for resuming."""
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_dir() or path.name in ("last.ckpt", "index.html") or "index_files" in path.parts:
-            continue
-        content: Any = path.read_bytes()
-        if path.name == ".dltool.jsonl":
-            content = sorted(set(content.splitlines()[1:]))
-        elif path.suffix in (".json", ".jsonl"):
-            content = [_timeless(json.loads(line)) for line in _documents(path, content)]
-        elif path.suffix == ".safetensors":
-            size = 8 + int.from_bytes(content[:8], "little")
-            head = json.loads(content[8:size])
-            about = {k: _timeless(json.loads(v)) for k, v in head.pop("__metadata__", {}).items() if v[:1] == "{"}
-            content = (head, about, content[size:])
-        found[str(path.relative_to(folder))] = content
-    return found
-
-
-def _documents(path: Path, content: bytes) -> list[bytes]:
-    return content.splitlines() if path.suffix == ".jsonl" else [content]
-
-
-def _timeless(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _timeless(inner) for name, inner in value.items() if not _TIMES.search(name)}
-    return [_timeless(inner) for inner in value] if isinstance(value, list) else value
-
-
 def _is_whole(item: dict[str, Any], folder: Path) -> bool:
     if item["output"] is None:
         return True
@@ -519,6 +342,19 @@ def report(rows: dict[str, Row]) -> None:
     print(json.dumps(dict(zip(head[1:4] + head[5:], (*sums, *bad, lines[-1][-1]), strict=True))))
 
 
+def steps(soak: Soak, only: str | None) -> Iterator[Callable[[], None]]:
+    """What is done, one after the other, without end."""
+    while True:
+        if only in (None, "images"):
+            yield soak.damaged_images
+        if only in (None, "kills"):
+            yield from [partial(soak.kill, case) for case in soak.dice.sample(TRAINING, 2) + soak.dice.sample(FILES, 4)]
+        if only in (None, "files"):
+            yield from [*[soak.damaged_file] * 30, soak.damaged_cache]
+        if only in (None, "runs"):
+            yield from [soak.damaged_run] * 2
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--time", type=read_seconds, default=3600.0, metavar="60m")
@@ -537,22 +373,13 @@ def main() -> None:
             options.keep.mkdir(parents=True, exist_ok=True)
         soak = Soak(work, options.seed, options.keep)
         soak.prepare()
-        end, rounds = time.monotonic() + options.time, 0
-        while time.monotonic() < end:
-            rounds += 1
-            if options.only in (None, "kills"):
-                for case in soak.dice.sample(TRAINING, 2) + soak.dice.sample(FILES, 3):
-                    soak.kill(case)
-            if options.only in (None, "runs"):
-                for _ in range(4):
-                    soak.damaged_run()
-            if options.only in (None, "files"):
-                for _ in range(30):
-                    soak.damaged_file()
-                soak.damaged_cache()
-            if options.only in (None, "images"):
-                soak.damaged_images()
-            print(f"round {rounds}: {end - time.monotonic():.0f} s left", file=sys.stderr, flush=True)
+        end = time.monotonic() + options.time
+        for number, step in enumerate(steps(soak, options.only)):
+            if time.monotonic() > end:
+                break
+            step()
+            if number % 50 == 49:
+                print(f"{end - time.monotonic():.0f} s left", file=sys.stderr, flush=True)
         report(soak.rows)
 
 
