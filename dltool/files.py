@@ -66,12 +66,9 @@ def open_atomically(path: Path) -> Iterator[BinaryIO]:
     Raises:
         DltoolError: the file cannot be written; the message names it.
     """
-    # A digest, because the target's name may be as long as a name can be.
-    stem = f".{hashlib.blake2b(path.name.encode(errors='surrogateescape'), digest_size=8).hexdigest()}"
-    partial = path.with_name(f"{stem}.{os.getpid()}.part")
+    partial = partial_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _remove_leftovers(path.parent, stem)
+        make_way(partial)
         with partial.open("wb") as file:
             yield file
             file.flush()
@@ -130,8 +127,16 @@ def remove_partial(folder: Path) -> None:
             _remove_dead(leftover)
 
 
-def _remove_leftovers(folder: Path, stem: str) -> None:
-    for leftover in folder.glob(f"{stem}.*.part"):
+def partial_path(path: Path) -> Path:
+    """The temporary name beside `path` under which this process writes it: hidden, and never too long for the disk."""
+    digest = hashlib.blake2b(path.name.encode(errors="surrogateescape"), digest_size=8).hexdigest()
+    return path.with_name(f".{digest}.{os.getpid()}.part")
+
+
+def make_way(partial: Path) -> None:
+    """Make the folder of a `partial_path`, and remove what processes that were killed left behind for its target."""
+    partial.parent.mkdir(parents=True, exist_ok=True)
+    for leftover in partial.parent.glob(f".{partial.name.split('.')[1]}.*.part"):
         _remove_dead(leftover)
 
 

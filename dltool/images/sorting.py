@@ -8,6 +8,7 @@ from pathlib import Path
 
 from dltool import outputs
 from dltool.errors import DltoolError
+from dltool.files import make_way, partial_path
 
 
 class SortBy(StrEnum):
@@ -25,9 +26,9 @@ def place_file(source: Path, target: Path, way: SortBy) -> None:
     Raises:
         DltoolError: it cannot be written there.
     """
-    partial = target.with_name(f".{target.name}.part")
+    partial = partial_path(target)
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        make_way(partial)
         partial.unlink(missing_ok=True)
         if way is SortBy.LINK:
             partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
