@@ -325,11 +325,12 @@ def _check_outputs(
 ) -> list[Job]:
     owners: dict[Path, Path] = {}
     read = {_real(path) for path in [*protected, *outputs.protected(), *(image for image, _, _ in triples)]}
+    folders = [os.path.join(_real(path), "") for path in protected if is_folder(path)]  # noqa: PTH118 (ends with a /)
     for image, target, _ in triples:
         if target in owners:
             raise SettingsError(f"{owners[target]} and {image} would both be written to {target}; run them apart")
         owners[target] = image
-        if _real(target) in read:
+        if _real(target) in read or (_is_there(target) and any(_real(target).startswith(each) for each in folders)):
             raise SettingsError(f"{target}: the output would overwrite an input; choose another -o")
         if is_folder(target):
             raise SettingsError(f"{target}: a folder stands where the output would be written")

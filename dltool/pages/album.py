@@ -15,6 +15,7 @@ from PIL import Image
 
 from dltool import outputs
 from dltool.errors import DltoolError
+from dltool.files import make_way, partial_path
 from dltool.images.folder import PAGE_FOLDER
 from dltool.images.stream import read_ahead
 from dltool.pages.originals import Originals
@@ -157,9 +158,9 @@ def _encode(pixels: np.ndarray, side: int) -> tuple[str, bytes]:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a thumbnail; unlike other files it need not be on the disk when this returns, for it can be made again."""
-    partial = path.with_suffix(f".{os.getpid()}.part")
+    partial = partial_path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_way(partial)
         partial.write_bytes(content)
         outputs.record(path)
         partial.replace(path)

@@ -117,6 +117,8 @@ def test_existing_outputs_are_replaced_on_demand_but_never_an_input(tmp_path: Pa
     assert jobs == [Job(tmp_path / "a.png", tmp_path / "out" / "a.png")]
     with pytest.raises(SettingsError, match="would overwrite an input"):
         plan_outputs([tmp_path / "a.png"], tmp_path, ".png", OnExisting.OVERWRITE)
+    with pytest.raises(SettingsError, match="would overwrite an input"):  # as a reference that dltool made itself
+        plan_outputs([tmp_path / "a.png"], tmp_path / "out", ".png", OnExisting.OVERWRITE, [tmp_path / "out"])
 
 
 def test_missing_and_empty_inputs_are_named(tmp_path: Path):

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.errors import DataError
+from dltool.errors import DataError, DeviceError
 from dltool.files import printable
 from dltool.images.read import read_frames, read_image
 
@@ -149,3 +149,14 @@ def test_a_name_is_escaped_for_a_terminal():
     assert printable("a\x1b[31m\nb\t.png") == r"a\x1b[31m\nb\t.png"
     assert printable(os.fsdecode(b"b\xff.png")) == r"b\udcff.png"
     assert printable("Köln 東京.png") == "Köln 東京.png"
+
+
+def test_an_image_for_which_the_memory_does_not_suffice_is_not_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+
+    def fail(_: Image.Image) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", fail)
+    with pytest.raises(DeviceError, match=r"a\.png: out of memory while it was decoded"):
+        read_image(tmp_path / "a.png")
