@@ -13,6 +13,7 @@ from dltool.data.settings import LabelledData
 from dltool.device import set_threads
 from dltool.errors import SettingsError
 from dltool.finetune.compare import CompareRow, compare_strategies, comparison_table, without_effect, write_chart
+from dltool.finetune.continuation import find_continuation
 from dltool.finetune.preview import write_preview
 from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_predictions, write_report
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
@@ -171,6 +172,7 @@ def _show_dry_run(
     console: Console, place: RunPlace, settings: FinetuneSettings, data: LabelledData, machine: Machine
 ) -> None:
     """Look at the data and say what would be trained and written."""
+    find_continuation(settings)
     if not place.resume:
         RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:

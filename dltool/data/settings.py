@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated
 
 from dltool.errors import SettingsError
+from dltool.outputs import TABLES
 from dltool.settings import Option, Seed, check_options, read_names
 
 _PANEL = "Data"
-TABLE_SUFFIXES = (".csv", ".tsv", ".txt")
 # What the columns of a table of labels hold, and what they are called unless --columns says otherwise.
 ROLES = ("file", "label", "split", "group")
 
@@ -105,7 +105,7 @@ class DataSettings:
     @property
     def is_table(self) -> bool:
         """Whether the source is a table of labels rather than a folder."""
-        return Path(self.source).suffix.lower() in TABLE_SUFFIXES and Path(self.source).is_file()
+        return Path(self.source).suffix.lower() in TABLES and Path(self.source).is_file()
 
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing about this source, and why; see `dltool.settings.Typed.refuse`."""

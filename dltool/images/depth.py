@@ -7,16 +7,17 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dltool.images.convert import lay_on_white, to_srgb, upright
+from dltool.images.convert import lay_on_white, orientation, to_srgb, upright
 from dltool.images.deep import read_channels
 from dltool.images.levels import Levels
 from dltool.images.png16 import significant_bits
-from dltool.images.read import read_image
+from dltool.images.read import open_image, read_image
 
 # Kinds of files that may have 16 bits.
 _DEEP_SUFFIXES = frozenset({".png", ".tif", ".tiff", ".pgm", ".pnm", ".ppm", ".jp2", ".j2k"})
 _BITS = (8, 10, 12, 14)
-_MOST_READ = 2000
+_MOST_READ = 500
+_MOST_VALUES = 2 * 10**8
 
 
 @dataclass(frozen=True)
@@ -33,23 +34,25 @@ class Depth:
 
 
 def find_depth(paths: Sequence[Path]) -> Depth:
-    """Look for 16-bit files whose values reach no more than 14 bits, in (at most 2000 of) a set of files.
+    """Look for 16-bit files whose values reach no more than 14 bits, in a set or 500 of it.
 
     The bits are those that a PNG's sBIT chunk says, if the values keep to it, else the fewest of 8, 10, 12 and 14
     that hold the largest value of all. Files that cannot be read are passed over.
     """
     deep = [path for path in paths if path.suffix.lower() in _DEEP_SUFFIXES]
-    bits, files = 0, 0
+    bits, files, values = 0, 0, 0
     for path in deep[:: -(-len(deep) // _MOST_READ) or 1]:
         channels, _, _ = _channels(path)
         if channels is None:
             continue
-        files += 1
+        files, values = files + 1, values + channels.size
         colors = channels[..., :-1] if channels.shape[2] in (2, 4) else channels
         needed = int(colors.max()).bit_length()
         if needed > _BITS[-1]:
             return Depth(files=files)
         bits = max(bits, needed, significant_bits(path))
+        if values > _MOST_VALUES:
+            break
     return Depth(next((each for each in _BITS if each >= bits), 0), files) if files else Depth()
 
 
@@ -75,6 +78,9 @@ def read_pixels(path: Path, shortest_side: int | None, white: int) -> np.ndarray
 def _channels(path: Path) -> tuple[np.ndarray | None, bytes | None, int]:
     """What `read_channels` gives; nothing where the file cannot be read, of which `read_image` tells."""
     try:
+        with open_image(path) as image:
+            if image.format == "PNG" and image.mode == "I;16":  # ten times as fast as what reads colours of 16 bits
+                return np.asarray(image)[..., None], image.info.get("icc_profile"), orientation(image)
         return read_channels(path)
     except Exception:  # Pillow's decoders raise nearly every type on damaged files
         return None, None, 1

@@ -16,6 +16,7 @@ from dltool.finetune.score import Scorer
 from dltool.finetune.settings import EvaluateSettings, EvaluationData, FinetuneSettings, Head, Strategy
 from dltool.images.read import read_image
 from dltool.training.events import Notice
+from tests.cli.run import run_inside
 from tests.finetune.conftest import CPU, events_of, quick, result_of
 
 
@@ -100,6 +101,8 @@ def test_what_cannot_be_gone_on_from(first: Path, tmp_path: Path) -> None:
         find_continuation(FinetuneSettings(weights=str(tmp_path)))
     with pytest.raises(ModelError, match="no model of dltool, and cnn goes on from nothing else"):
         find_continuation(FinetuneSettings(backbone="cnn", weights="some.pth"))
+    result = run_inside("finetune", "digits", "-o", tmp_path / "run", "--weights", tmp_path, "--dry-run")
+    assert (result.exit_code, "is not the folder of a finished run" in result.stderr) == (4, True)
     plain = FinetuneSettings(weights="some.pth")
     assert find_continuation(plain) == (plain, None)
 
