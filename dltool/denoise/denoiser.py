@@ -1,6 +1,7 @@
 """A trained network as a denoiser of images of any size and either kind, colour or grey."""
 
 from collections.abc import Callable
+from hashlib import blake2b
 from pathlib import Path
 
 import torch
@@ -43,6 +44,13 @@ class Denoiser:
         self.knows_photos = knows_photos
         self._bf16 = bf16
         self._symmetries = SYMMETRIES if ensemble else SYMMETRIES[:1]
+
+    def fingerprint(self) -> str:
+        """What tells it from other networks and other ways to use the same one: of its weights, precision and views."""
+        digest = blake2b(f"{self._bf16} {len(self._symmetries)}".encode(), digest_size=16)
+        for tensor in self._network.state_dict().values():
+            digest.update(tensor.cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:

@@ -15,12 +15,14 @@ from dltool.denoise.self_supervised import LearnStep
 from dltool.denoise.settings import DenoiseFiles, DenoiseSettings, compare_path
 from dltool.denoise.single_image import Denoised, denoise
 from dltool.denoise.tiles import TileDone
+from dltool.denoise.video_file import denoise_video
 from dltool.errors import DataError, SettingsError
 from dltool.events import mapped
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.deep import read_deep_image
 from dltool.images.folder import Job, OnExisting, claim_results, plan_outputs
 from dltool.images.read import DecodedImage
+from dltool.images.video import is_video, plan_video
 from dltool.images.write import keeps_16_bits, to_eight_bits, write_image
 
 
@@ -117,6 +119,10 @@ def plan_files(files: DenoiseFiles, on_existing: OnExisting, protected: Sequence
     if reference is not None and not reference.exists():
         raise DataError(f"--reference {reference}: no such file or folder")
     read_too = [*protected, *([] if reference is None else [reference])]
+    if any(is_video(path) for path in files.images):
+        if len(files.images) > 1 or reference is not None or files.compare:
+            raise SettingsError("IMAGE: a video goes alone, and without --reference and --compare")
+        return plan_video(files.images[0], files.output, on_existing, read_too)
     jobs = plan_outputs(files.images, files.output, ".png", on_existing, read_too)
     if files.compare:
         _check_pages(jobs, files.output, on_existing)
@@ -149,7 +155,8 @@ def denoise_files(
     compare: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileStep | FileDone]:
-    """Denoise every job's input into its output, as `run_batch` does; a FileDone's result is a DenoisedFile.
+    """Denoise every job's input into its output, as `run_batch` does; a FileDone's result is a DenoisedFile, of a
+    video a DenoisedVideo.
 
     An image is written in the kind that the output's suffix names, with its alpha channel, and with 16 bits where it
     came with them and that kind can hold them.
@@ -164,6 +171,10 @@ def denoise_files(
     Yields:
         A FileStep with a LearnStep or a TileDone for each step of an image, and each file's FileDone.
     """
+
+    if is_video(jobs[0].input):
+        yield from denoise_video(jobs[0], denoiser, settings, device, should_stop)
+        return
 
     def work(files: list[OpenedFile[_Noisy]]) -> Generator[tuple[int, LearnStep | TileDone], None, list[Finish]]:
         (file,) = files

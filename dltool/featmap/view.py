@@ -35,7 +35,10 @@ class View:
     size: tuple[int, int]
 
     def merge(self, maps: np.ndarray) -> np.ndarray:
-        """Lay the inputs' k × C × h × w maps where they belong, averaged where they overlap: C × H × W."""
+        """Lay the inputs' k × C × h × w maps where they belong, averaged where they overlap: C × H × W.
+
+        A map counts less towards its borders, so that no seams show there.
+        """
         if len(maps) == 1:
             return maps[0]
         if maps.shape[2:] == (1, 1):  # a vector, which has no place
@@ -44,10 +47,11 @@ class View:
         sides = tuple(zip(cells, self.seen.shape[1:3], strict=True))
         whole = tuple(round(length * cell / side) for length, (cell, side) in zip(self.size, sides, strict=True))
         total, count = np.zeros((maps.shape[1], *whole), np.float32), np.zeros(whole, np.float32)
+        weight = np.outer(*(np.minimum(np.arange(cell) + 1, np.arange(cell, 0, -1)) for cell in cells))
         for one, place in zip(maps, self.places, strict=True):
             top, left = (round(start * cell / side) for start, (cell, side) in zip(place, sides, strict=True))
-            total[:, top : top + cells[0], left : left + cells[1]] += one
-            count[top : top + cells[0], left : left + cells[1]] += 1
+            total[:, top : top + cells[0], left : left + cells[1]] += weight * one
+            count[top : top + cells[0], left : left + cells[1]] += weight
         return total / count
 
     def parts(self, whole: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from dltool.images.folder import Job
 from dltool.images.read import DecodedImage, Frames, read_frames, read_image
 from dltool.images.tensors import resize_image, to_tensor
 from dltool.images.transparency import fill_transparent
+from dltool.images.video import FrameStore, VideoFrames, file_mark, is_video
 from dltool.images.write import write_image
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.files import read_photo, read_start
@@ -45,8 +46,8 @@ def frame_files(
 
     An animation keeps how long each frame is shown, how often it is repeated and its transparency. Of a folder every
     frame is written when it is done, with its own transparency; those that are there are where the next ones go on
-    from, and one that cannot be read fails alone. A FileStep's step is a FrameStep; a FileDone's result is a Clip, or a
-    frame's StylizeResult.
+    from, and one that cannot be read fails alone. A video keeps the times of its frames and its sound. A FileStep's
+    step is a FrameStep; a FileDone's result is a Clip, or a frame's StylizeResult.
 
     Args:
         should_stop: asked after every step; when it says so, the frame at work is given up.
@@ -55,6 +56,9 @@ def frame_files(
     Raises:
         DataError: an animation's frame or the painting cannot be read.
     """
+    if is_video(jobs[0].input):
+        yield from _video(jobs[0], style, network, settings, device, hold_weight, should_stop)
+        return
     with memory_errors("try a smaller --size"), FrameSpool() as spool:
         targets = StyleTargets(network, read_style(style, settings))
         init = read_start(settings)
@@ -79,6 +83,35 @@ def frame_files(
         if clip is not None:
             write_animation(jobs[0].output, spool.animation(clip.milliseconds, clip.loop))
             yield FileDone(jobs[0], "done", result=Clip(event.pixels.shape[1::-1], len(spool)))
+
+
+def _video(
+    job: Job,
+    style: Style,
+    network: FeatureNetwork,
+    settings: StylizeSettings,
+    device: torch.device,
+    hold_weight: float,
+    should_stop: Callable[[], bool],
+) -> Iterator[FileStep | FileDone]:
+    """Stylize a video, of which a few frames are in memory; those that are done are on disk until all are."""
+    with memory_errors("try a smaller --size"):
+        frames = VideoFrames(job.input, settings.size)
+        layers = [network.content_layers, network.style_layers]
+        made_by = {"input": file_mark(job.input), "style": style, "settings": settings, "layers": layers}
+        store = FrameStore(job.output, made_by | {"hold_weight": hold_weight})
+        targets = StyleTargets(network, read_style(style, settings))
+        init = read_start(settings)
+        start = None if init is None else to_tensor(init.pixels)
+        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, store.get, start):
+            if isinstance(event, FrameStep):
+                yield FileStep(job, event.number, event.count, event, (event.number, event.number))
+                if should_stop():
+                    return
+            else:
+                store.keep(event.number, event.pixels)
+        store.finish(job.output, job.input, frames)
+        yield FileDone(job, "done", result=Clip(frames.own_size, len(frames)))
 
 
 class _FolderFrames:

@@ -1,4 +1,4 @@
-"""Moving images: each frame starts from the last result, and a term holds still what stands still."""
+"""Moving images: each frame starts from the last result, carried along; a term holds still what stands still."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +14,7 @@ from dltool.images.read import DecodedImage
 from dltool.images.tensors import to_pixels, to_tensor
 from dltool.images.transparency import fill_transparent, visible_share
 from dltool.stylize.features import FeatureNetwork
+from dltool.stylize.motion import carry, motion
 from dltool.stylize.objective import Hold
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, first_image, stylize
 from dltool.stylize.settings import StylizeSettings
@@ -62,9 +63,10 @@ def stylize_frames(
 ) -> Iterator[FrameStep | FrameDone]:
     """Stylize frames of one size, H × W × 3 uint8 pixels or images with transparency, in time; each is asked for once.
 
-    The first frame is an image like any other. Every later one starts from the last result where the scene stands
-    still and from its own start where it moves, is worked on at full size only, for fewer steps, and pays
-    `hold_weight` times the mean squared difference to the last result, weighted by how still each pixel stands.
+    The first frame is an image like any other. Every later one starts from the last result, carried along the motion
+    that is found between the two frames, where the scene is the same after that, and from its own start elsewhere. It
+    is worked on at full size only, for fewer steps, and pays `hold_weight` times the mean squared difference to what
+    was carried, weighted by how little each pixel changed.
     A frame that is None is passed over. Frames whose pixels `ready` gives, by number from 1, are not made again; what
     follows goes on from them. `init` is the start where
     `settings.init` names a file; of any size.
@@ -84,9 +86,10 @@ def stylize_frames(
         if previous is None or photo.shape != previous.shape:
             events = stylize(photo, style, network, settings, device, init=init, opacity=opacity)
         else:
-            still = stillness(previous, photo)
-            start = torch.lerp(first_image(photo, style, settings, init), last, still)
-            hold = Hold(last, hold_weight * still)
+            flow = motion(previous, photo)
+            still, carried = stillness(carry(previous, flow), photo), carry(last, flow)
+            start = torch.lerp(first_image(photo, style, settings, init), carried, still)
+            hold = Hold(carried, hold_weight * still)
             events = stylize(photo, style, network, later, device, init=start, hold=hold, opacity=opacity)
         result = yield from mapped(events, partial(FrameStep, number, len(frames)))
         pixels = to_pixels(result.image)

@@ -8,6 +8,7 @@ from pathlib import Path
 from dltool.errors import DataError, SettingsError
 from dltool.images.animation import ANIMATED
 from dltool.images.folder import Job, OnExisting, claim_results, plan_file, plan_outputs, process_rank
+from dltool.images.video import is_video, plan_video
 from dltool.stylize.settings import (
     INITS,
     Extras,
@@ -80,6 +81,8 @@ class StylizeTask:
             raise DataError(f"--mask {files.mask}: no such file")
         if self.special:
             self._check_special()
+        if not self.frames.frames and any(is_video(path) for path in files.content):
+            raise SettingsError("CONTENT is a video; give --frames")
         paintings = [path for style in styles for path, _ in style.images]
         protected = [*paintings, Path(init), Path(self.network.weights)]
         protected += [files.mask] if files.mask else []
@@ -124,7 +127,9 @@ class StylizeTask:
 
 
 def _plan_frames(content: Path, output: Path, on_existing: OnExisting, protected: Sequence[Path]) -> list[Job]:
-    """One job for an animated file, which stays of its kind in a folder; for a folder one for every frame."""
+    """One job for a video or animated file, which stays of its kind in a folder; for a folder one for every frame."""
+    if is_video(content):
+        return plan_video(content, output, on_existing, protected)
     if content.is_dir():
         if output.suffix:
             raise SettingsError(f"-o {output}: a folder of frames becomes a folder of pictures")

@@ -39,6 +39,8 @@ def test_slid_squares_are_put_back_where_they_were_cut() -> None:
     cells = np.arange(20, dtype=np.float32)  # a layer of stride 8: 8 cells a square, 20 over the whole
     squares = np.stack([np.broadcast_to(cells[place : place + 8], (1, 8, 8)) for place in (0, 4, 8, 12)])
     np.testing.assert_allclose(view.merge(squares)[0], np.broadcast_to(cells, (8, 20)))
+    steps = np.abs(np.diff(view.merge(np.ones((4, 1, 64, 64)) * np.arange(4).reshape(4, 1, 1, 1))[0, 0]))
+    assert steps.max() < 0.1  # no seam where a square ends
     assert view.merge(np.float32([1, 2, 3, 6]).reshape(4, 1, 1, 1)).item() == 3  # what has no place: the mean
 
 
