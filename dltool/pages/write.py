@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator
 from importlib import import_module
 from pathlib import Path
 
+from dltool import outputs
 from dltool.errors import DataError, DltoolError
 from dltool.files import write_atomically
 from dltool.images.folder import PAGE_NAME
@@ -47,6 +48,8 @@ def write_page(run: Path, single_file: bool = False, watch: bool = False) -> Gen
     _check_own(path)
     read = _reader(command_of(run))
     album = Album(run, single_file)
+    if outputs.is_marked(run):
+        outputs.claim(run)
     try:
         page = yield from read(run, album)
         text = render(page, WATCH_SECONDS if watch else None)

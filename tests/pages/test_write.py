@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from dltool import outputs
 from dltool.errors import DataError, DltoolError
 from dltool.events import finish
 from dltool.pages import PageStep, write_page
@@ -154,3 +155,12 @@ def test_findings_of_the_data_check_are_shown_with_their_images(tmp_path: Path) 
     assert "contradicting: &lt;script&gt;alert(1)&lt;/script&gt; and dog" in alike
     assert alike.index(Path(rows[4][0]).name) < alike.index(Path(rows[8][0]).name)
     assert alike.count("<img") == 2
+
+
+def test_a_page_that_is_made_later_is_in_the_list_of_what_dltool_wrote(tmp_path: Path) -> None:
+    run, _ = runs.cluster_run(tmp_path)
+    outputs.mark(run, "cluster")
+    outputs.begin("page")
+    finish(write_page(run))
+    written = outputs.written(run)
+    assert Path("index.html") in written and any(path.parts[0] == "index_files" for path in written)
