@@ -197,7 +197,7 @@ def _write(
     top: list[tuple[str, float]],
     settings: WhySettings,
 ) -> list[dict[str, Any]]:
-    folder = details_folder(job.output)
+    folder, photo = details_folder(job.output), view.photo()
     pages = why_pages(explanations, view.pixels, f"{job.input.name} · {source}", top, settings)
     outputs = [numbered(job.output, number) for number in range(len(pages))]
     entries: list[dict[str, Any]] = [
@@ -206,7 +206,7 @@ def _write(
     ]
     for one, shown in zip(explanations, shown_maps(explanations, settings), strict=True):
         entries.append(_entry(network, job, one, shown, layer))
-        write_image(entries[-1]["output"], overlay_image(shown, view.pixels, settings.alpha))
+        write_image(entries[-1]["output"], overlay_image(shown, photo, settings.alpha))
     if settings.sanity:
         for number, page in enumerate(
             sanity_pages(explanations, view.pixels, f"{job.input.name} · {source}", settings)

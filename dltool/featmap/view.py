@@ -1,7 +1,8 @@
 """What the network sees of an image: all of it at its own shape, a square slid over it, or the centre's square."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from math import gcd
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from dltool.featmap.network import Network, frozen
 from dltool.featmap.occlusion import places_along
 from dltool.featmap.settings import Fit
 from dltool.images.depth import read_pixels
+from dltool.images.tensors import resize_pixels
 
 _LARGEST_STRIDE = 32
 _FEWEST_CELLS = 7
 _LONGEST = 4
+_LARGEST_KEPT = 6_000_000
 
 
 @dataclass(frozen=True)
@@ -23,16 +26,22 @@ class View:
     """One image as the network sees it.
 
     Attributes:
-        pixels: H × W × 3 uint8, what maps are laid over.
+        pixels: H × W × 3 uint8, what maps are laid over, or of a large image what the network sees of it.
         seen: k × h × w × 3 uint8, the network's inputs; several where a square is slid over the image.
         places: top and left of each of them on the whole that they cover.
         size: height and width of that whole, in pixels of the inputs.
+        again: reads a large image once more, where maps are laid over it, so that many can wait.
     """
 
     pixels: np.ndarray
     seen: np.ndarray
     places: tuple[tuple[int, int], ...]
     size: tuple[int, int]
+    again: Callable[[], np.ndarray] | None = None
+
+    def photo(self) -> np.ndarray:
+        """H × W × 3 uint8 pixels of the image at its own resolution."""
+        return self.pixels if self.again is None else self.again()
 
     def merge(self, maps: np.ndarray) -> np.ndarray:
         """Lay the inputs' k × C × h × w maps where they belong, averaged where they overlap: C × H × W.
@@ -107,7 +116,11 @@ def read_view(network: Network, fit: Fit, path: Path, full: bool = True) -> View
         DataError: the image cannot be read.
     """
     wanted = None if full and fit is not Fit.CROP else network.preprocessing.resize
-    return look_at(network, read_pixels(path, wanted, network.preprocessing.white), fit)
+    read = partial(read_pixels, path, wanted, network.preprocessing.white)
+    view = look_at(network, read(), fit)
+    if not full or view.pixels.size <= _LARGEST_KEPT:
+        return view
+    return replace(view, pixels=resize_pixels(view.pixels, view.size[::-1]), again=read)
 
 
 def counts(views: Sequence[View]) -> list[int]:

@@ -107,7 +107,11 @@ def _describe_overlay(entry: dict[str, Any]) -> tuple[str, str]:
     score = entry.get("score")
     if score:
         text += f"; deletion {score['deletion']:.3f}, insertion {score['insertion']:.3f}, gain {score['gain']:+.3f}"
-    return f"{entry['method']}, {target}", text
+    if entry.get("sanity"):
+        text += f"; correlation with random weights {entry['sanity'][-1]['correlation']:+.2f}"
+    if entry.get("pointing") is not None:
+        text += "; on the object" if entry["pointing"] else "; beside the object"
+    return f"{entry['method']}, {target}", text + (f"; {entry['remark']}" if entry.get("remark") else "")
 
 
 def _facts(entries: Sequence[dict[str, Any]]) -> str:

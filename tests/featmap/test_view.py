@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from dltool.events import finish
 from dltool.featmap.methods import explain
 from dltool.featmap.settings import Fit, Method, WhySettings
 from dltool.featmap.targets import Target
-from dltool.featmap.view import look_at, usable_fit
+from dltool.featmap.view import look_at, read_view, usable_fit
 from tests.featmap.networks import RedMinusBlue, untrained, wrap
 
 
@@ -23,6 +24,17 @@ def test_the_network_sees_all_of_an_image_at_its_own_shape(shape, seen) -> None:
     assert view.seen.shape == (1, *seen, 3) and view.size == seen
     assert view.pixels is pixels
     assert np.abs(view.seen.mean() - pixels.mean()) < 2
+
+
+def test_large_photos_wait_as_what_the_network_sees_and_are_read_again(tmp_path) -> None:
+    network = wrap(RedMinusBlue(), 64)
+    for height, waits in ((900, False), (1500, True)):
+        pixels = np.zeros((height, 2000, 3), np.uint8)
+        pixels[:, 1000:] = 200
+        Image.fromarray(pixels).save(tmp_path / "large.png")
+        view = read_view(network, Fit.WHOLE, tmp_path / "large.png")
+        assert (view.pixels.shape[:2] == view.size) is waits
+        assert np.array_equal(view.photo(), pixels)
 
 
 def test_the_square_is_what_the_weights_expect() -> None:
