@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,12 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
+from dltool.data.sizes import MOST, Size, count_fitting, describe_size, fitting_size, width_height
 from dltool.data.splits import ArraySplit, Split
 from dltool.images.depth import read_pixels
+from dltool.images.read import read_size
 from dltool.images.tensors import fit_pixels
 
 _SHARE_OF_MEMORY = 0.2
 _MOST_BYTES = 4 * 2**30
+# Of so many files the header is read to choose a size.
+_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,22 @@ class FilledShape(Preprocessing):
         return fit_pixels(pixels, self.shape)
 
     crop_pixels = scale_pixels
+
+
+def natural_size(split: Split, squares: Collection[int] = ()) -> tuple[Size, tuple[str, ...]]:
+    """The size that fits most images of a split, and what there is to say of those that it does not fit.
+
+    See `dltool.data.sizes.fitting_size`; of many files the headers of a thousand tell.
+    """
+    if isinstance(split, ArraySplit):
+        return fitting_size([split.images.shape[2:0:-1]], MOST, squares), ()
+    found = (read_size(path) for path in split.paths[:: -(-len(split) // _LOOKED_AT)])
+    sizes = [size for size in found if size is not None]
+    size = fitting_size(sizes, squares=squares)
+    if set(sizes) <= {width_height(size)}:
+        return size, ()
+    count = f"{count_fitting(sizes, size)} of {len(sizes)} images"
+    return size, (f"scaled and cut to {describe_size(size)} pixels, which fits {count}; --size takes another",)
 
 
 class _Kept:

@@ -13,15 +13,11 @@ from torch import Tensor
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
-from dltool.data.pixels import FilledShape, PixelReader, resident_images
+from dltool.data.pixels import FilledShape, PixelReader, natural_size, resident_images
 from dltool.data.settings import DataSettings
-from dltool.data.sizes import MOST, Size, as_size, count_fitting, describe_size, fitting_size, width_height
+from dltool.data.sizes import Size, as_size, width_height
 from dltool.data.splits import ArraySplit, Split
 from dltool.gan.settings import SQUARES
-from dltool.images.read import read_size
-
-# Of so many files the header is read to choose a size.
-_LOOKED_AT = 1000
 
 
 @dataclass(frozen=True)
@@ -102,7 +98,7 @@ def load_images(
     dataset = replace(dataset, splits={name: dataset.splits[name] for name in chosen})
     notes: tuple[str, ...] = ()
     if size is None:
-        size, notes = natural_size(dataset.splits[chosen[0]])
+        size, notes = natural_size(dataset.splits[chosen[0]], SQUARES)
     reader = PixelReader(_preprocessing(size))
     report = yield from check_data(replace(listed, dataset=dataset), data, None, reader.read_file, workers)
     found = []
@@ -123,19 +119,6 @@ def _preprocessing(size: Size) -> Preprocessing:
     if width == height:
         return Preprocessing(resize=width, crop=width, interpolation="bicubic")
     return FilledShape(resize=max(width, height), height=height, width=width)
-
-
-def natural_size(split: Split) -> tuple[Size, tuple[str, ...]]:
-    """The size that fits most images of a split, and what there is to say of those that it does not fit."""
-    if isinstance(split, ArraySplit):
-        return fitting_size([split.images.shape[2:0:-1]], MOST, SQUARES), ()
-    found = (read_size(path) for path in split.paths[:: -(-len(split) // _LOOKED_AT)])
-    sizes = [size for size in found if size is not None]
-    size = fitting_size(sizes, squares=SQUARES)
-    if set(sizes) <= {width_height(size)}:
-        return size, ()
-    count = f"{count_fitting(sizes, size)} of {len(sizes)} images"
-    return size, (f"scaled and cut to {describe_size(size)} pixels, which fits {count}; --size takes another",)
 
 
 def _channels_of(split: Split) -> int:

@@ -172,7 +172,7 @@ class GanSettings:
     time: TrainingTime = None
     batch_size: Annotated[int | None, Option("Images per step.", min=1, shown="64", panel="Training")] = None
     lr: Annotated[
-        float | None, Option("Adam's rate at the start.", min=0, shown="2e-4; modern 5e-4", panel="Training")
+        float | None, Option("Adam's rate at the start.", min=0, shown="2e-4; modern 3e-3", panel="Training")
     ] = None
     final_lr: Annotated[
         float | None,
@@ -249,7 +249,7 @@ _DEFAULTS: dict[Arch, dict[str, Any]] = {
         "loss": Loss.RELATIVISTIC,
         "latent_dim": 64,
         "batch_size": 64,
-        "lr": 5e-4,
+        "lr": 3e-3,
         "gamma": 0.5,
         "ema": 5000,
         "final_lr": 0.1,

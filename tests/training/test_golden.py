@@ -48,6 +48,8 @@ def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> P
             "4b3625111c9fa0a733c6d86f364d954d",
         ),
         ("finetune digits --backbone cnn --epochs 1", "4bb4c865c46bf6c5a796b4961e8ec2d2"),
+        ("gan train digits --arch dcgan --epochs 1 --limit 200", "de18bccf8f47ec9027648cba34dcb692"),
+        ("gan train digits --epochs 1 --limit 200 --width 8", "a6e0e5208f9a7d709fd82e750a937dcb"),
         ("ae train digits --arch stacked --epochs 2", "df42764411d49f28ef025ead0a98e5e7"),
         (
             "ae train PHOTOS --arch unet --noise gaussian:25/255 --channels 8,16 --epochs 1 --crops-per-image 4",
