@@ -36,6 +36,7 @@ from PIL import Image
 from soak_cases import FILES, IMAGES, SINGLE, TRAINING, Case
 from soak_damage import damage, seed_images
 from soak_process import HANG, End, contents, run_forked
+from soak_readers import READERS, read_damaged
 
 from dltool.cli.app import COMMANDS
 from dltool.settings import read_seconds
@@ -88,6 +89,7 @@ class Soak:
         points = np.random.default_rng(0).normal(size=(60, 3))
         rows = [f"p{number},{x:.4f},{y:.4f},{z:.4f}" for number, (x, y, z) in enumerate(points)]
         (self.work / "table.csv").write_text("name,x,y,z\n" + "\n".join(rows) + "\n")
+        np.save(self.work / "table.npy", points.astype(np.float32))
         self._settings()
         made = {
             "finetune": "finetune ../data -o out --backbone cnn --size 32 --epochs 2",
@@ -263,6 +265,22 @@ class Soak:
         self.rows[row].files += 1
         self.run(row, self.dice.choice(SINGLE[name]).format(source.name), folder)
 
+    def read_damaged(self) -> None:
+        """Hundreds of damaged files through what reads them, which is quicker than by commands."""
+        folder, count = self.folder(), 15
+        seed = self.dice.randrange(2**32)
+        end = run_forked([], folder, None, 5 * HANG, partial(read_damaged, self.work, seed, count))
+        row = self.rows["readers alone"]
+        row.runs += 1
+        row.files += count * len(READERS)
+        row.codes[end.code] += 1
+        row.peak = max(row.peak, end.peak)
+        row.hangs += end.hung
+        broken = max(len(_RAW.findall(end.errors)), int(end.code != 0 and not end.hung))
+        row.tracebacks += broken
+        if end.hung or broken:
+            self.note("readers alone", "hang" if end.hung else "traceback", f"seed {seed}", end.errors, folder)
+
     def damaged_run(self) -> None:
         """A file of a stopped run, damaged, and its continuation: refused in words, or equal to an undisturbed run."""
         case = self.dice.choice([case for case in TRAINING if case.name != "finetune photos"])
@@ -282,9 +300,9 @@ class Soak:
         self.rows[row].files += 1
         shutil.copytree(folder, self.folder("before"), dirs_exist_ok=True)
         end, _ = self.run(row, self._going_on(case, folder), folder)
-        found = contents(folder)
+        found = contents(folder) if end.code == 0 else whole
         wrong = [name for name in whole if whole[name] != found.get(name) and path.name not in name]
-        if end.code == 0 and wrong:
+        if wrong:
             self.silent(row, case.words, f"other results without a word: {wrong}", self.work / "before")
         self.run("page", "page out", folder)
 
@@ -351,6 +369,8 @@ def steps(soak: Soak, only: str | None) -> Iterator[Callable[[], None]]:
             yield from [partial(soak.kill, case) for case in soak.dice.sample(TRAINING, 2) + soak.dice.sample(FILES, 4)]
         if only in (None, "files"):
             yield from [*[soak.damaged_file] * 30, soak.damaged_cache]
+        if only in (None, "files", "readers"):
+            yield soak.read_damaged
         if only in (None, "runs"):
             yield from [soak.damaged_run] * 2
 
@@ -360,7 +380,7 @@ def main() -> None:
     parser.add_argument("--time", type=read_seconds, default=3600.0, metavar="60m")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--keep", type=Path, help="folder for what went wrong")
-    parser.add_argument("--only", choices=("kills", "images", "files", "runs"), help="one kind of round")
+    parser.add_argument("--only", choices=("kills", "images", "files", "readers", "runs"), help="one kind of round")
     options = parser.parse_args()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     later = ("sklearn.datasets", "sklearn.cluster", "matplotlib.pyplot", "timm", "tifffile")  # that commands import
@@ -374,13 +394,13 @@ def main() -> None:
         soak = Soak(work, options.seed, options.keep)
         soak.prepare()
         end = time.monotonic() + options.time
-        for number, step in enumerate(steps(soak, options.only)):
-            if time.monotonic() > end:
-                break
-            step()
-            if number % 50 == 49:
-                print(f"{end - time.monotonic():.0f} s left", file=sys.stderr, flush=True)
-        report(soak.rows)
+        try:
+            for step in steps(soak, options.only):
+                if time.monotonic() > end:
+                    break
+                step()
+        finally:
+            report(soak.rows)
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -40,15 +41,21 @@ class End:
             return {}
 
 
-def run_forked(words: Sequence[str], folder: Path, kill_after: float | None, limit: float) -> End:
-    """Run dltool in a forked process: torch is loaded already, so that it starts at once."""
+def run_forked(
+    words: Sequence[str],
+    folder: Path,
+    kill_after: float | None,
+    limit: float,
+    work: Callable[[], None] = dltool,
+) -> End:
+    """Run dltool, or other work, in a forked process: torch is loaded already, so that it starts at once."""
     output, errors = folder.parent / "stdout", folder.parent / "stderr"
     started = time.monotonic()
     child = os.fork()
     if child == 0:
         code = 1
         try:
-            code = _be_dltool(words, folder, output, errors)
+            code = _be_dltool(words, folder, output, errors, work)
         finally:
             os._exit(code)
     ended, killed, hung = 0, False, False
@@ -87,7 +94,7 @@ class _Watch:
         return computed > limit or now - self._moved > HANG
 
 
-def _be_dltool(words: Sequence[str], folder: Path, output: Path, errors: Path) -> int:
+def _be_dltool(words: Sequence[str], folder: Path, output: Path, errors: Path, work: Callable[[], None]) -> int:
     for number, path in enumerate((os.devnull, output, errors)):
         opened = os.open(path, os.O_RDONLY if number == 0 else os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.dup2(opened, number)
@@ -96,7 +103,7 @@ def _be_dltool(words: Sequence[str], folder: Path, output: Path, errors: Path) -
     os.chdir(folder)
     sys.argv = ["dltool", *words]
     try:
-        dltool()
+        work()
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else int(end.code is not None)
     finally:
@@ -115,7 +122,8 @@ def contents(folder: Path) -> dict[str, Any]:
         if path.name == ".dltool.jsonl":
             content = sorted(set(content.splitlines()[1:]))
         elif path.suffix in (".json", ".jsonl"):
-            content = [_timeless(json.loads(line)) for line in _documents(path, content)]
+            with suppress(ValueError):  # one that was damaged stays what it is
+                content = [_timeless(json.loads(line)) for line in _documents(path, content)]
         elif path.suffix == ".safetensors":
             size = 8 + int.from_bytes(content[:8], "little")
             head = json.loads(content[8:size])

@@ -110,9 +110,13 @@ def _name_columns(frame: "pd.DataFrame", named: bool) -> "pd.DataFrame":
     """The frame with its index as a column, unnamed columns called '', and those of a nameless table by number."""
     import pandas as pd
 
-    if not isinstance(frame.index, pd.RangeIndex):
-        frame = frame.reset_index(names=[str(name or "") for name in frame.index.names])
-    names = [str(name).strip() for name in frame.columns] if named else [str(n + 1) for n in range(frame.shape[1])]
+    names = [str(name).strip() for name in frame.columns]
+    if not isinstance(frame.index, pd.RangeIndex):  # of a file whose rows have more cells than its header, too
+        names = [*(str(name or "") for name in frame.index.names), *names]
+        index = frame.index.to_frame(index=False, name=list(range(frame.index.nlevels)))
+        frame = pd.concat([index, frame.reset_index(drop=True)], axis=1)
+    if not named:
+        names = [str(n + 1) for n in range(frame.shape[1])]
     if named and names[0].startswith("Unnamed: "):
         names[0] = ""
     return frame.set_axis(names, axis=1)

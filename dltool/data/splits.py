@@ -199,9 +199,10 @@ def read_splits_csv(path: Path) -> dict[str, str]:
         with path.open(newline="", encoding="utf-8") as file:
             rows = csv.DictReader(file)
             lines = [(rows.line_num, row) for row in rows]
+            columns = set(rows.fieldnames or ())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise DataError(f"{path}: not a splits file of dltool") from error
-    if not {"content", "split"} <= set(rows.fieldnames or ()):
+    if not {"content", "split"} <= columns:
         raise DataError(f"{path}: not a splits file of dltool")
     length = len(content_hash(b""))
     for line, row in lines:

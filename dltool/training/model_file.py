@@ -126,11 +126,13 @@ def load_model(path: Path | str, command: str | None = None) -> ModelFile:
     described, tensors = _read(path)
     if described["command"] != command and command is not None:
         raise ModelError(f"{path}: a model of 'dltool {described['command']}'; one of 'dltool {command}' is needed")
-    if not isinstance(described["arguments"], dict) or not isinstance(described.get("class_names") or [], list):
+    kinds = {"arguments": dict, "architecture": str, "metrics": dict, "settings": dict, "versions": dict}
+    names = described.get("class_names") or []
+    if not isinstance(names, list) or not all(isinstance(described.get(n, kind()), kind) for n, kind in kinds.items()):
         raise ModelError(f"{path}: its description is damaged")
     known = {item.name for item in fields(ModelFile)}
     values = {name: value for name, value in described.items() if name in known}
-    values["class_names"] = tuple(described.get("class_names") or ())
+    values["class_names"] = tuple(names)
     if described.get("preprocessing") is not None:
         values["preprocessing"] = _preprocessing(described["preprocessing"], path)
     return ModelFile(tensors=tensors, **values)
@@ -152,12 +154,17 @@ def restored_module(
     """
     _check_arguments(arguments, source)
     shape: nn.Module | None = None
-    # Some networks of other libraries compute with tensors while they are built; they have no sizes among arguments.
-    with suppress(RuntimeError, NotImplementedError, ModelError), torch.device("meta"):
-        shape = build()
-    if shape is not None:
-        _check_fit(shape, tensors, source)
-    module = build()
+    try:
+        # Some networks of other libraries compute with tensors while they are built, and have no sizes among arguments.
+        with suppress(RuntimeError, NotImplementedError, ModelError), torch.device("meta"):
+            shape = build()
+        if shape is not None:
+            _check_fit(shape, tensors, source)
+        module = build()
+    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        if is_out_of_memory(error):
+            raise
+        raise ModelError(f"{source}: its description is damaged ({' '.join(str(error).split())[:80]})") from error
     restore_module(module, tensors, source)
     return module
 

@@ -9,6 +9,7 @@ import pytest
 
 from dltool.cluster.table_columns import Table, TableChoice, read_table
 from dltool.errors import DataError, SettingsError
+from tests.cli.run import run_inside
 
 
 def written(folder: Path, text: str, **choice: object) -> Table:
@@ -113,3 +114,9 @@ def test_parquet_is_read_by_pyarrow_or_said_to_need_it(tmp_path: Path, monkeypat
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(DataError, match="reading Parquet needs pyarrow"):
         read_table(path, TableChoice())
+
+
+def test_rows_of_more_cells_than_the_header_are_read(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n" + "".join(f"x{n},y{n},{n},{2 * n}\n" for n in range(9)))
+    result = run_inside("cluster", tmp_path / "t.csv", "-o", tmp_path / "out", "-k", "2", "--dry-run", "--json")
+    assert result.exit_code == 0, result.stderr

@@ -55,6 +55,9 @@ def test_rows_of_splits_that_are_cut_short_are_no_rows(tmp_path: Path, row: str)
     file.write_text(f"{_HEAD}b.png,cat,val,{digest}\n{row.format(digest[:20])}\n")
     with pytest.raises(DataError, match=r"splits.csv: is damaged in line 3"):
         read_splits_csv(file)
+    file.write_text("")
+    with pytest.raises(DataError, match="not a splits file"):
+        read_splits_csv(file)
     file.write_text(f"{_HEAD}b.png,cat,val,{digest}\n")
     assert read_splits_csv(file) == {digest: "val"}
 

@@ -146,3 +146,15 @@ def test_nothing_is_built_that_the_tensors_do_not_fit() -> None:
         restored_module(build, {"widths": [10**9]}, tensors, "m")
     module = restored_module(lambda: nn.Linear(3, 2), {"seed": 2**62, "width": 3}, tensors, "m")
     assert torch.equal(module.weight, tensors["weight"]) and module.weight.device.type == "cpu"
+
+
+@pytest.mark.parametrize(("name", "value"), [("architecture", 1e308), ("metrics", []), ("settings", "x")])
+def test_a_description_of_other_kinds_is_damaged(tmp_path: Path, model: ModelFile, name: str, value: object) -> None:
+    save_model(tmp_path / "m.safetensors", replace(model, **{name: value}))
+    with pytest.raises(ModelError, match=r"m\.safetensors: its description is damaged"):
+        load_model(tmp_path / "m.safetensors")
+
+
+def test_a_network_that_cannot_be_built_is_damaged() -> None:
+    with pytest.raises(ModelError, match=r"m: its description is damaged \(float division by zero\)"):
+        restored_module(lambda: nn.Linear(int(1 / 0.0), 2), {}, {}, "m")
