@@ -24,7 +24,6 @@ import tempfile
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 from importlib import import_module
 from pathlib import Path
@@ -35,7 +34,7 @@ import torch  # every child has it from here; nothing may be computed before a c
 from PIL import Image
 from soak_cases import FILES, IMAGES, SINGLE, TRAINING, Case
 from soak_damage import damage, seed_images
-from soak_process import HANG, End, contents, run_forked
+from soak_process import HANG, End, Row, contents, report, run_forked
 from soak_readers import READERS, read_damaged
 
 from dltool.cli.app import COMMANDS
@@ -46,21 +45,6 @@ PHOTOS = sorted((ROOT / "sample_images" / "photos").glob("*.jpg"))
 DAMAGED = 200
 # What an unforeseen exception looks like where it becomes one line.
 _RAW = re.compile(r"Traceback|: (?!\w*Warning)[A-Z]\w*(Error|Exception|Interrupt): ")
-
-
-@dataclass
-class Row:
-    """What was seen of one command."""
-
-    runs: int = 0
-    files: int = 0
-    kills: int = 0
-    codes: Counter[int] = field(default_factory=Counter)
-    tracebacks: int = 0
-    hangs: int = 0
-    silent: int = 0
-    unequal: int = 0
-    peak: int = 0
 
 
 class Soak:
@@ -343,21 +327,6 @@ def _count(document: dict[str, Any]) -> int | None:
     if isinstance(document.get("counts"), dict):
         return sum(count for count in document["counts"].values() if isinstance(count, int))
     return None
-
-
-def report(rows: dict[str, Row]) -> None:
-    """Print the table, and the sums of it."""
-    head = ("", "runs", "kills", "files", "exit codes", "tracebacks", "hangs", "silent", "unequal", "peak MB")
-    lines = [head]
-    for name, row in sorted(rows.items()):
-        codes = " ".join(f"{code}:{count}" for code, count in sorted(row.codes.items()) if count)
-        figures = (row.runs, row.kills, row.files, codes, row.tracebacks, row.hangs, row.silent, row.unequal)
-        lines.append((name, *figures, row.peak // 2**20))
-    sums = [sum(getattr(row, name) for row in rows.values()) for name in ("runs", "kills", "files")]
-    bad = [sum(getattr(row, name) for row in rows.values()) for name in ("tracebacks", "hangs", "silent", "unequal")]
-    lines.append(("all", *sums, "", *bad, max(row.peak for row in rows.values()) // 2**20))
-    print("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
-    print(json.dumps(dict(zip(head[1:4] + head[5:], (*sums, *bad, lines[-1][-1]), strict=True))))
 
 
 def steps(soak: Soak, only: str | None) -> Iterator[Callable[[], None]]:

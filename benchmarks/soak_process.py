@@ -7,9 +7,10 @@ import resource
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,21 @@ from dltool.__main__ import main as dltool
 LIMIT = 2 * 2**30  # bytes that a command may take beyond what Python and torch hold at its start
 HANG = 60.0  # seconds
 _TIMES = re.compile(r"seconds|per_second|date|time$|version")
+
+
+@dataclass
+class Row:
+    """What was seen of one command."""
+
+    runs: int = 0
+    files: int = 0
+    kills: int = 0
+    codes: Counter[int] = field(default_factory=Counter)
+    tracebacks: int = 0
+    hangs: int = 0
+    silent: int = 0
+    unequal: int = 0
+    peak: int = 0
 
 
 @dataclass(frozen=True)
@@ -141,3 +157,18 @@ def _timeless(value: Any) -> Any:
     if isinstance(value, dict):
         return {name: _timeless(inner) for name, inner in value.items() if not _TIMES.search(name)}
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
+
+
+def report(rows: dict[str, Row]) -> None:
+    """Print the table, and the sums of it."""
+    head = ("", "runs", "kills", "files", "exit codes", "tracebacks", "hangs", "silent", "unequal", "peak MB")
+    lines = [head]
+    for name, row in sorted(rows.items()):
+        codes = " ".join(f"{code}:{count}" for code, count in sorted(row.codes.items()) if count)
+        figures = (row.runs, row.kills, row.files, codes, row.tracebacks, row.hangs, row.silent, row.unequal)
+        lines.append((name, *figures, row.peak // 2**20))
+    sums = [sum(getattr(row, name) for row in rows.values()) for name in ("runs", "kills", "files")]
+    bad = [sum(getattr(row, name) for row in rows.values()) for name in ("tracebacks", "hangs", "silent", "unequal")]
+    lines.append(("all", *sums, "", *bad, max(row.peak for row in rows.values()) // 2**20))
+    print("\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines))
+    print(json.dumps(dict(zip(head[1:4] + head[5:], (*sums, *bad, lines[-1][-1]), strict=True))))
