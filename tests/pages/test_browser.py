@@ -136,6 +136,28 @@ def test_groups_are_typical_first_and_can_be_filtered_and_copied(browser: Browse
     assert tab.locator("#list textarea").input_value().split("\n") == [last[0], last[2]]
 
 
+def test_a_long_group_has_only_the_tiles_that_are_near(browser: Browser, tmp_path: Path) -> None:
+    run, names = runs.cluster_run(tmp_path)
+    more = [f"more/{number}.png" for number in range(900)]
+    with (run / "assignments.csv").open("a", encoding="utf-8") as file:
+        file.writelines(f"{name},1,{2 + number},0.5\n" for number, name in enumerate(more))
+    tab = browser.open(finish(write_page(run)))
+    group = tab.locator("[data-group='1']")
+    group.locator("[data-more]").click()
+    every = [*names[runs.GROUP_SIZES[0] :][::-1], *more]
+    assert [title.partition(", ")[0] for title in _titles(group)[:14]] == every[:14]
+    seen: set[str] = set()
+    height = tab.evaluate("document.documentElement.scrollHeight")
+    for top in range(0, height, 600):
+        tab.evaluate(f"scrollTo(0, {top})")
+        tab.wait_for_timeout(50)
+        shown = [title.partition(", ")[0] for title in _titles(group)]
+        assert len(shown) < 500
+        seen |= set(shown)
+    assert seen == set(every)
+    assert abs(tab.evaluate("document.documentElement.scrollHeight") - height) < 0.1 * height
+
+
 def _titles(place: Any) -> list[str]:
     return place.locator(".group .tile, .tiles:not(.copies) .tile").evaluate_all("(tiles) => tiles.map((t) => t.title)")
 

@@ -23,13 +23,29 @@ function tile(item) {
   }
   return button;
 }
-const fill = (place, items) => place.replaceChildren(...items.map(tile));
+// Long lists are cut into chunks of whole rows, which have their tiles only while they are near what is seen.
+const chunks = new IntersectionObserver((seen) => {
+  for (const { target, isIntersecting, boundingClientRect } of seen) {
+    target.style.height = isIntersecting ? "" : `${boundingClientRect.height}px`;
+    for (const image of all("img", target)) image.removeAttribute("src"); // or they stay in memory for a while
+    target.replaceChildren(...(isIntersecting ? target.items.map(tile) : []));
+  }
+}, { rootMargin: "40% 0px" });
+function fill(place, items) {
+  const columns = getComputedStyle(place).gridTemplateColumns.split(" ").length;
+  const size = columns * Math.ceil(60 / columns);
+  if (items.length <= 2 * size) { place.replaceChildren(...items.map(tile)); return; }
+  const height = 8 + (place.firstElementChild ? place.firstElementChild.offsetHeight : 150);
+  place.replaceChildren();
+  for (let start = 0; start < items.length; start += size) {
+    const chunk = Object.assign(document.createElement("div"), { className: "tiles chunk", items: items.slice(start, start + size) });
+    chunk.style.height = `${Math.ceil(chunk.items.length / columns) * height}px`;
+    chunks.observe(place.appendChild(chunk));
+  }
+}
 
 // Selecting, and lists of files to copy.
-function toggle(item) {
-  selected.has(item) ? selected.delete(item) : selected.add(item);
-  showSelection();
-}
+const toggle = (item) => { selected.has(item) ? selected.delete(item) : selected.add(item); showSelection(); };
 function showSelection() {
   for (const button of all("[data-item]")) button.setAttribute("aria-pressed", selected.has(Number(button.dataset.item)));
   byId("tray").hidden = selected.size === 0;
@@ -61,13 +77,10 @@ on(document, "click", (event) => {
 });
 
 // Groups, and the filter on them and on the map.
-const groupFilter = byId("filter-group");
-const nameFilter = byId("filter-name");
+const [groupFilter, nameFilter] = [byId("filter-group"), byId("filter-name")];
 const firstTiles = new Map(all("[data-group] .tiles").map((tiles) => [tiles, [...tiles.children]]));
-function passes(item) {
-  const name = nameFilter.value.toLowerCase();
-  return (!groupFilter.value || data.groups[item] === Number(groupFilter.value)) && files[item].toLowerCase().includes(name);
-}
+const named = (item) => files[item].toLowerCase().includes(nameFilter.value.toLowerCase());
+const passes = (item) => (!groupFilter.value || data.groups[item] === Number(groupFilter.value)) && named(item);
 const itemsOf = (group) => files.map((_, item) => item).filter((item) => data.groups[item] === Number(group.dataset.group) && passes(item));
 function applyFilter() {
   let count = 0;
@@ -183,7 +196,5 @@ for (const select of all("[data-side]")) on(select, "change", () => {
   const image = select.closest("figure").querySelector(`.${select.dataset.side}`);
   Object.assign(image, { src: select.value, alt: select.selectedOptions[0].textContent });
 });
-function choose(radio) {
-  for (const other of all(`[name="${radio.name}"]`)) byId(other.value).hidden = !other.checked;
-}
+const choose = (radio) => all(`[name="${radio.name}"]`).forEach((other) => { byId(other.value).hidden = !other.checked; });
 for (const radio of all("input[type=radio]")) { on(radio, "change", () => choose(radio)); if (radio.checked) choose(radio); }
