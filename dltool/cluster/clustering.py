@@ -64,6 +64,7 @@ class Clustering:
         inertia: sum of squared distances.
         iterations: of the loop that found them.
         figures: more numbers for the report, such as a baseline's accuracy beside the method's own.
+        outliers: how many items the last group has that fit into no other; 0: there is no such group.
         center_images: k images, H × W × 3 uint8, where a decoder can show a centre.
         architecture, arguments, tensors: what the model file holds beyond centres, so that `assignment.assign` can
             assign new images. Tensors with a row per cluster are called `cluster.…`: clusters are numbered anew,
@@ -78,6 +79,7 @@ class Clustering:
     inertia: float
     iterations: int
     figures: dict[str, Any] = field(default_factory=dict)
+    outliers: int = 0
     center_images: list[np.ndarray] | None = None
     architecture: str = "kmeans"
     arguments: dict[str, Any] = field(default_factory=dict)

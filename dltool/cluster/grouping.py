@@ -13,10 +13,12 @@ from dltool.cluster.features import Embedder, make_features
 from dltool.cluster.gradients import COMPONENTS
 from dltool.cluster.k_choice import Choice, choose_k
 from dltool.cluster.kmeans import group_by_kmeans
+from dltool.cluster.linkage import group_by_distance
 from dltool.cluster.manifold import group_by_manifold
 from dltool.cluster.minibatch import group_by_minibatch
-from dltool.cluster.scores import count_different
-from dltool.cluster.settings import GRADIENTS, ClusterMethod, ClusterSettings
+from dltool.cluster.outliers import find_outliers, with_outliers
+from dltool.cluster.scores import count_different, take
+from dltool.cluster.settings import AUTO, GRADIENTS, ClusterMethod, ClusterSettings
 from dltool.cluster.small_images import image_pixels
 from dltool.cluster.smoothing import MOST_ROWS, smooth
 from dltool.cluster.source import ClusterSource
@@ -108,21 +110,50 @@ def group(
                 raise SettingsError(f"--method {settings.method.value}: needs pictures, not {source.kind.value}")
             images = image_pixels(source, embedder.preprocessing, context.workers)
         task = GroupingTask(prepared.rows, settings.k or 0, settings, context, images, source.labels)
-        choice = None
-        if not task.k:
-            choice = yield from _choose_k(task)
-            if choice is None:
-                return None
-            yield choice
-            task = replace(task, k=choice.k)
-        clustering = yield from _run_method(task)
-    if clustering is None:
+        found = yield from _group_rows(task, prepared)
+        if found is not None and settings.outliers is not None:
+            found = yield from _group_without_outliers(task, prepared, *found)
+    if found is None:
         return None
-    ordered = by_size(in_plain_space(clustering, prepared.plain) if prepared.steps else clustering)
+    ordered, choice = found
     alone = _items_alone(source, ordered)
     if alone:
         yield Notice(alone)
     return Grouped(source, ordered, embedder, prepared.transform, prepared.plain, choice, prepared.steps)
+
+
+def _group_rows(
+    task: GroupingTask, prepared: _Prepared
+) -> Generator[GroupingStep | Notice | Choice, None, tuple[Clustering, Choice | None] | None]:
+    """Groups from the largest to the smallest, and the choice of their number; None if that was stopped."""
+    choice = None
+    if not task.k and task.settings.distance is None:
+        choice = yield from _choose_k(task)
+        if choice is None:
+            return None
+        yield choice
+        task = replace(task, k=choice.k)
+    clustering = yield from _run_method(task)
+    if clustering is None:
+        return None
+    return by_size(in_plain_space(clustering, prepared.plain) if prepared.steps else clustering), choice
+
+
+def _group_without_outliers(
+    task: GroupingTask, prepared: _Prepared, clustering: Clustering, choice: Choice | None
+) -> Generator[GroupingStep | Notice | Choice, None, tuple[Clustering, Choice | None] | None]:
+    """Group all but the outliers anew, so that none of them draws a centre, and have them as the last group."""
+    share = None if task.settings.outliers == AUTO else float(task.settings.outliers)
+    far = find_outliers(clustering, share)
+    if not far.any() or len(far) - far.sum() < max(task.k, 2):
+        yield Notice("--outliers: no item is far from every centre")
+        return clustering, choice
+    kept = np.flatnonzero(~far)
+    inner = replace(prepared, plain=take(prepared.plain, kept), rows=take(prepared.rows, kept))
+    found = yield from _group_rows(replace(task, rows=inner.rows), inner)
+    if found is None:
+        return None
+    return with_outliers(found[0], prepared.plain, far), found[1]
 
 
 def _items_alone(source: ClusterSource, clustering: Clustering) -> str:
@@ -135,7 +166,7 @@ def _items_alone(source: ClusterSource, clustering: Clustering) -> str:
         ", …" if len(numbers) > _NAMED else ""
     )
     what = "a group of one item" if len(numbers) == 1 else f"{len(numbers)} groups of one item"
-    return f"{what}: {names}; if it is an outlier, group the others without it"
+    return f"{what}: {names}; if it is an outlier, --outliers auto groups the others without it"
 
 
 def _prepare(features: Rows, embedder: Embedder, settings: ClusterSettings) -> Generator[Notice, None, _Prepared]:
@@ -148,8 +179,8 @@ def _prepare(features: Rows, embedder: Embedder, settings: ClusterSettings) -> G
     transform = fit_transform(features, components, normalize)
     plain = features if transform.is_identity else transform(features)
     steps = (_SMOOTH_STEPS if photos and normalize else 0) if settings.smooth is None else settings.smooth
-    if settings.method is ClusterMethod.MANIFOLD and settings.smooth is None:
-        steps = 0  # it looks at neighbours itself
+    if (settings.method is ClusterMethod.MANIFOLD or settings.distance is not None) and settings.smooth is None:
+        steps = 0  # it looks at neighbours itself, or at distances that shall mean something
     if steps and len(plain) > MOST_ROWS:
         yield Notice(f"features are not smoothed over neighbours: more than {MOST_ROWS} items")
         steps = 0
@@ -168,6 +199,8 @@ def _choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice | None
 
 
 def _run_method(task: GroupingTask) -> Generator[GroupingStep | Notice, None, Clustering | None]:
+    if task.settings.distance is not None:
+        return (yield from until_stopped(group_by_distance(task), task.context.should_stop))
     events = _METHODS[task.settings.method](task)
     if task.settings.method.is_deep:  # it saves its checkpoint before it stops
         return (yield from events)

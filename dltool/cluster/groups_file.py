@@ -33,8 +33,10 @@ def save_groups(path: Path, grouped: Grouped, metrics: dict[str, Any], settings:
         DltoolError: the file cannot be written.
     """
     clustering, embedder = grouped.clustering, grouped.embedder
-    arguments: dict[str, Any] = {"k": len(clustering.centers), **clustering.arguments}
-    tensors = {"centers": clustering.centers, **clustering.tensors}
+    # No new item is put where the outliers' mean is.
+    centers = clustering.centers[:-1] if clustering.outliers else clustering.centers
+    arguments: dict[str, Any] = {"k": len(centers), **clustering.arguments}
+    tensors = {"centers": centers, **clustering.tensors}
     if clustering.architecture in _FROM_FEATURES:
         arguments |= embedder.arguments | {"normalize": grouped.transform.normalize}
         tensors |= {**grouped.transform.tensors(), **embedder_tensors(embedder)}

@@ -11,6 +11,7 @@ from dltool.cluster.duplicate_files import describe_groups
 from dltool.cluster.duplicates import group_alike
 from dltool.cluster.grouping import Grouped
 from dltool.cluster.groups_file import model_agreement, save_groups
+from dltool.cluster.linkage import MOST_IN_TREE, plot_tree
 from dltool.cluster.output_folder import OutputFolder, Placement
 from dltool.cluster.settings import ClusterData, ClusterSettings
 from dltool.cluster.source import ClusterSource
@@ -61,7 +62,7 @@ def write_result(
             yield Notice(f"sheets of the {_MOST_SHEETS} largest of {k} clusters")
         for number, _ in enumerate(write_sheets(out.path, source, clustering, _MOST_SHEETS), start=1):
             yield GroupingStep("drawing sheets", number, min(k, _MOST_SHEETS))
-    yield from _draw_charts(out, grouped, settings.seed)
+    yield from _draw_charts(out, grouped, settings)
     for number, placement in enumerate(placements, start=1):
         place_file(placement.source, placement.target, placement.way)
         yield GroupingStep("sorting", number, len(placements))
@@ -80,14 +81,17 @@ def _alike(source: ClusterSource) -> Generator[GroupingStep | Notice, None, list
     return describe_groups((yield from group_alike(source.split, source.root, source.thumbnails, 2)))
 
 
-def _draw_charts(out: OutputFolder, grouped: Grouped, seed: int) -> Generator[GroupingStep, None, None]:
+def _draw_charts(out: OutputFolder, grouped: Grouped, settings: ClusterSettings) -> Generator[GroupingStep, None, None]:
     source, clustering = grouped.source, grouped.clustering
     yield GroupingStep("drawing the map", 0, 1)
-    chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, seed)
+    chosen, places, how = map_places(grouped.plain if grouped.smoothed else clustering.embedding, settings.seed)
     write_places(out.places, source, chosen, places)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:
         write_image_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)
+    if settings.distance is not None and 1 < len(source) <= MOST_IN_TREE:
+        names = [source.item(index) for index in range(len(source))]
+        plot_tree(out.path / "dendrogram.png", clustering.embedding, names, settings.distance)
     if grouped.choice is not None and grouped.choice.tried:
         plot_choice(out.path / "choose_k.png", grouped.choice)
     found = agreement(source, clustering)

@@ -53,12 +53,27 @@ def read_k(text: str) -> int | None:
     return int(text)
 
 
+def read_outliers(text: str) -> float | str:
+    """Read `--outliers`: a share of the items, or `auto`.
+
+    Raises:
+        ValueError: neither.
+    """
+    if text == AUTO:
+        return AUTO
+    if not 0 < float(text) < 0.5:  # what is no number raises ValueError as well
+        raise ValueError
+    return float(text)
+
+
 @dataclass(frozen=True)
 class ClusterSettings:
     """What is grouped by what, and how.
 
     Attributes:
         k: number of clusters; None lets `choose_k` decide within `k_min` to `k_max`.
+        distance: no k, but groups are joined while the mean distance of their items is less.
+        outliers: the share of the items that go into a group of their own, `auto` for those far from every centre.
         features: `auto` (a backbone for photos, `gradients` for small images by `manifold`, the values themselves for
             all else), a backbone's name, `pixels`, `gradients`, or an autoencoder's codes: `ae` trains one on the
             images, `ae:MODEL` takes a trained one.
@@ -82,6 +97,19 @@ class ClusterSettings:
         int | None, Option("Number of clusters.", flags=("-k",), min=1, metavar="N|auto", shown="auto", read=read_k)
     ] = None
     method: Annotated[ClusterMethod, Option("How groups are found.")] = ClusterMethod.KMEANS
+    distance: Annotated[
+        float | None,
+        Option("No k: join groups while their items' mean distance is less.", above=0, metavar="T", shown=""),
+    ] = None
+    outliers: Annotated[
+        float | str | None,
+        Option(
+            "Put items that are far from every centre into a group of their own.",
+            metavar="SHARE|auto",
+            shown="",
+            read=read_outliers,
+        ),
+    ] = None
     features: Annotated[
         str,
         Option(
@@ -199,6 +227,10 @@ class ClusterSettings:
         }
         if method.is_deep and features not in (AUTO, PIXELS):
             unused[of_features] += ("features",)
+        if self.distance is not None:
+            unused["groups of a number"] = ("k", "k_min", "k_max", "method", *start, "batch_size")
+        if method.is_deep or method is ClusterMethod.MINIBATCH:
+            unused["--method kmeans and manifold, and --distance"] = ("outliers",)
         reasons = {name: f"here; it is for {purpose}" for purpose, names in unused.items() for name in names}
         if not self.trains:
             reasons["resume"] = f"as --method {method} with --features {self.features} trains nothing"
@@ -289,6 +321,7 @@ OF_TABLES = ("columns", "ignore", "label_column", "standardize")
 # What a model has decided already.
 DECIDED_BY_A_MODEL = (
     *("k", "k_min", "k_max", "method", "features", "weights", "size", "pca", "normalize", "smooth", "resume"),
+    *("distance", "outliers"),
     *("columns", "ignore", "standardize"),
     *("init", "n_init", "max_iter", "tol", "batch_size"),
     *("epochs", "latent_dim", "clustering_weight", "ramp_start", "ramp_end"),

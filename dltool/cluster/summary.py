@@ -91,6 +91,8 @@ def summarize(grouped: Grouped, seed: int) -> dict[str, Any]:
     metrics: dict[str, Any] = {"silhouette": score, "silhouette_rows": sampled, "inertia": clustering.inertia}
     if found is not None:
         metrics |= plain_agreement(found)
+    if clustering.outliers:
+        metrics["outliers"] = clustering.outliers
     return {
         "data": source.name,
         "kind": source.kind.value,
@@ -128,6 +130,8 @@ def _clusters(source: ClusterSource, clustering: Clustering, found: Agreement | 
             "most_typical": source.item(int(members[0])) if size else None,
             "least_typical": source.item(int(members[-1])) if size else None,
         }
+        if clustering.outliers and number == len(clustering.centers) - 1:
+            row["outliers"] = True
         if found is not None:
             match = found.matching[number]
             row["class"] = source.class_names[match] if match >= 0 else None
@@ -156,7 +160,7 @@ def describe_summary(summary: dict[str, Any]) -> list[str]:
             text += f" ({', '.join(f'{n} {name}' for n, name in counts[:4])}{', …' if len(counts) > 4 else ''})"
         elif row["size"] and summary["kind"] == "pictures":
             text += f", most typical {row['most_typical']}"
-        lines.append(text)
+        lines.append(text + (", which fit into no other" if row.get("outliers") else ""))
     metrics = summary["metrics"]
     if metrics.get("accuracy") is not None:
         lines.append(
@@ -165,6 +169,10 @@ def describe_summary(summary: dict[str, Any]) -> list[str]:
         )
     if metrics.get("silhouette") is not None:
         lines.append(f"silhouette {metrics['silhouette']:.3f} (of {metrics['silhouette_rows']} items)")
+    alike = summary.get("duplicates")
+    if alike:
+        first = alike[0]["images"]
+        lines.append(f"images that show the same: {len(alike)} groups, such as {first[0]['file']}, {first[1]['file']}")
     copies = summary["copies"]
     if copies:
         more = count_of(sum(len(group) - 1 for group in copies), "pictures")
