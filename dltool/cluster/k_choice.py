@@ -50,7 +50,7 @@ def choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice]:
     """Try every k from `k_min` to `k_max` and choose by the method's own measure; the task's own `k` is ignored.
 
     That is modularity for `manifold` and the silhouette of k-means for all else. Without a `k_max` it is 12, and raised
-    as long as the best k is at its end: the silhouette has lower peaks on the way, so there half as many more are tried.
+    as long as the best k is at its end; the silhouette has lower peaks on the way, so half as many more are tried.
     """
     settings = task.settings
     most = settings.k_max or max(_MOST_K, settings.k_min)

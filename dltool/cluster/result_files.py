@@ -89,7 +89,8 @@ def _draw_charts(out: OutputFolder, grouped: Grouped, settings: ClusterSettings)
     plot_map(out.path / "map.png", grouped, chosen, places, how)
     if source.split is not None:
         write_image_map(out.path / "map-pictures.jpg", source, clustering, chosen, places)
-    if settings.distance is not None and 1 < len(source) <= MOST_IN_TREE:
+    tree = settings.distance is not None and grouped.embedder is not None  # not of new items in a model's groups
+    if tree and 1 < len(source) <= MOST_IN_TREE:
         names = [source.item(index) for index in range(len(source))]
         plot_tree(out.path / "dendrogram.png", clustering.embedding, names, settings.distance)
     if grouped.choice is not None and grouped.choice.tried:

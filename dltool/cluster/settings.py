@@ -275,6 +275,11 @@ class ClusterData(DataSettings):
     joined: bool = True
     no_cache: NoCache = False
 
+    @property
+    def roles(self) -> dict[str, str]:
+        """None: the columns are those of a table of numbers, not of labels."""
+        return {}
+
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing about this source, and why; see `dltool.settings.Typed.refuse`."""
         from dltool.data.builtin import is_builtin
