@@ -107,3 +107,16 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path: Path, name: str):
     torch.save(tensors, tmp_path / "w.pth")
     with pytest.raises(ModelError, match=r"a has numbers that are none"):
         read_tensors(tmp_path / name)
+
+
+def test_a_pickle_that_is_cut_short_anywhere_is_named(tmp_path: Path):
+    torch.save({"w": torch.zeros(3)}, tmp_path / "whole.pth")
+    with zipfile.ZipFile(tmp_path / "whole.pth") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    pickled = next(name for name in members if name.endswith(".pkl"))
+    for length in range(0, len(members[pickled]), 3):
+        with zipfile.ZipFile(tmp_path / "w.pth", "w") as archive:
+            for name, content in members.items():
+                archive.writestr(name, content[:length] if name == pickled else content)
+        with pytest.raises(ModelError, match=r"w\.pth"):
+            read_tensors(tmp_path / "w.pth")
