@@ -14,8 +14,16 @@ from dltool.device import set_threads
 from dltool.errors import SettingsError
 from dltool.finetune.compare import CompareRow, compare_strategies, comparison_table, without_effect, write_chart
 from dltool.finetune.continuation import find_continuation
+from dltool.finetune.linear_head import HeadFit
 from dltool.finetune.preview import write_preview
-from dltool.finetune.report import class_table, describe_accuracy, parameter_table, write_predictions, write_report
+from dltool.finetune.report import (
+    class_table,
+    describe_accuracy,
+    describe_held_out,
+    parameter_table,
+    write_predictions,
+    write_report,
+)
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, FinetuneTask
 from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStart, finetune, load_labelled
 from dltool.images.folder import process_rank
@@ -79,7 +87,8 @@ def _refuse_unused(
 
 
 class _FinetuneWatcher(Watcher):
-    leaves_at = (*Watcher.leaves_at, Extracted)  # features are in the cache, and a phase ends with its checkpoint
+    # Features are in the cache, a head is fitted in no time, and a phase ends with its checkpoint.
+    leaves_at = (*Watcher.leaves_at, Extracted, HeadFit)
 
     def show(self, event: Any) -> None:
         match event:
@@ -93,6 +102,9 @@ class _FinetuneWatcher(Watcher):
                 lines = _describe_epoch(event)
             case CompareRow():
                 lines = [f"{event.name}: {100 * event.metrics['accuracy']:.1f} %"]
+            case HeadFit():
+                self._progress.update("fitting the head", event.done, event.total)
+                return
             case StepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
                 self._progress.update(f"training ({event.phase})", done, total, f"loss {event.loss:.4f}")
@@ -144,12 +156,18 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
         best_epoch=result.best_epoch,
         training_seconds=round(result.seconds, 3),
         metrics=result.metrics,
+        cross_validation=result.cross_validation,
         test_metrics=result.test_metrics,
     )
     folder.write_json("results.json", document)
     for line in class_table(metrics):
         console.say(line)
-    console.result(f"val accuracy {describe_accuracy(result.metrics)}")
+    if result.cross_validation is None:
+        console.result(f"val accuracy {describe_accuracy(result.metrics)}")
+    else:
+        console.result(f"cross-validated accuracy {describe_accuracy(result.cross_validation)}")
+        for line in describe_held_out(result.cross_validation):
+            console.say(f"  {line}")
     if result.test_metrics:
         console.result(f"test accuracy {describe_accuracy(result.test_metrics)}")
     console.result(f"model {folder.model}")
@@ -159,7 +177,7 @@ def _report_comparison(
     console: Console, folder: RunFolder, settings: FinetuneSettings, rows: list[CompareRow], device: str
 ) -> None:
     """The table, the chart and results of a comparison."""
-    notes = write_chart(folder.path, rows)
+    notes = write_chart(folder.path, rows, settings)
     document = console.document(as_plain(settings), device, run=folder.path, comparison=rows, notes=notes)
     folder.write_json("results.json", document)
     folder.drop_previous()

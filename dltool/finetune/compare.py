@@ -1,4 +1,4 @@
-"""`--compare`: the same data learnt in every way at equal epochs, in one table and one chart."""
+"""`--compare`: the same data learnt in every way at an equal budget, in one table and one chart."""
 
 import time
 from collections.abc import Generator, Iterator, Sequence
@@ -28,9 +28,8 @@ from dltool.training import distributed
 from dltool.training.context import RunContext
 from dltool.training.run_folder import RunFolder
 
-_WAYS = (Strategy.FEATURES, Strategy.TWO_PHASE, Strategy.SCRATCH)
+_WAYS = (Strategy.FEATURES, Strategy.PARTIAL, Strategy.TWO_PHASE, Strategy.FULL, Strategy.SCRATCH)
 _EPOCHS = 4
-_RATES = ("lr", "head_lr")
 # From this share of the classes named as one of ImageNet's, its images were probably seen in pretraining.
 _NAMED_SHARE = 0.5
 
@@ -50,15 +49,15 @@ class CompareRow:
 
 
 def without_effect(settings: FinetuneSettings) -> dict[str, str]:
-    """Settings that change nothing in a comparison, and why: every way takes its own, or none knows them.
+    """Settings that change nothing in a comparison, and why: no way knows them.
 
     Raises:
         SettingsError: one of the ways cannot be gone with these settings.
     """
     per_way = [replace(settings, strategy=way).without_effect() for way in _WAYS]
     unknown = [name for name in per_way[0] if all(name in found for found in per_way)]
-    own = dict.fromkeys(("strategy", *_RATES), "with --compare, where every way takes its own")
-    return dict.fromkeys(unknown, "with --compare, whose ways don't know it") | own
+    found = dict.fromkeys(unknown, "with --compare, whose ways don't know it")
+    return found | {"strategy": "with --compare, which goes every way"}
 
 
 def compare_strategies(
@@ -66,7 +65,8 @@ def compare_strategies(
 ) -> Generator[Event | CompareRow, None, list[CompareRow] | None]:
     """Yield the events of each run and a CompareRow after it; return the rows, or None if it was stopped.
 
-    The runs are written below the run's folder.
+    Every way has the settings that it knows, and the same budget: so many epochs of images through the network (4
+    unless said otherwise), or the same time. The runs are written below the run's folder.
 
     Raises:
         DataError: the data cannot be used.
@@ -89,17 +89,22 @@ def compare_strategies(
         return [] if isinstance(event, DataReport) else [event]
 
     for way in _WAYS:
-        own = context
+        place = context
         if context.run is not None:
-            own = replace(context, run=RunFolder(context.run.path / way.value), overwrite=True)
-        # The rates that the user gave are for the way that he has in mind; here each way takes its own.
-        chosen = replace(settings, strategy=way, **dict.fromkeys(_RATES))
-        result = yield from expanded(_way(data, chosen, own), begin if way is _WAYS[0] else go_on)
+            place = replace(context, run=RunFolder(context.run.path / way.value), overwrite=True)
+        result = yield from expanded(_way(data, _known_to(way, settings), place), begin if way is _WAYS[0] else go_on)
         if result is None:
             return None
         rows.append(_row(way.value, result))
         yield rows[-1]
     return rows
+
+
+def _known_to(way: Strategy, settings: FinetuneSettings) -> FinetuneSettings:
+    """The settings without those that this way does not know."""
+    settings, plain = replace(settings, strategy=way), FinetuneSettings(strategy=way)
+    unknown = [name for name in settings.without_effect() if name in vars(settings)]
+    return replace(settings, **{name: getattr(plain, name) for name in unknown})
 
 
 def _way(
@@ -180,9 +185,14 @@ def comparison_table(rows: Sequence[CompareRow]) -> list[str]:
     return lines
 
 
-def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> list[str]:
+def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str], settings: FinetuneSettings) -> list[str]:
     """What a reader of the table should know."""
-    notes = [f"accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"]
+    epochs = settings.epochs or _EPOCHS
+    budget = f"{epochs} epochs of images" if settings.time is None else f"{settings.time:g} seconds, {epochs} epochs"
+    notes = [
+        f"accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}",
+        f"equal budget: at most {budget} through the network; features goes through each image once and once mirrored",
+    ]
     notes += [f"{row.name}: {row.note}" for row in rows if row.note]
     matches = match_classes(tuple(class_names))
     named = [name for name, found in matches.items() if found]
@@ -194,9 +204,9 @@ def comparison_notes(rows: Sequence[CompareRow], class_names: Sequence[str]) -> 
     return notes
 
 
-def write_chart(folder: Path, rows: Sequence[CompareRow]) -> list[str]:
+def write_chart(folder: Path, rows: Sequence[CompareRow], settings: FinetuneSettings) -> list[str]:
     """Write `compare.png`, and return the notes that belong to it."""
     bars = [(row.name, row.metrics["accuracy"], *row.metrics["accuracy_interval"]) for row in rows]
     title = f"Accuracy on {rows[0].metrics['samples']} pictures of {rows[0].split}"
     plot_intervals(folder / "compare.png", bars, "accuracy (%), with 95 % interval", title)
-    return comparison_notes(rows, list(rows[-1].metrics["per_class"]))
+    return comparison_notes(rows, list(rows[-1].metrics["per_class"]), settings)

@@ -19,7 +19,7 @@ from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, Fit
 from dltool.tables import to_csv
 from dltool.training.model_file import is_model_file
 
-# Of a run that went on from another: the contents that the model had been trained on before.
+# The contents beside train that a run's model was trained on: by the model that it went on from, and of val.
 TRAINED_BEFORE = "trained_before.csv"
 
 

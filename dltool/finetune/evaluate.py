@@ -162,7 +162,7 @@ def evaluate_models(
             yield chosen
         scorer = _new_scorer(classifier, settings, context, reader)
         evaluations.append((yield from _evaluate(name, scorer, chosen.split, settings.tta)))
-    best = max(evaluations, key=lambda one: (one.metrics["accuracy"], -one.metrics["loss"]))
+    best = max(evaluations, key=lambda one: (-one.metrics["loss"], one.metrics["accuracy"]))
     tested = None
     if settings.all_checkpoints and settings.split is None and dataset is not None and "test" in dataset.splits:
         chosen = choose_images(dataset, SplitName.TEST, known.trained, 0)

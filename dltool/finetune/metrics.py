@@ -20,8 +20,9 @@ def classification_metrics(logits: Tensor, labels: Tensor, class_names: tuple[st
 
     Returns:
         `samples`, `loss` (mean cross-entropy), `accuracy` (top-1, in [0, 1]) with its 95 % `accuracy_interval`,
-        `top5_accuracy` (from 6 classes on), `balanced_accuracy` (mean recall of the classes that occur), `macro_f1`
-        (mean F1 of the classes that occur or were answered), `ece`, `per_class`, `confusion` (rows: true class).
+        `top5_accuracy` (from 6 classes on), `balanced_accuracy` (mean recall of the classes that occur),
+        `majority_accuracy` (of always answering the most frequent class), `macro_f1` (mean F1 of the classes that
+        occur or were answered), `ece`, `per_class`, `confusion` (rows: true class).
     """
     count, answers = len(labels), logits.argmax(1)
     hits = int((answers == labels).sum())
@@ -41,6 +42,7 @@ def classification_metrics(logits: Tensor, labels: Tensor, class_names: tuple[st
         metrics["top5_accuracy"] = float((top == labels[:, None]).any(1).double().mean())
     metrics |= {
         "balanced_accuracy": float(recall[true > 0].mean()),
+        "majority_accuracy": int(true.max()) / max(1, count),
         "macro_f1": float(f1[total > 0].mean()),
         "ece": calibration_error(logits, labels),
         "per_class": {

@@ -39,6 +39,7 @@ class Standardize(nn.Module):
     @torch.no_grad()
     def measure(self, features: Tensor) -> None:
         """Take the statistics of N × D features; a dimension that hardly varies is not blown up."""
+        features = features.cpu().double()
         deviation = features.std(0, correction=0)
         self.mean.copy_(features.mean(0))
         self.scale.copy_((deviation + 0.02 * deviation.mean()).clamp_min(1e-8))

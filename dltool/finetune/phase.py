@@ -75,7 +75,7 @@ class Phase:
 
 
 class ClassifierTrainer(Trainer):
-    """Learns classes by the cross-entropy; the best is the one most often right on the validation split."""
+    """Learns classes by the cross-entropy; the best has the least loss on the validation split."""
 
     def __init__(self, phase: Phase, settings: FinetuneSettings, device: torch.device, bf16: bool, saver: ModelSaver):
         self._phase = phase
@@ -107,7 +107,7 @@ class ClassifierTrainer(Trainer):
         logits = self._phase.validate(model).float().cpu()
         loss = float(F.cross_entropy(logits, self._phase.val_labels))
         accuracy = float((logits.argmax(1) == self._phase.val_labels).double().mean())
-        return Measured({"val_loss": loss, "val_accuracy": accuracy}, loss, (accuracy, -loss))
+        return Measured({"val_loss": loss, "val_accuracy": accuracy}, loss, (-loss, accuracy))
 
     def end_epoch(self, model: nn.Module, end: EpochEnd) -> None:
         if self._phase.kept:

@@ -134,13 +134,26 @@ def class_table(metrics: dict[str, Any]) -> list[str]:
 
 
 def describe_accuracy(metrics: dict[str, Any]) -> str:
-    """`96.1 % (95 % interval 91.7 to 98.2) of 153`, in one line."""
+    """`96.1 % of 153 (95 % interval 91.7 to 98.2), balanced …`, in one line; and what guessing would give."""
     low, high = metrics["accuracy_interval"]
     return (
         f"{100 * metrics['accuracy']:.1f} % of {metrics['samples']} "
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), balanced {100 * metrics['balanced_accuracy']:.1f} %, "
-        f"macro-F1 {100 * metrics['macro_f1']:.1f} %"
+        f"macro-F1 {100 * metrics['macro_f1']:.1f} %; "
+        f"always the largest class {100 * metrics['majority_accuracy']:.1f} %"
     )
+
+
+def describe_held_out(whole: dict[str, Any]) -> list[str]:
+    """Lines on figures that come from cross-validation (`held_out_metrics`)."""
+    before, after = (f"{100 * whole[name]:.1f} %" for name in ("ece_uncalibrated", "ece"))
+    what = "which no temperature would better"
+    if whole["offsets"]:
+        what = f"calibrated (temperature {whole['temperature']:.2f}, an offset by class) {after}"
+    return [
+        f"{whole['folds']}-fold cross-validation of train and val, then refitted on both; L2 penalty {whole['l2']:.2g}",
+        f"calibration error (ECE) {before}, {what}",
+    ]
 
 
 def list_mistakes(logits: Tensor, split: Split, class_names: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -95,21 +95,22 @@ class FinetuneSettings:
         multiscale: put a frozen backbone's features at two sizes side by side (9/7 and 1 times the weights' own).
         head, hidden, dropout, head_init: what stands on the features; `hidden` is the mlp's width.
         unfreeze: for `partial`, how many of the last blocks are trained.
-        epochs: of the main phase. head_epochs: of the head's own phase on cached features.
+        epochs: of the main phase; a linear head alone has none, it is fitted to its optimum.
+        head_epochs: of the head's own phase on cached features, before `partial` and `two-phase` go on.
         lr: of the backbone's last block (of everything in `scratch`); 0 where only a head is trained.
         head_lr: of the head. layer_decay: factor on `lr` from each block to the one before it.
         weight_decay: AdamW's or SGD's on the network. head_l2: the L2 penalty on a head over frozen features; None
             takes what cross-validation finds best.
         batch_size, accumulate: samples per step, and in how many parts they go through the network.
         optimizer, warmup, label_smoothing, balance, augment, ema: as named; `ema` 0 keeps no average.
-        patience: epochs without a better validation accuracy after which a phase ends; 0 never.
+        patience: epochs without a lower validation loss after which a phase ends; 0 never.
         time: seconds that training may take; the schedule then ends with the time.
         keep_checkpoints: write every epoch's model.
         precision: auto, fp32 or bf16.
         seed: of everything random.
     """
 
-    strategy: Annotated[Strategy, Option("What is trained; auto decides from a linear probe.")] = Strategy.AUTO
+    strategy: Annotated[Strategy, Option("What is trained; auto probes, and keeps the better.")] = Strategy.AUTO
     backbone: Annotated[
         str,
         Option(
@@ -234,6 +235,8 @@ class FinetuneSettings:
                 del found["weights"]
             return found
         found = dict.fromkeys(_WITHOUT_EFFECT[self.strategy], f"with --strategy {self.strategy}")
+        if self.strategy is Strategy.FEATURES and self.head is Head.LINEAR:
+            found |= dict.fromkeys(_OF_EPOCHS, "with --strategy features, whose linear head is fitted to its optimum")
         if self.strategy is Strategy.FEATURES and self.augment is Augment.TRIVIAL:
             found["augment"] = "with --strategy features, whose features are of images as they are and mirrored"
         if self.head is not Head.MLP:
@@ -245,7 +248,7 @@ class FinetuneSettings:
 class FinetuneTask:
     """What is done beside, or instead of, training one classifier."""
 
-    compare: Annotated[bool, Option("Train every way at equal epochs; one table and one page.", panel=_OUTPUT)] = False
+    compare: Annotated[bool, Option("Train every way at one budget; one table and one page.", panel=_OUTPUT)] = False
     preview_augment: Annotated[bool, Option("Only write RUN/augment.png: one image nine times.", panel=_OUTPUT)] = False
     no_cache: NoCache = False
 
@@ -280,6 +283,10 @@ def complete(settings: FinetuneSettings, in_memory: bool) -> FinetuneSettings:
 
 
 _OF_A_HEAD_PHASE = ("head_epochs", "head_l2")
+_OF_EPOCHS = (
+    *("epochs", "head_lr", "weight_decay", "batch_size", "accumulate", "optimizer", "warmup", "ema", "patience"),
+    *("dropout", "keep_checkpoints"),
+)
 _WITHOUT_EFFECT: dict[Strategy, tuple[str, ...]] = {
     Strategy.AUTO: (),
     Strategy.FEATURES: ("lr", "layer_decay", "unfreeze", "head_epochs", "time"),

@@ -75,11 +75,15 @@ class Workbench:
         """N int64 on the CPU."""
         return torch.from_numpy(self.dataset.splits[split].labels.astype(np.int64))
 
+    def class_weights(self, labels: Tensor) -> Tensor:
+        """By class, so that all that occur count alike and the mean over the samples is 1."""
+        counts = torch.bincount(labels, minlength=self.num_classes)
+        return len(labels) / (int((counts > 0).sum()) * counts.clamp_min(1).float())
+
     def phase_options(self) -> dict[str, Any]:
         """What all phases of a run have in common."""
         labels = self.labels("train")
-        counts = torch.bincount(labels, minlength=self.num_classes).clamp_min(1).float()
-        weights = len(labels) / (self.num_classes * counts)
+        weights = self.class_weights(labels)
         balance = self.settings.balance
         return {
             "labels": labels.to(self.device),

@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from dltool.backbones import DEFAULT_BACKBONE
@@ -26,13 +25,24 @@ from dltool.device import use_bf16
 from dltool.finetune.choices import choose_backbone, choose_fit
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.continuation import describe_start, describe_trained, find_continuation, write_trained
+from dltool.finetune.decide import Decided, choose_network, decide, judge
+from dltool.finetune.features_run import EVERYTHING, fit_features, held_out_metrics, is_convex
+from dltool.finetune.linear_head import CrossValidated, HeadFit
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.network import find_blocks
 from dltool.finetune.phase import Phase, new_loop
 from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.saving import ModelSaver
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import SMALL_NETWORKS, Augment, FinetuneSettings, Strategy, complete, describe_unused
+from dltool.finetune.settings import (
+    SMALL_NETWORKS,
+    Augment,
+    FinetuneSettings,
+    Head,
+    Strategy,
+    complete,
+    describe_unused,
+)
 from dltool.finetune.setup import (
     BlockParameters,
     Body,
@@ -48,7 +58,6 @@ from dltool.finetune.setup import (
     small_reader,
     start_head,
 )
-from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -56,20 +65,10 @@ from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
 from dltool.training.model_file import save_model
 from dltool.training.session import Session
 
-_PROBED = 3000
 # Rate of a head on standardised features; steady results over seeds and data sets (benchmarks/finetune_accuracy.py).
 HEAD_ALONE_LR = 3e-4
 # Settings that may differ from those of the run that is resumed.
 MAY_CHANGE = ("time",)
-
-
-@dataclass(frozen=True)
-class Decided:
-    """The strategy and every other setting are known."""
-
-    settings: FinetuneSettings
-    reason: str
-    probe: Probe | None
 
 
 @dataclass(frozen=True)
@@ -83,10 +82,12 @@ class PhaseStart:
 
 @dataclass(frozen=True)
 class FinetuneResult:
-    """The model with the best validation accuracy, measured again on the path that `predict` takes.
+    """The model with the least validation loss, measured again on the path that `predict` takes.
 
     Attributes:
-        metrics, test_metrics: `classification_metrics` on val and, where there is one, on test.
+        metrics, test_metrics: `classification_metrics` on val and, where there is one, on test. Those of val are by
+            heads that had not seen the image (`held_out_metrics`) where the model was fitted on train and val.
+        cross_validation: then, the same of train and val together; else None.
         logits: of val and test, N × classes.
         epochs: epochs of the last phase that were run.
         name_matches: ImageNet labels that classes started from (`--head-init names`).
@@ -107,9 +108,10 @@ class FinetuneResult:
     seconds: float
     name_matches: dict[str, list[str]]
     continued: dict[str, Any]
+    cross_validation: dict[str, Any] | None = None
 
 
-Event = Checked | DataReport | Extracted | Decided | PhaseStart | StepEnd | EpochEnd | Notice | Stopped
+Event = Checked | DataReport | Extracted | Decided | PhaseStart | HeadFit | StepEnd | EpochEnd | Notice | Stopped
 _Run = Generator[Event, None, FinetuneResult | None]
 
 
@@ -153,7 +155,7 @@ def finetune(
     if state is not None:
         session.resume(state)
     named = bool(settings.backbone)
-    settings = _choose_network(settings, dataset)
+    settings = choose_network(settings, dataset)
     bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache, continuation)
     yield from map(Notice, describe_trained(dataset, continuation))
@@ -201,18 +203,6 @@ def _digest(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _choose_network(settings: FinetuneSettings, dataset: Dataset) -> FinetuneSettings:
-    """Name the backbone if none is named: the default one, or `cnn` for many tiny images in memory."""
-    if settings.backbone:
-        small = settings.backbone in SMALL_NETWORKS
-        return replace(settings, strategy=Strategy.SCRATCH) if small else settings
-    train = dataset.splits["train"]
-    tiny = dataset.in_memory and max(train.images.shape[1:3]) < TINY_SIDE and len(train) >= TINY_SAMPLES
-    if tiny and settings.strategy in (Strategy.AUTO, Strategy.SCRATCH):
-        return replace(settings, backbone="cnn", strategy=Strategy.SCRATCH)
-    return replace(settings, backbone=DEFAULT_BACKBONE)
-
-
 def _run_small(
     bench: Workbench, reader: PixelReader, session: Session, state: dict[str, Any] | None, context: RunContext
 ) -> _Run:
@@ -228,7 +218,7 @@ def _run_small(
     if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
         return None
     scorer = Scorer(classifier, bench.device, reader=reader)
-    return (yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase))
+    return (yield from _finish(bench, classifier, scorer, decided, session, context, {}, phase.name))
 
 
 def _run_backbone(
@@ -242,10 +232,15 @@ def _run_backbone(
     if bench.continuation is None and (backbone.unexpected or backbone.missing):
         names = backbone.unexpected or backbone.missing
         yield Notice(f"{backbone.weights}: {len(names)} tensors, {names[0]} among them, do not fit {backbone.name}")
-    decided = yield from _decide(bench, body)
+    asked, probed = bench.settings, body
+    decided = yield from decide(bench, body)
     settings, splits = bench.settings, bench.dataset.splits
-    if body.multiscale != bool(settings.multiscale):
+    judged = decided.probe is not None and settings.head is Head.LINEAR and not is_convex(settings)
+    # A copy, where what was probed may be wanted as it was.
+    if judged or body.multiscale != bool(settings.multiscale):
         body = Body(backbone, settings, context, bool(settings.multiscale))
+    if is_convex(settings):
+        return (yield from _run_convex(bench, body, decided, session, context))
     classifier = new_classifier(bench, body)
     matches: dict[str, list[str]] = {}
     if settings.strategy is not Strategy.SCRATCH:
@@ -261,10 +256,38 @@ def _run_backbone(
         if not (yield from _run_phase(phase, bench, classifier, session, state, context)):
             return None
     assert phase is not None
+    scorer = _new_scorer(bench, body, classifier, context)
+    if judged:
+        logits = yield from scorer.score_split(splits["val"])
+        kept, decided = yield from judge(bench, probed, asked, decided, logits)
+        yield decided
+        if not kept:
+            bench.settings = decided.settings
+            return (yield from _run_convex(bench, probed, decided, session, context))
+    return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase.name))
+
+
+def _run_convex(
+    bench: Workbench, body: Body, decided: Decided, session: Session, context: RunContext
+) -> Generator[Event, None, FinetuneResult]:
+    """A linear head on frozen features: no epochs, one optimum, of train and val together."""
+    session.set_clocks()
+    classifier = new_classifier(bench, body)
+    yield from body.fill(*(bench.dataset.splits[name] for name in EVERYTHING))
+    matches = start_head(bench, body, classifier)
+    yield from _go_on(bench, classifier)
+    bench.parameters = _frozen_parameters(classifier)
+    yield PhaseStart("head", 0, tuple(bench.parameters))
+    found = yield from fit_features(bench, body, classifier)
+    scorer = _new_scorer(bench, body, classifier, context)
+    return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, "head", found))
+
+
+def _new_scorer(bench: Workbench, body: Body, classifier: TrainedClassifier, context: RunContext) -> Scorer:
+    settings = bench.settings
     extractor = body.extractor if settings.strategy is Strategy.FEATURES else None
     exact = wants_bf16(settings.precision, classifier)
-    scorer = Scorer(classifier, bench.device, exact, context.cache, body.reader, context.workers, extractor=extractor)
-    return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase))
+    return Scorer(classifier, bench.device, exact, context.cache, body.reader, context.workers, extractor=extractor)
 
 
 def _go_on(bench: Workbench, classifier: TrainedClassifier) -> Iterator[Notice]:
@@ -272,21 +295,6 @@ def _go_on(bench: Workbench, classifier: TrainedClassifier) -> Iterator[Notice]:
     if bench.continuation is not None:
         bench.continued = bench.continuation.start(classifier.module.head, classifier.class_names)
         yield Notice(describe_start(bench.continued))
-
-
-def _decide(bench: Workbench, body: Body) -> Generator[Extracted | Decided | Notice, None, Decided]:
-    """Settle the strategy, by probing the body if that is asked for, and complete the settings."""
-    probe = None
-    if bench.settings.strategy is Strategy.AUTO:
-        probe = yield from _probe(bench, body)
-        decision = choose_strategy(probe, len(bench.dataset.splits["train"]), bench.num_classes)
-    else:
-        decision = Decision(bench.settings.strategy, "as asked for")
-    bench.settings = complete(replace(bench.settings, strategy=decision.strategy), bench.dataset.in_memory)
-    decided = Decided(bench.settings, decision.reason, probe)
-    yield decided
-    yield from map(Notice, describe_unused(bench.settings))
-    return decided
 
 
 def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
@@ -297,18 +305,6 @@ def _phase_builders(strategy: Strategy) -> list[Callable[..., Phase]]:
             return [_head_phase, partial(_body_phase, number=1)]
         case _:
             return [partial(_body_phase, number=0)]
-
-
-def _probe(bench: Workbench, body: Body) -> Generator[Extracted, None, Probe]:
-    """Extract the features of (at most 3000) training images and cross-validate a linear layer on them."""
-    split = bench.dataset.splits["train"]
-    if len(split) > _PROBED:
-        order = sorted(range(len(split)), key=split.hashes.__getitem__)
-        split = split.take(sorted(order[:_PROBED]))
-    yield from body.extractor.fill(split, body.reader, bench.workers)
-    features = body.extractor.store().rows(split.hashes)
-    labels = torch.from_numpy(split.labels)
-    return run_probe(features, labels, bench.num_classes, bench.settings.seed)
 
 
 def _head_phase(bench: Workbench, body: Body, classifier: TrainedClassifier, probe: Probe | None) -> Phase:
@@ -364,17 +360,25 @@ def _finish(
     session: Session,
     context: RunContext,
     matches: dict[str, list[str]],
-    phase: Phase,
+    phase: str,
+    found: CrossValidated | None = None,
 ) -> Generator[Extracted, None, FinetuneResult]:
-    """Measure the best model on val and test, and write it."""
+    """Measure the best model on val and test, and write it; a head that was cross-validated has learnt val, too."""
     metrics: dict[str, dict[str, Any]] = {}
     logits: dict[str, Tensor] = {}
-    for name in [name for name in ("val", "test") if name in bench.dataset.splits]:
+    if found is not None:
+        logits["val"], metrics["val"], whole = held_out_metrics(bench, found, classifier.class_names)
+        metrics["cross_validation"] = whole
+    for name in [name for name in ("val", "test") if name not in logits and name in bench.dataset.splits]:
         logits[name] = yield from scorer.score_split(bench.dataset.splits[name])
         metrics[name] = classification_metrics(logits[name], bench.labels(name), classifier.class_names)
     if context.run is not None and distributed.rank() == 0:
         save_model(context.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
-    rows = [row for row in session.history if row["phase"] == phase.name]
+        context.run.drop_previous()
+        if found is not None:
+            before = bench.continuation.trained if bench.continuation else frozenset()
+            write_trained(context.run.path, before | frozenset(bench.dataset.splits["val"].hashes))
+    rows = [row for row in session.history if row["phase"] == phase]
     best = [row["epoch"] for row in rows if row["best"]]
     return FinetuneResult(
         classifier=classifier,
@@ -391,4 +395,5 @@ def _finish(
         seconds=session.elapsed,
         name_matches=matches,
         continued=bench.continued,
+        cross_validation=metrics.get("cross_validation"),
     )

@@ -6,7 +6,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from dltool.finetune.probe import Probe, fit_logistic, run_probe
+from dltool.finetune.linear_head import fit_logistic
+from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.settings import Strategy
 from dltool.finetune.strategy import choose_strategy
 

@@ -13,8 +13,10 @@ from dltool.data.features import Extracted
 from dltool.data.load import DataReport
 from dltool.errors import DeviceError, DltoolError, SettingsError
 from dltool.finetune.classifier_file import load_classifier
+from dltool.finetune.continuation import read_trained
 from dltool.finetune.network import Classifier
 from dltool.finetune.settings import Balance, Head, HeadInit, Strategy
+from dltool.finetune.strategy import Decision
 from dltool.finetune.train import Decided, PhaseStart
 from dltool.training.events import EpochEnd, Notice, Stopped
 from tests.finetune.conftest import events_of, quick, result_of, run
@@ -41,8 +43,29 @@ def test_auto_on_textures_explains_itself_and_is_right(textures: Path, cache: Pa
     start = next(event for event in events if isinstance(event, PhaseStart))
     assert sum(block.trainable for block in start.parameters) == 1280 * 3 + 3
     files = {p.name for p in (tmp_path / "run").iterdir()}
-    assert {"config.json", "metrics.jsonl", "model.safetensors", "last.ckpt", "splits.csv"} <= files
-    assert len((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()) == 30
+    assert {"config.json", "data_check.csv", "model.safetensors", "splits.csv"} <= files
+    assert (result.epochs, result.history) == (0, ())
+    assert result.cross_validation["samples"] == 36
+    head = result.classifier.module.head[0]
+    assert not head.mean.any() and bool((head.scale == 1).all())
+    known = {content for split in result.dataset.splits.values() for content in split.hashes}
+    assert read_trained(tmp_path / "run") == known
+
+
+def test_auto_keeps_the_cheaper_way_where_the_dearer_gains_nothing(
+    textures: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dearer = Decision(Strategy.PARTIAL, "the rule says so")
+    monkeypatch.setattr("dltool.finetune.decide.choose_strategy", lambda *_: dearer)
+    events = events_of(textures, quick(unfreeze=1, epochs=1, head_epochs=1), tmp_path / "run", cache=cache)
+    first, second = [event for event in events if isinstance(event, Decided)]
+    assert (first.settings.strategy, second.settings.strategy) == (Strategy.PARTIAL, Strategy.FEATURES)
+    assert "the rule says so; measured on the same 6 images of val, features has a loss of 0." in second.reason
+    assert "partial has a loss of" in second.reason
+    result = result_of(events)
+    assert result.decision == second and result.cross_validation["samples"] == 36
+    trained = tensors_of(tmp_path / "run")
+    assert all(torch.equal(trained[name], tensor) for name, tensor in body_tensors().items())
 
 
 def test_features_leave_the_backbone_bit_for_bit(textures: Path, cache: Path, tmp_path: Path) -> None:
@@ -95,7 +118,7 @@ def test_head_from_names_starts_where_imagenet_left_off(cache: Path, textures: P
     named.mkdir()
     for old, new in (("brick", "teapots"), ("grass", "daisies")):
         (named / new).symlink_to(textures / old)
-    result = result_of(events_of(named, quick(strategy="features", head_init=HeadInit.NAMES, epochs=1), cache=cache))
+    result = result_of(events_of(named, quick(strategy="features", head_init=HeadInit.NAMES), cache=cache))
     assert result.name_matches == {"teapots": ["teapot"], "daisies": ["daisy"]}
     with pytest.raises(SettingsError, match="none of brick, grass, gravel is the name of an ImageNet class"):
         events_of(textures, quick(strategy="features", head_init=HeadInit.NAMES), cache=cache)
@@ -108,7 +131,7 @@ def test_balance_draws_or_weighs_rare_classes(tmp_path: Path, textures: Path, ca
         for file in sorted((textures / name).iterdir())[:count]:
             (rare / name / file.name).write_bytes(file.read_bytes())
     for balance in (Balance.WEIGHTS, Balance.SAMPLER):
-        result = result_of(events_of(rare, quick(strategy="features", balance=balance, epochs=4), cache=cache))
+        result = result_of(events_of(rare, quick(strategy="features", balance=balance), cache=cache))
         assert result.metrics["balanced_accuracy"] == 1.0
 
 
@@ -229,7 +252,7 @@ def test_a_first_phase_never_wins_with_its_start() -> None:
 
 
 def test_every_epochs_model_can_be_kept(textures: Path, cache: Path, tmp_path: Path) -> None:
-    settings = quick(strategy="features", epochs=2, keep_checkpoints=True)
+    settings = quick(strategy="features", head="mlp", hidden=8, epochs=2, keep_checkpoints=True)
     events = events_of(textures, settings, tmp_path / "run", cache=cache)
     files = sorted((tmp_path / "run" / "checkpoints").iterdir())
     assert [file.name for file in files] == ["epoch-001.safetensors", "epoch-002.safetensors"]
