@@ -14,6 +14,7 @@ import os
 import tempfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,8 +54,8 @@ def draw(name: str, many: int, few: int, seed: int, folder: Path) -> Path:
     return folder
 
 
-def by_scikit_learn(result: FinetuneResult, cache: Path) -> dict[str, dict[str, float]]:
-    """Figures of logistic regression on the features that the result's head stands on."""
+def by_scikit_learn(result: FinetuneResult, cache: Path) -> dict[str, dict[str, Any]]:
+    """Metrics of logistic regression on the features that the result's head stands on."""
     classifier, splits = result.classifier, result.dataset.splits
     extractor = FeatureExtractor(classifier.module.body, classifier.preprocessing, CPU, cache=cache)
     features, labels = {}, {}
@@ -65,23 +66,22 @@ def by_scikit_learn(result: FinetuneResult, cache: Path) -> dict[str, dict[str, 
     found = {}
     for name, scoring in (("LogisticRegressionCV", None), ("… scoring='neg_log_loss'", "neg_log_loss")):
         model = make_pipeline(StandardScaler(), LogisticRegressionCV(cv=5, max_iter=2000, scoring=scoring))
-        second = torch.from_numpy(model.fit(features["train"], labels["train"]).decision_function(features["test"]))
-        logits = torch.stack([torch.zeros_like(second), second], dim=1)
+        scores = torch.from_numpy(model.fit(features["train"], labels["train"]).decision_function(features["test"]))
+        logits = scores if scores.ndim == 2 else torch.stack([torch.zeros_like(scores), scores], dim=1)
         metrics = classification_metrics(logits, torch.from_numpy(labels["test"]), classifier.class_names)
-        found[name] = {figure: metrics[figure] for figure in FIGURES}
+        found[name] = metrics
     return found
 
 
 def compare(name: str, many: int, few: int, draws: int, cache: Path) -> dict[str, dict[str, float]]:
     """Mean figures by way."""
-    rows: dict[str, list[dict[str, float]]] = {}
+    rows: dict[str, list[dict[str, Any]]] = {}
     for seed in range(draws):
         with tempfile.TemporaryDirectory() as folder:
             data = DataSettings(str(draw(name, many, few, seed, Path(folder))), seed=seed)
             settings = FinetuneSettings(strategy=Strategy.FEATURES, seed=seed)
             result = finish(finetune(data, settings, RunContext(CPU, cache=cache)))
-            found = {"dltool": {figure: result.test_metrics[figure] for figure in FIGURES}}
-            found |= by_scikit_learn(result, cache)
+            found = {"dltool": result.test_metrics} | by_scikit_learn(result, cache)
         for way, figures in found.items():
             rows.setdefault(way, []).append(figures)
     return {way: {f: float(np.mean([row[f] for row in found])) for f in FIGURES} for way, found in rows.items()}

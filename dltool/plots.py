@@ -1,7 +1,7 @@
 """Charts as PNG files: axes, units, legends; matplotlib is imported where one is drawn."""
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,12 @@ from dltool.files import write_atomically
 
 _DPI = 120
 _MOST_CELLS_WITH_NUMBERS = 20
+# Looked for, in this order, where names have letters that matplotlib's own font lacks.
+_FURTHER_FONTS = (
+    *("Noto Sans CJK SC", "Noto Sans CJK JP", "Noto Sans CJK KR", "Source Han Sans SC", "WenQuanYi Zen Hei"),
+    *("WenQuanYi Micro Hei", "Droid Sans Fallback", "PingFang SC", "Hiragino Sans", "Microsoft YaHei", "Malgun Gothic"),
+    *("Yu Gothic", "SimHei", "Arial Unicode MS", "Noto Sans Arabic", "Noto Sans Devanagari", "Noto Sans Thai"),
+)
 
 
 @contextmanager
@@ -127,7 +133,12 @@ def plot_confusion(
     counts = np.array(confusion)
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     width, height = (min(14.0, 3.5 + 0.45 * len(names)) for names in (columns, class_names))
-    with chart(path, width + 1, height) as axes:
+    fonts = fonts_for([*columns, *class_names, title])
+    if fonts is None:
+        title += ", classes by their number (no font of this system has their names)"
+        class_names = [f"class {number}" for number in range(1, len(class_names) + 1)]
+        columns = class_names if answers is None else columns
+    with fonts_of(fonts), chart(path, width + 1, height) as axes:
         image = axes.imshow(100 * shares, cmap="Blues", vmin=0, vmax=100)
         axes.figure.colorbar(image, ax=axes, label="share of the true class (%)", shrink=0.8)
         rotation = 45 if len(columns) < 25 else 90
@@ -139,6 +150,33 @@ def plot_confusion(
                 if counts[row, column]:
                     color = "white" if shares[row, column] > 0.5 else "black"
                     axes.text(column, row, str(counts[row, column]), ha="center", va="center", color=color)
+
+
+def fonts_for(texts: Iterable[str]) -> list[str] | None:
+    """Font families of this system that have together every letter of the texts; None if there are none."""
+    from matplotlib import font_manager
+
+    missing = {ord(letter) for text in texts for letter in text if not letter.isspace()}
+    found = []
+    for family in ("DejaVu Sans", *_FURTHER_FONTS):
+        try:
+            file = font_manager.findfont(family, fallback_to_default=False)
+        except ValueError:
+            continue
+        letters = set(font_manager.get_font(file).get_charmap())
+        if missing & letters or not found:
+            found.append(family)
+            missing -= letters
+    return None if missing else found
+
+
+@contextmanager
+def fonts_of(families: Sequence[str] | None) -> Iterator[None]:
+    """Draw in these families, each for what the ones before it lack."""
+    from matplotlib import rc_context
+
+    with rc_context({"font.family": list(families or ["DejaVu Sans"])}):
+        yield
 
 
 def _ticks(names: Sequence[str]) -> tuple[range, list[str]]:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.cluster.hierarchy import leaves_list, linkage
 from torch import Tensor
 
 from dltool.data.pixels import PixelReader
@@ -22,6 +23,7 @@ from dltool.training.seeds import numpy_generator
 
 _MISTAKES = 16
 _VARIATIONS = 9
+_MANY_CLASSES = 20
 
 
 def write_report(
@@ -41,7 +43,7 @@ def write_report(
 
     labels = torch.from_numpy(split.labels)
     written = [folder / "confusion.png", folder / "reliability.png"]
-    plot_confusion(written[0], metrics["confusion"], class_names)
+    plot_confusion(written[0], *_by_confusion(metrics["confusion"], class_names))
     plot_reliability(written[1], reliability(logits, labels), metrics["ece"])
     if history:
         plot_curves(folder / "curves.png", history)
@@ -54,6 +56,18 @@ def write_report(
     else:
         (folder / "mistakes.png").unlink(missing_ok=True)
     return written
+
+
+def _by_confusion(confusion: Sequence[Sequence[int]], class_names: Sequence[str]) -> tuple[list[list[int]], list[str]]:
+    """From 20 classes on the matrix with what is confused side by side (average linkage, optimal leaf order)."""
+    if len(class_names) < _MANY_CLASSES:
+        return [list(row) for row in confusion], list(class_names)
+    counts = np.array(confusion)
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    likeness = shares + shares.T
+    near = 2 - likeness[np.triu_indices(len(counts), 1)]
+    order = leaves_list(linkage(near, "average", optimal_ordering=True))
+    return counts[np.ix_(order, order)].tolist(), [class_names[index] for index in order]
 
 
 def write_predictions(path: Path, scored: Mapping[str, tuple[Split, Tensor]], class_names: tuple[str, ...]) -> None:
@@ -122,15 +136,39 @@ def parameter_table(parameters: Iterable[BlockParameters]) -> list[str]:
 
 
 def class_table(metrics: dict[str, Any]) -> list[str]:
-    """Lines of samples, precision, recall and F1 by class."""
+    """Lines of samples, precision, recall and F1 by class, and of what is taken for what most often.
+
+    From 20 classes on only the ten with the least F1 are shown and the ten with the most, of those that occur.
+    """
     per_class = metrics["per_class"]
-    width = max(5, *(len(name) for name in per_class))
+    shown = list(per_class)
+    many = len(shown) >= _MANY_CLASSES
+    if many:
+        shown = sorted((name for name in shown if per_class[name]["samples"]), key=lambda name: per_class[name]["f1"])
+        shown = shown if len(shown) <= 20 else [*shown[:10], "…", *shown[-10:]]
+    width = max(5, *(len(name) for name in shown))
     lines = [f"{'class':{width}}  {'samples':>7}  precision  recall     F1"]
-    return lines + [
-        f"{name:{width}}  {row['samples']:7}  {100 * row['precision']:7.1f} %  {100 * row['recall']:4.1f} %  "
-        f"{100 * row['f1']:4.1f} %"
-        for name, row in per_class.items()
-    ]
+    for name in shown:
+        row = per_class.get(name)
+        if row is None:
+            lines.append(f"… {len(per_class)} classes in all; the ten with the least F1 above, with the most below")
+            continue
+        scores = (f"{100 * row[key]:{wide}.1f} %" for key, wide in (("precision", 7), ("recall", 4), ("f1", 4)))
+        lines.append(f"{name:{width}}  {row['samples']:7}  {'  '.join(scores)}")
+    pairs = most_confused(metrics["confusion"], list(per_class)) if many else []
+    return lines + [f"{truth} was taken for {answer}: {count} of {total}" for truth, answer, count, total in pairs]
+
+
+def most_confused(
+    confusion: Sequence[Sequence[int]], class_names: Sequence[str], most: int = 10
+) -> list[tuple[str, str, int, int]]:
+    """(class, answer, how often, samples of the class) of the most frequent mistakes."""
+    counts = np.array(confusion)
+    totals = counts.sum(1)
+    np.fill_diagonal(counts, 0)
+    places = np.argsort(-counts, axis=None, kind="stable")[:most]
+    pairs = [(int(place) // len(counts), int(place) % len(counts)) for place in places]
+    return [(class_names[t], class_names[a], int(counts[t, a]), int(totals[t])) for t, a in pairs if counts[t, a]]
 
 
 def describe_accuracy(metrics: dict[str, Any]) -> str:

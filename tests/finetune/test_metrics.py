@@ -1,11 +1,17 @@
 """Figures of merit against scikit-learn and by hand."""
 
+import warnings
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics as sk
 
 from dltool.finetune.metrics import calibration_error, classification_metrics, wilson_interval
+from dltool.finetune.report import _by_confusion, class_table
+from dltool.images.read import read_image
+from dltool.plots import fonts_for, plot_confusion
 
 
 def test_figures_agree_with_scikit_learn() -> None:
@@ -47,3 +53,29 @@ def test_calibration_error_of_known_confidences() -> None:
     # Confidence 0.8 throughout, right in 6 of 10: the error is 0.2.
     logits = torch.tensor([[np.log(4.0), 0.0]] * 10)
     assert calibration_error(logits, torch.tensor([0] * 6 + [1] * 4)) == pytest.approx(0.2, abs=1e-6)
+
+
+def test_many_classes_show_the_worst_the_best_and_what_is_confused() -> None:
+    names = tuple(f"c{number:02}" for number in range(30))
+    labels = torch.arange(30).repeat_interleave(10)
+    answers = labels.clone()
+    answers[70:74] = 21  # c07 is taken for c21
+    metrics = classification_metrics(torch.nn.functional.one_hot(answers, 30).float(), labels, names)
+    lines = class_table(metrics)
+    assert [line.split()[0] for line in lines[1:3]] == ["c07", "c21"]
+    assert len(lines) == 1 + 10 + 1 + 10 + 1
+    assert "30 classes in all" in lines[11]
+    assert lines[-1] == "c07 was taken for c21: 4 of 10"
+    matrix, order = _by_confusion(metrics["confusion"], names)
+    assert abs(order.index("c07") - order.index("c21")) == 1
+    assert sorted(order) == list(names)
+    assert matrix[order.index("c07")][order.index("c21")] == 4
+
+
+@pytest.mark.parametrize("name", ["\u732b", "\U00012345"])  # a cat, and a cuneiform sign that hardly a system has
+def test_names_that_no_font_has_become_numbers_without_a_warning(name: str, tmp_path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        plot_confusion(tmp_path / "c.png", [[3, 1], [0, 4]], (name, "dog"))
+    assert read_image(tmp_path / "c.png").pixels.std() > 5
+    assert (fonts_for(["dog", "\U0010fffd"]), fonts_for(["dog"])) == (None, ["DejaVu Sans"])
