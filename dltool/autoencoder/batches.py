@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.autoencoder.data import Images, to_channels
@@ -13,6 +14,9 @@ from dltool.autoencoder.unet import reflected
 from dltool.images.stream import read_ahead
 from dltool.images.tensors import fit_pixels
 from dltool.training.seeds import numpy_generator
+
+# A scaled crop holds at least this share of the image.
+_LEAST_AREA = 0.5
 
 
 class Source(Protocol):
@@ -28,25 +32,29 @@ class Source(Protocol):
 class WholeSource:
     """Equally large whole images as one uint8 tensor, on the device where it fits; no loader in the way."""
 
-    def __init__(self, images: Tensor, augment: Augment, seed: int) -> None:
-        """`images`: N × C × H × W uint8."""
+    def __init__(self, images: Tensor, augment: Augment, seed: int, passes: int = 1) -> None:
+        """`images`: N × C × H × W uint8, each of which an epoch has `passes` times."""
         self.images = images
         self._augment = augment
         self._seed = seed
+        self._passes = passes
 
     def __len__(self) -> int:
-        return len(self.images)
+        return len(self.images) * self._passes
 
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
         """See `Source`."""
         symmetries = _symmetries(len(self), self._augment, self._seed, epoch)
+        cropped = self._augment is Augment.CROP
+        drawn = numpy_generator(self._seed, "scaled crop", epoch).random((len(self), 4)) if cropped else None
         for part in parts:
-            batch = self.images.index_select(0, torch.from_numpy(part).to(self.images.device))
-            yield (
-                batch
-                if symmetries is None
-                else torch.stack([_turn(image, kind) for image, kind in zip(batch, symmetries[part], strict=True)])
-            )
+            batch = self.images.index_select(0, torch.from_numpy(part % len(self.images)).to(self.images.device))
+            if drawn is not None:
+                yield scaled_crops(batch, drawn[part])
+            elif symmetries is None:
+                yield batch
+            else:
+                yield torch.stack([_turn(image, kind) for image, kind in zip(batch, symmetries[part], strict=True)])
 
 
 class CropSource:
@@ -140,6 +148,22 @@ class ResidentCrops:
             yield self._pixels[:, start + rows * width + columns].transpose(0, 1)
 
 
+def scaled_crops(images: Tensor, drawn: np.ndarray) -> Tensor:
+    """Half to all of the area of each of N × C × H × W uint8 images, scaled back to H × W, every other one mirrored.
+
+    Args:
+        drawn: N × 4 numbers in [0, 1): area, place across and down, mirrored or not.
+    """
+    area, across, down, mirrored = torch.from_numpy(drawn.astype(np.float32)).to(images.device).T
+    side = (_LEAST_AREA + (1 - _LEAST_AREA) * area).sqrt()
+    maps = torch.zeros(len(images), 2, 3, device=images.device)
+    maps[:, 0, 0] = torch.where(mirrored < 0.5, -side, side)
+    maps[:, 1, 1] = side
+    maps[:, 0, 2], maps[:, 1, 2] = ((2 * place - 1) * (1 - side) for place in (across, down))
+    grid = F.affine_grid(maps, list(images.shape), align_corners=False)
+    return F.grid_sample(images.float(), grid, padding_mode="border", align_corners=False).round_().to(torch.uint8)
+
+
 def reflect_to(image: Tensor, side: int) -> Tensor:
     """Continue a C × H × W image by reflection until no side is below `side`."""
     for dim in (1, 2):
@@ -165,7 +189,7 @@ def common_size(images: Sequence[Images]) -> tuple[int, int] | None:
 
 def _symmetries(count: int, augment: Augment, seed: int, epoch: int) -> np.ndarray | None:
     """One of the square's eight symmetries for every sample (0 to 7; 0 and 4 alone for flips), or None."""
-    if augment is Augment.NONE:
+    if augment in (Augment.NONE, Augment.CROP):
         return None
     drawn = numpy_generator(seed, "symmetry", epoch).integers(0, 8, count)
     return drawn if augment is Augment.DIHEDRAL else drawn & 4

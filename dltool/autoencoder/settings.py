@@ -37,11 +37,15 @@ class Optimizer(StrEnum):
 
 
 class Augment(StrEnum):
-    """How training images are varied; auto turns and mirrors crops of photos and leaves whole images alone."""
+    """How training images are varied: mirrored, turned too (dihedral), or scaled crops of them, mirrored (crop).
+
+    auto turns and mirrors the crops of unet, takes crops of photos, and leaves small images of one size alone.
+    """
 
     AUTO = "auto"
     NONE = "none"
     FLIP = "flip"
+    CROP = "crop"
     DIHEDRAL = "dihedral"
 
 
@@ -67,18 +71,21 @@ def read_channels(text: str) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class AeSettings:
-    """Settings of one training run. A None is filled in by `complete`, once the data is known.
+    """Settings of one training run. A None is filled in by `plan_training`, once the data is known.
 
     Attributes:
         arch: see `Arch`.
         start: a model whose weights are taken over where name and shape agree.
         latent_dim: width of the code of `stacked` and `conv`.
+        variational: the code is a distribution near the standard normal one, from which `ae sample` draws.
         channels, blocks: of `unet`: channels per level from fine to coarse, residual blocks on each way through one.
         noise: what the network sees instead of the clean image, as `parse_noise` reads it.
         loss, augment, color: see their enums; loss None: L1 for unet, else MSE.
         size: side of the square that whole images are scaled to; None keeps the common size of small ones, else 64.
         patch_size, crops_per_image: of unet: side of the random crops, and how many of each photo make an epoch.
         epochs, batch_size, lr: as named; the rate is the peak of a one-cycle schedule.
+        steps: at least so many, in epochs that go through a small set more than once.
+        passes: how often an epoch does so; not to be typed.
         optimizer: see `Optimizer`; None: Muon for unet, else Adam.
         clip: largest norm of the gradient; 0 does not limit it.
         ema: half-life, in samples, of the average of the weights that is kept; 0 keeps the weights themselves.
@@ -88,7 +95,18 @@ class AeSettings:
     """
 
     arch: Annotated[Arch, Option("Dense or convolutional through a code, or a residual U-Net.")] = Arch.CONV
-    latent_dim: Annotated[int, Option("Width of the code of stacked and conv.", min=1, panel=_NETWORK)] = 10
+    latent_dim: Annotated[
+        int | None,
+        Option(
+            "Width of the code of stacked and conv.",
+            min=1,
+            shown="10 up to 32x32 grey, else a 48th of the image's values",
+            panel=_NETWORK,
+        ),
+    ] = None
+    variational: Annotated[
+        bool, Option("Learn a distribution of codes, from which ae sample draws.", panel=_NETWORK)
+    ] = False
     channels: Annotated[
         tuple[int, ...] | None,
         Option(
@@ -131,7 +149,7 @@ class AeSettings:
     ] = "none"
     loss: Annotated[Loss | None, Option("Against the clean image.", shown="mse; unet l1", panel=_TRAINING)] = None
     augment: Annotated[
-        Augment, Option("auto turns and mirrors crops, and leaves whole images alone.", panel=_TRAINING)
+        Augment, Option("auto: crops of photos, unet's turned too; small images stay alone.", panel=_TRAINING)
     ] = Augment.AUTO
     color: Annotated[Color, Option("Channels; auto: grey where every image is.", panel=_NETWORK)] = Color.AUTO
     size: Annotated[
@@ -145,16 +163,30 @@ class AeSettings:
     ] = None
     patch_size: Annotated[int, Option("Side of unet's random crops.", min=8, panel=_TRAINING)] = 64
     crops_per_image: Annotated[int, Option("Crops of each photo per epoch.", min=1, panel=_TRAINING)] = 16
-    epochs: Annotated[int | None, Option("Passes over the images.", min=1, shown="20; unet 100", panel=_TRAINING)] = (
-        None
-    )
-    batch_size: Annotated[int | None, Option("Samples per step.", min=1, shown="64; unet 16", panel=_TRAINING)] = None
+    epochs: Annotated[
+        int | None,
+        Option(
+            "Passes over the images.",
+            min=1,
+            shown="20, over a small set of several passes each; unet 100",
+            panel=_TRAINING,
+        ),
+    ] = None
+    steps: Annotated[
+        int | None,
+        Option(
+            "Train so many steps instead, rounded up to epochs.", min=1, shown="at least 800; unet any", panel=_TRAINING
+        ),
+    ] = None
+    batch_size: Annotated[
+        int | None, Option("Samples per step.", min=1, shown="64, conv of photos 32; unet 16", panel=_TRAINING)
+    ] = None
     lr: Annotated[
         float | None,
-        Option("Peak of the one-cycle learning rate.", min=0, shown="3e-3; unet 2e-3", panel=_TRAINING),
+        Option("Peak of the one-cycle learning rate.", min=0, shown="5e-3; stacked 3e-3; unet 2e-3", panel=_TRAINING),
     ] = None
     optimizer: Annotated[
-        Optimizer | None, Option("What moves the weights.", shown="muon for unet, else adam", panel=_TRAINING)
+        Optimizer | None, Option("What moves the weights.", shown="muon; stacked adam", panel=_TRAINING)
     ] = None
     clip: Annotated[float, Option("Largest norm of the gradient; 0: any.", min=0, panel=_TRAINING)] = 1.0
     ema: Annotated[
@@ -162,16 +194,23 @@ class AeSettings:
         Option(
             "Half-life, in samples, of the average of the weights that is kept; 0: none.",
             min=0,
-            shown="10000; unet 5000",
+            shown="10000, conv at most a 20th of all; unet 5000",
             panel=_TRAINING,
         ),
     ] = None
     time: TrainingTime = None
     precision: PrecisionOption = Precision.AUTO
     seed: Seed = 0
+    passes: int | None = None
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.variational and self.arch is Arch.UNET:
+            raise SettingsError("--variational: --arch unet has no code; use conv or stacked")
+        if self.variational and self.loss not in (None, Loss.MSE):
+            raise SettingsError(f"--loss {self.loss}: --variational needs a squared error; use mse")
+        if self.augment is Augment.CROP and self.arch is Arch.UNET:
+            raise SettingsError("--augment crop: --arch unet takes crops by itself; use dihedral, flip or none")
         if self.channels == ():
             raise SettingsError("--channels: numbers of at least 1 are needed, such as 32,64,96,128")
         if len(self.blocks or ()) > 1 and len(self.blocks or ()) != len(self.channels or _UNET_CHANNELS):
@@ -188,9 +227,11 @@ class AeSettings:
             crops: whether a unet learns from random crops, as photos are, or from whole small images, once the images
                 are known.
         """
+        steps = {} if self.steps is None else {"epochs": "with --steps"}
         if self.arch is not Arch.UNET:
-            return dict.fromkeys(("channels", "blocks", "patch_size", "crops_per_image"), f"with --arch {self.arch}")
-        found = {"latent_dim": f"with --arch {self.arch}, which has no code"}
+            only = ("channels", "blocks", "patch_size", "crops_per_image")
+            return dict.fromkeys(only, f"with --arch {self.arch}") | steps
+        found = {"latent_dim": f"with --arch {self.arch}, which has no code"} | steps
         if crops:
             found["size"] = "with --arch unet on photos, of which it takes crops"
         elif crops is False:
@@ -272,10 +313,10 @@ class ReconstructSettings:
         return found
 
 
-_TINY = {"loss": Loss.MSE, "epochs": 20, "batch_size": 64, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0}
+_CODED = {"loss": Loss.MSE, "epochs": 20}
 _DEFAULTS: dict[Arch, dict[str, Any]] = {
-    Arch.STACKED: _TINY,
-    Arch.CONV: _TINY,
+    Arch.STACKED: {**_CODED, "batch_size": 64, "lr": 3e-3, "optimizer": Optimizer.ADAM, "ema": 10000.0},
+    Arch.CONV: {**_CODED, "lr": 5e-3, "optimizer": Optimizer.MUON},
     Arch.UNET: {
         **{"loss": Loss.L1, "epochs": 100, "batch_size": 16, "lr": 2e-3, "optimizer": Optimizer.MUON, "ema": 5000.0},
         **{"channels": _UNET_CHANNELS, "blocks": (1,)},

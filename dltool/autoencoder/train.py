@@ -14,18 +14,18 @@ from dltool.autoencoder.batches import (
     ResidentCrops,
     Source,
     WholeSource,
-    common_size,
     whole_images,
 )
 from dltool.autoencoder.data import ImageData, Loaded, load_images
+from dltool.autoencoder.health import Health, look_at
 from dltool.autoencoder.heldout import HeldOut, crops_of
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise_laws import parse_noise
-from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
+from dltool.autoencoder.plan import DEFAULT_SIZE, SMALL_SIDE, AePlan, describe_steps, plan_training
+from dltool.autoencoder.settings import AeSettings, Arch
 from dltool.autoencoder.sheets import write_examples
 from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
-from dltool.errors import SettingsError
 from dltool.images.tensors import fit_pixels
 from dltool.plots import plot_restoration
 from dltool.settings import as_plain
@@ -36,21 +36,19 @@ from dltool.training.model_file import save_model
 from dltool.training.seeds import seeded
 from dltool.training.session import Session
 
-# Whole images that are this small are taken as they are; larger or differing ones are scaled to squares.
-_SMALL_SIDE = 128
-_DEFAULT_SIZE = 64
 _MAY_CHANGE = ("time",)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Data and network are ready; `settings` are complete."""
+    """Data and network are ready; `settings` are complete, samples and steps those of an epoch."""
 
     settings: AeSettings
     data: Loaded
     arguments: dict[str, Any]
     parameters: int
     samples: int
+    steps: int
 
     @property
     def line(self) -> str:
@@ -59,14 +57,14 @@ class Prepared:
         size = "crops" if "height" not in arguments else f"{arguments['height']}x{arguments['width']}"
         return (
             f"network: {settings.arch}, {self.parameters:,} parameters, {arguments['in_channels']} channel(s), {size}, "
-            f"noise {settings.noise}; {self.samples} samples per epoch, batch {settings.batch_size}, "
-            f"{settings.epochs} epochs"
+            f"noise {settings.noise}; batch {settings.batch_size}, "
+            f"{describe_steps(settings, self.samples, self.steps)}"
         )
 
 
 @dataclass(frozen=True)
 class AeResult:
-    """The model of the best epoch, measured on val and, where there is one, on test."""
+    """The model of the best epoch, measured on val and, where there is one, on test; `steps` of an epoch."""
 
     autoencoder: TrainedAutoencoder
     settings: AeSettings
@@ -76,6 +74,8 @@ class AeResult:
     epochs: int
     best_epoch: int
     parameters: int
+    steps: int
+    health: Health | None
     history: tuple[dict[str, Any], ...]
     seconds: float
 
@@ -109,20 +109,21 @@ def train_autoencoder(
         DltoolError: the loss is not finite.
     """
     noise = parse_noise(settings.noise)
-    settings = complete(settings)
     exclude = context.run and context.run.path
     loaded = yield from load_images(data, context.workers, fit=_kept_pixels(settings), exclude=exclude)
     yield loaded
+    plan = plan_training(settings, loaded)
+    settings = plan.settings
     if context.run is not None:
         context.open_run("ae train", data, loaded.digest, as_plain(settings), _MAY_CHANGE)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
-    task = _Task(settings, loaded, context)
+    task = _Task(plan, loaded, context)
     held_out = HeldOut(task.held_out("val"), noise, settings.seed)
     counts = {name: len(split) for name, split in loaded.splits.items()}
-    origin = as_plain(task.settings) | {"data": {"source": str(data.source), **counts}}
+    origin = as_plain(settings) | {"data": {"source": str(data.source), **counts}}
     trained = TrainedAutoencoder(task.model, settings.arch.value, task.arguments, origin)
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
-    yield Prepared(task.settings, loaded, task.arguments, parameters, len(task.source))
+    yield Prepared(settings, loaded, task.arguments, parameters, plan.samples, plan.steps)
     loop = new_loop(trained, task.source, held_out, settings, session, context)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
     if state is not None:
@@ -141,13 +142,15 @@ def train_autoencoder(
         plot_restoration(context.run.path / "curves.png", session.history, settings.loss.value)  # type: ignore[union-attr]
     return AeResult(
         autoencoder=replace(trained, metrics=metrics),
-        settings=task.settings,
+        settings=settings,
         data=loaded,
         metrics=metrics["val"],
         test_metrics=metrics.get("test"),
         epochs=len(session.history),
         best_epoch=loop.best["epoch"],
         parameters=parameters,
+        steps=plan.steps,
+        health=look_at(task.model, held_out, metrics["val"]["mse"], context.device),
         history=tuple(session.history),
         seconds=session.elapsed,
     )
@@ -157,41 +160,25 @@ def _kept_pixels(settings: AeSettings) -> Callable[[np.ndarray], np.ndarray] | N
     """What is needed of an image's pixels, as far as that can be told before all are known; None: all of them."""
     if settings.arch is Arch.UNET:
         return None
-    side = settings.size or _DEFAULT_SIZE
+    side = settings.size or DEFAULT_SIZE
 
     def fit(pixels: np.ndarray) -> np.ndarray:
-        as_it_is = settings.size is None and max(pixels.shape[:2]) <= _SMALL_SIDE
+        as_it_is = settings.size is None and max(pixels.shape[:2]) <= SMALL_SIDE
         return pixels if as_it_is else fit_pixels(pixels, (side, side))
 
     return fit
 
 
-def learns_crops(settings: AeSettings, data: Loaded) -> bool:
-    """Whether random crops are learnt, as a unet does but where all images are small and of one size."""
-    common = common_size(list(data.splits.values()))
-    return settings.arch is Arch.UNET and (common is None or max(common) > settings.patch_size)
-
-
 class _Task:
     """What the data and the settings together make: the network, its training samples, what it is measured on."""
 
-    def __init__(self, settings: AeSettings, data: Loaded, context: RunContext) -> None:
+    def __init__(self, plan: AePlan, data: Loaded, context: RunContext) -> None:
         self.data = data
-        splits = list(data.splits.values())
-        grey = all(all(split.grey) for split in splits)
-        self.channels = 1 if settings.color is Color.GREY or (settings.color is Color.AUTO and grey) else 3
-        self.whole = not learns_crops(settings, data)
-        common = common_size(splits)
-        small = common is not None and (settings.arch is Arch.UNET or max(common) <= _SMALL_SIDE)
-        side = settings.size
-        self.size = (side, side) if side else common if small and common else (_DEFAULT_SIZE, _DEFAULT_SIZE)
-        if settings.augment is Augment.AUTO:
-            settings = replace(settings, augment=Augment.NONE if self.whole else Augment.DIHEDRAL)
-        self.settings = settings
-        if settings.augment is Augment.DIHEDRAL and self.size[0] != self.size[1] and self.whole:
-            raise SettingsError("--augment dihedral: quarter turns need square pictures; give --size, or flip")
+        self.plan = plan
+        self.settings = plan.settings
         self.source = self._source(context)
         self.arguments = self._arguments()
+        settings = self.settings
         with seeded(settings.seed, "weights"):
             self.model = create_autoencoder(settings.arch.value, **self.arguments)
         if isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource):
@@ -203,10 +190,11 @@ class _Task:
 
     def _source(self, context: RunContext) -> Source:
         settings, train = self.settings, self.data.splits["train"]
-        if self.whole:
-            images = whole_images(train, self.channels, self.size).to(context.device)
-            return WholeSource(images, settings.augment, settings.seed)
-        what = (train, self.channels, settings.patch_size, settings.crops_per_image, settings.augment, settings.seed)
+        if self.plan.whole:
+            images = whole_images(train, self.plan.channels, self.plan.size).to(context.device)
+            return WholeSource(images, settings.augment, settings.seed, settings.passes or 1)
+        crops = settings.crops_per_image * (settings.passes or 1)
+        what = (train, self.plan.channels, settings.patch_size, crops, settings.augment, settings.seed)
         if context.device.type == "cpu" or not train.in_memory:
             return CropSource(*what, context.workers)
         return ResidentCrops(*what, context.device)
@@ -216,16 +204,19 @@ class _Task:
         if settings.arch is Arch.UNET:
             assert settings.channels is not None and settings.blocks is not None
             blocks = settings.blocks[0] if len(settings.blocks) == 1 else list(settings.blocks)
-            return {"in_channels": self.channels, "channels": list(settings.channels), "blocks": blocks}
-        height, width = self.size
-        return {"in_channels": self.channels, "height": height, "width": width, "latent_dim": settings.latent_dim}
+            return {"in_channels": self.plan.channels, "channels": list(settings.channels), "blocks": blocks}
+        height, width = self.plan.size
+        sizes = {"in_channels": self.plan.channels, "height": height, "width": width}
+        norm = {"norm": True} if settings.arch is Arch.CONV else {}
+        varied = {"variational": True} if settings.variational else {}
+        return {**sizes, "latent_dim": settings.latent_dim, **norm, **varied}
 
     def held_out(self, split: str) -> tuple[Tensor, ...]:
         """The images of `val` or `test` that are measured."""
         images = self.data.splits[split]
-        if self.whole:
-            return (whole_images(images, self.channels, self.size),)
-        return crops_of(images, self.channels)
+        if self.plan.whole:
+            return (whole_images(images, self.plan.channels, self.plan.size),)
+        return crops_of(images, self.plan.channels)
 
 
 def _channel_means(images: Tensor) -> list[float]:

@@ -3,14 +3,18 @@
 from functools import partial
 from typing import Any
 
+import typer
+
 from dltool.autoencoder.data import Loaded, load_images
 from dltool.autoencoder.noise_laws import parse_noise
+from dltool.autoencoder.plan import describe_steps, learns_crops, plan_training
 from dltool.autoencoder.settings import AeSettings, ImageData
-from dltool.autoencoder.train import AeResult, Prepared, learns_crops, train_autoencoder
+from dltool.autoencoder.train import AeResult, Prepared, train_autoencoder
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
+from dltool.errors import DltoolError
 from dltool.events import finish
 from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
@@ -35,6 +39,10 @@ def run(
     if done is not None:
         _report(console, RunFolder(place.output), *done)
         offer_page(console, place.output, place)
+        health = done[0].health
+        if health is not None and health.verdict is not None:
+            console.warn(health.verdict)
+            raise typer.Exit(DltoolError.exit_code)
 
 
 class _AeWatcher(Watcher):
@@ -53,7 +61,7 @@ class _AeWatcher(Watcher):
                 self.say(event.line)
             case StepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
-                self._progress.update("training", done, total, f"loss {event.loss:.5f}")
+                self._progress.update(f"training, step {done} of {total}", done, total, f"loss {event.loss:.5f}")
             case EpochEnd():
                 self._show_epoch(event)
             case _:
@@ -93,15 +101,21 @@ def _report(console: Console, folder: RunFolder, result: AeResult, device: str) 
         counts={name: len(split) for name, split in result.data.splits.items()},
         notes=result.data.notes,
         epochs=result.epochs,
+        steps=result.epochs * result.steps,
+        passes=result.epochs * (result.settings.passes or 1),
         best_epoch=result.best_epoch,
         training_seconds=round(result.seconds, 3),
         metrics=result.metrics,
         test_metrics=result.test_metrics,
+        health=None if result.health is None else as_plain(result.health),
     )
     folder.write_json("results.json", document)
     for line in result.lines:
         console.result(line)
     console.result(f"model {folder.model}")
+    if result.health is not None:
+        for note in result.health.notes:
+            console.warn(note)
 
 
 def _show_dry_run(
@@ -118,6 +132,10 @@ def _show_dry_run(
     typed.refuse(settings.without_effect(learns_crops(settings, loaded)))
     for line in _describe_data(loaded):
         console.result(line)
+    plan = plan_training(settings, loaded)
+    console.result(f"would train {describe_steps(plan.settings, plan.samples, plan.steps)}")
     console.result(f"would write {place.output}/ (dry run: nothing is written)")
     counts = {name: len(split) for name, split in loaded.splits.items()}
-    console.document(as_plain(settings), None, run=place.output, counts=counts, unreadable=loaded.unreadable)
+    console.document(
+        as_plain(settings), None, run=place.output, counts=counts, unreadable=loaded.unreadable, steps=plan.all_steps
+    )

@@ -11,14 +11,15 @@ from dltool.autoencoder.networks import create_autoencoder
 from dltool.autoencoder.unet import pad_to_multiple
 from dltool.errors import ModelError
 
+NETWORKS = [("stacked", {}), ("conv", {}), ("conv", {"norm": True})]
 SHAPES = ((1, 28, 28), (3, 17, 5), (1, 1, 1), (2, 9, 33))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("arch", ["stacked", "conv"])
-def test_output_is_exactly_the_inputs_size(arch: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize(("arch", "more"), NETWORKS)
+def test_output_is_exactly_the_inputs_size(arch: str, more: dict, shape: tuple[int, int, int]) -> None:
     channels, height, width = shape
-    network = create_autoencoder(arch, in_channels=channels, height=height, width=width, latent_dim=7)
+    network = create_autoencoder(arch, in_channels=channels, height=height, width=width, latent_dim=7, **more)
     images = torch.rand(2, *shape)
     codes = network.encode(images)
     assert codes.shape == (2, 7)
@@ -55,22 +56,22 @@ def test_layers_start_with_kaimings_deviation_for_their_true_fan_in() -> None:
     assert float(second_up.weight.detach().std()) == pytest.approx(math.sqrt(2 / (32 * 9 / 4)), rel=0.05)
 
 
-@pytest.mark.parametrize("arch", ["stacked", "conv"])
-def test_untrained_output_lies_around_the_mean_of_each_channel(arch: str) -> None:
+@pytest.mark.parametrize(("arch", "more"), NETWORKS)
+def test_untrained_output_lies_around_the_mean_of_each_channel(arch: str, more: dict) -> None:
     torch.manual_seed(0)
-    network = create_autoencoder(arch, in_channels=3, height=20, width=20)
+    network = create_autoencoder(arch, in_channels=3, height=20, width=20, **more)
     network.set_output_mean([0.1, 0.5, 0.8])
     means = network(torch.rand(64, 3, 20, 20)).mean((0, 2, 3))
     assert torch.allclose(means, torch.tensor([0.1, 0.5, 0.8]), atol=0.05)
 
 
-@pytest.mark.parametrize("arch", ["stacked", "conv"])
-def test_no_decoder_dies_in_any_of_six_seeds(arch: str) -> None:
+@pytest.mark.parametrize(("arch", "more"), NETWORKS)
+def test_no_decoder_dies_in_any_of_six_seeds(arch: str, more: dict) -> None:
     images = torch.from_numpy(load_digits().images[:512]).float().div(16).unsqueeze(1)
     of_the_mean_image = float((images - images.mean(0)).square().mean())
     for seed in range(6):
         torch.manual_seed(seed)
-        network = create_autoencoder(arch, in_channels=1, height=8, width=8)
+        network = create_autoencoder(arch, in_channels=1, height=8, width=8, **more)
         network.set_output_mean([float(images.mean())])
         optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
         for step in range(60):
