@@ -66,9 +66,8 @@ def learn_normal(train: Tensor, held_out: Tensor, restored: Tensor) -> NormalIma
     if len(train) < 3 or len(held_out) < 1:
         return None
     chosen = np.unique(np.linspace(0, len(train) - 1, min(len(train), _MOST_KEPT)).astype(int))
-    kept = np.concatenate(
-        [describe(train[part].float() / 255) for part in np.array_split(chosen, -(-len(chosen) // _BATCH))]
-    )
+    parts = np.array_split(chosen, -(-len(chosen) // _BATCH))
+    kept = np.concatenate([describe(train[torch.from_numpy(part)].float() / 255) for part in parts])
     normal = NormalImages(torch.from_numpy(kept).half(), 1.0, 1.0)
     threshold = float(np.quantile(normal.scores(held_out), _NORMAL_SHARE))
     error = float(np.quantile(pixel_errors(held_out, restored), _NORMAL_PIXELS))
@@ -94,22 +93,19 @@ def describe(images: Tensor) -> np.ndarray:
     down, across = (np.gradient(grey, axis=axis) if grey.shape[axis] > 1 else np.zeros_like(grey) for axis in (1, 2))
     strength = np.hypot(across, down)
     turn = np.arctan2(down, across) % (2 * np.pi) / (2 * np.pi) * _DIRECTIONS
-    places = [
-        np.clip(((np.arange(_CELLS) + 0.5) * side).astype(int), 0, length - 1)
-        for side, length in zip(sides, grey.shape[1:], strict=True)
-    ]
+    middles = [((np.arange(_CELLS) + 0.5) * side).astype(int) for side in sides]
     histograms = []
     for direction in range(_DIRECTIONS):
         away = np.abs(turn - direction)
         share = strength * np.clip(1 - np.minimum(away, _DIRECTIONS - away), 0, 1)
-        pooled = gaussian_filter1d(gaussian_filter1d(share, sides[0] / 2, axis=1)[:, places[0]], sides[1] / 2, axis=2)
-        histograms.append(pooled[:, :, places[1]])
+        pooled = gaussian_filter1d(gaussian_filter1d(share, sides[0] / 2, axis=1)[:, middles[0]], sides[1] / 2, axis=2)
+        histograms.append(pooled[:, :, middles[1]])
     rooted = np.sqrt(np.stack(histograms, 1).reshape(len(grey), -1))
     return (rooted / np.maximum(np.linalg.norm(rooted, axis=1, keepdims=True), 1e-12)).astype(np.float32)
 
 
 def pixel_errors(original: Tensor, restored: Tensor) -> np.ndarray:
-    """Squared differences of N × C × H × W images, mean over channels, smoothed over a twentieth of a side: N × H × W."""
+    """Squared differences of N × C × H × W images, mean over channels, smoothed by a twentieth of a side: N × H × W."""
     errors = (original.cpu() - restored.cpu()).square().mean(1).numpy()
     return gaussian_filter(errors, (0, errors.shape[1] / 20, errors.shape[2] / 20))
 
@@ -123,7 +119,7 @@ def to_tensors(normal: NormalImages | None) -> dict[str, Tensor]:
 
 
 def from_tensors(tensors: dict[str, Tensor]) -> NormalImages | None:
-    """Take out of a model file's tensors what `to_tensors` put in; None where there is nothing or it is no such thing."""
+    """Take out of a model file's tensors what `to_tensors` put in; None where there is no such thing."""
     descriptors, numbers = (tensors.pop(f"normal.{name}", None) for name in ("descriptors", "numbers"))
     shape = (_CELLS * _CELLS * _DIRECTIONS,)
     if descriptors is None or numbers is None or descriptors.shape[1:] != shape or numbers.shape != (2,):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dltool.autoencoder.anomaly import NormalImages, from_tensors, to_tensors
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.errors import ModelError
 from dltool.training.model_file import ModelFile, load_model, model_path, restored_module
@@ -24,6 +25,7 @@ class TrainedAutoencoder:
         settings: of the run that made it (`as_plain`); `noise` says what it learnt to take away, `data` from which
             images and how many.
         metrics: on held-out images.
+        normal: what the images of training look like, for telling others from them.
     """
 
     module: nn.Module = field(repr=False)
@@ -31,6 +33,7 @@ class TrainedAutoencoder:
     arguments: dict[str, Any]
     settings: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
+    normal: NormalImages | None = field(default=None, repr=False)
 
     @property
     def channels(self) -> int:
@@ -46,7 +49,7 @@ class TrainedAutoencoder:
 
     def to_file(self, metrics: dict[str, Any], tensors: dict[str, torch.Tensor] | None = None) -> ModelFile:
         """What `save_model` writes; `tensors` instead of the module's own."""
-        own = dict(self.module.state_dict()) if tensors is None else tensors
+        own = (dict(self.module.state_dict()) if tensors is None else tensors) | to_tensors(self.normal)
         return ModelFile(COMMAND, self.arch, self.arguments, own, metrics=metrics, settings=self.settings)
 
 
@@ -58,13 +61,14 @@ def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
     """
     path = model_path(path)
     file = load_model(path, COMMAND)
+    normal = from_tensors(file.tensors)
     if file.arguments.get("in_channels") not in (1, 3):
         raise ModelError(f"{path}: its description is damaged (in_channels)")
     with torch.random.fork_rng(devices=[]):  # its first weights are thrown away and must not cost the caller randomness
         build = partial(create_autoencoder, file.architecture, **file.arguments)
         module = restored_module(build, file.arguments, file.tensors, path)
     module.eval().requires_grad_(False)
-    return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics)
+    return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics, normal)
 
 
 def take_over(module: nn.Module, path: Path) -> None:

@@ -87,6 +87,12 @@ class HeldOut:
         return [batch for group in self.groups for batch in group.split(_BATCH)]
 
 
+@torch.no_grad()
+def restore(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
+    """What a network in evaluation mode gives back of N × C × H × W images in [0, 1], clipped, on the CPU."""
+    return torch.cat([model(part.to(device)).float().clamp(0, 1).cpu() for part in images.split(_BATCH)])
+
+
 def crops_of(images: Images, channels: int, count: int = MOST_CROPS, side: int = _CROP) -> tuple[Tensor, ...]:
     """The middles of `count` images, at most `side` pixels wide and high, so that measuring costs little."""
     step = max(1, len(images) // count)

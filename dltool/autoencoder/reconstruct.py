@@ -1,7 +1,7 @@
 """What an autoencoder gives back of images, how far that is off, and what lies between two codes."""
 
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.autoencoder.anomaly import NormalImages
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.data import to_channels
 from dltool.autoencoder.networks import Autoencoder
@@ -37,6 +38,8 @@ class Reconstruction:
             if any was added, and what the network gave back, clipped. None where nobody needs them any more.
         code: latent_dim numbers; None for networks without a code.
         mse, psnr, ssim: of the output against the original; PSNR in dB.
+        score, anomaly: how unlike the images of training it is, and whether that is above the model's threshold.
+        heat: H × W in [0, 1], where it differs from what came back. All three None where nobody asked.
     """
 
     path: Path
@@ -47,6 +50,9 @@ class Reconstruction:
     mse: float
     psnr: float
     ssim: float
+    score: float | None = None
+    anomaly: bool | None = None
+    heat: np.ndarray | None = None
 
 
 def prepare(autoencoder: TrainedAutoencoder, pixels: np.ndarray) -> Tensor:
@@ -64,12 +70,14 @@ def reconstruct_files(
     noise: Noise | Mixture | None = None,
     seed: int = 0,
     read: Callable[[Path], np.ndarray] = lambda path: read_image(path).pixels,
+    anomaly: bool = False,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> Iterator[FileDone]:
     """Yield every file's end, as `run_batch` does, in order; its result is the Reconstruction.
 
     Args:
         noise: what to add to the images before the network sees them; image by image from `seed` and its number.
+        anomaly: score the images, by what the model knows of normal ones.
         read: gives a path's H × W × 3 (or H × W) uint8 pixels.
         should_stop: asked after every few images; when it says so, the rest is left.
     """
@@ -77,7 +85,7 @@ def reconstruct_files(
     yield from run_batch(
         [Job(path) for path in paths],
         lambda job: prepare(autoencoder, read(job.input)),
-        partial(_reconstruct, autoencoder, device, noise, seed),
+        partial(_reconstruct, autoencoder, device, noise, seed, autoencoder.normal if anomaly else None),
         workers,
         "give smaller pictures, or --device cpu",
         lambda file: ((file.number - 1) // most, most),
@@ -91,6 +99,7 @@ def _reconstruct(
     device: torch.device,
     noise: Noise | Mixture | None,
     seed: int,
+    normal: NormalImages | None,
     files: Sequence[OpenedFile[Tensor]],
 ) -> Generator[Any, None, list[Finish]]:
     clean = torch.stack([file.content for file in files])
@@ -100,11 +109,16 @@ def _reconstruct(
         inputs = torch.cat([noise(x[None], g) for x, g in zip(clean, generators, strict=True)])
     outputs, codes = _forward(autoencoder, inputs.to(device))
     figures = [((outputs - clean).square().flatten(1).mean(1)), psnr(outputs, clean), ssim(outputs, clean)]
+    scores = () if normal is None else normal.scores(clean)
     results = []
     for row, file in enumerate(files):
         code = None if codes is None else codes[row]
         shown = (clean[row], inputs[row].clamp(0, 1), outputs[row])
-        results.append(Reconstruction(file.job.input, *shown, code, *(float(figure[row]) for figure in figures)))
+        result = Reconstruction(file.job.input, *shown, code, *(float(figure[row]) for figure in figures))
+        if normal is not None:
+            score, heat = float(scores[row]), normal.heat(clean[row], outputs[row])
+            result = replace(result, score=score, anomaly=score > normal.threshold, heat=heat)
+        results.append(result)
     yield from ()  # there is nothing to tell on the way
     return [lambda result=result: result for result in results]
 
@@ -118,15 +132,17 @@ def _forward(autoencoder: TrainedAutoencoder, inputs: Tensor) -> tuple[Tensor, T
     return module.decode(codes).float().clamp(0, 1).cpu(), codes.float().cpu()
 
 
-def named_images(name: str, root: Path, limit: int) -> dict[Path, np.ndarray]:
-    """Images of a built-in set, of its test split where it has one, by what they are called: `mnist/test/0`.
+def named_images(name: str, root: Path, limit: int) -> tuple[dict[Path, np.ndarray], dict[Path, str]]:
+    """Images of a built-in set, of its test split where it has one, and their classes, by name: `mnist/test/0`.
 
     Raises:
         DataError: the set is not there.
     """
-    splits = load_builtin(name, root, download=False).splits
-    split = splits.get("test", splits["train"])
-    return {Path(split.name(index)): split.read(index) for index in range(min(len(split), limit or len(split)))}
+    dataset = load_builtin(name, root, download=False)
+    split = dataset.splits.get("test", dataset.splits["train"])
+    paths = {Path(split.name(index)): index for index in range(min(len(split), limit or len(split)))}
+    classes = {path: dataset.class_names[split.labels[index]] for path, index in paths.items()}
+    return {path: split.read(index) for path, index in paths.items()}, classes
 
 
 @torch.no_grad()

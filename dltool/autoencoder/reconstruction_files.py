@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.autoencoder.anomaly import area_under_curve
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder
 from dltool.autoencoder.networks import Autoencoder
 from dltool.autoencoder.noise_laws import parse_noise
@@ -17,7 +18,7 @@ from dltool.autoencoder.reconstruct import Reconstruction, interpolate, named_im
 from dltool.autoencoder.settings import ReconstructSettings
 from dltool.autoencoder.sheets import enlarge, reconstruction_sheet
 from dltool.data.builtin import is_builtin
-from dltool.errors import SettingsError
+from dltool.errors import SettingsError, did_you_mean
 from dltool.files import write_atomically
 from dltool.images.batch import FileDone
 from dltool.images.folder import Job, list_images
@@ -29,6 +30,7 @@ from dltool.tables import to_csv
 
 MOST_ON_SHEET = 60
 FIGURES = ("mse", "psnr", "ssim")
+SCORES = ("score", "anomaly")
 _GIF_SECONDS = 0.08
 
 
@@ -39,11 +41,13 @@ class ReconstructPlan:
     Attributes:
         images: what the images are called: files, or those of a set by name.
         named: pixels of the images of a set by name, H × W × 3 (or H × W) uint8.
+        classes: what each image is: its class, or the name of its folder.
         sheet, csv, latents, gif: files to write; None for those that nobody asked for.
     """
 
     images: tuple[Path, ...]
     named: dict[Path, np.ndarray] = field(repr=False)
+    classes: dict[Path, str] = field(repr=False)
     sheet: Path
     csv: Path | None
     latents: Path | None
@@ -83,16 +87,23 @@ def plan_reconstruction(settings: ReconstructSettings, overwrite: bool) -> Recon
     is_file = output.suffix.lower() in WRITABLE and not output.is_dir()
     if not is_file and output.suffix and not output.exists() and len(images) == 1 and not images[0].is_dir():
         image_format(output)  # "-o sheet.xyz" is a mistyped file name rather than a folder
-    named = {}
+    named, classes = {}, {}
     if len(images) == 1 and is_builtin(str(images[0])):
-        named = named_images(str(images[0]), settings.root, settings.limit)
+        named, classes = named_images(str(images[0]), settings.root, settings.limit)
     found = list(named) or [path for path, _ in list_images(images, exclude=None if is_file else output)]
+    found = found[: settings.limit] if settings.limit else found
+    classes = classes or {path: path.absolute().parent.name for path in found}
+    for name in settings.normal or ():
+        if name not in classes.values():
+            near = did_you_mean(name, set(classes.values()))
+            raise SettingsError(f"--normal {name}: no image is of such a class or in such a folder{near}")
     gif = None
     if settings.interpolate is not None:
         gif = output.with_suffix(".gif") if is_file else output / "interpolation.gif"
     plan = ReconstructPlan(
-        images=tuple(found[: settings.limit] if settings.limit else found),
+        images=tuple(found),
         named=named,
+        classes=classes,
         sheet=output if is_file else output / "reconstructions.png",
         csv=settings.csv_file,
         latents=settings.latents,
@@ -145,6 +156,8 @@ def write_reconstructions(
     if plan.latents is not None and not isinstance(autoencoder.module, Autoencoder):
         arch = autoencoder.arch
         raise SettingsError(f"--latents: {settings.model} is a {arch}, which has no code; train conv or stacked")
+    if settings.anomaly and autoencoder.normal is None:
+        raise SettingsError(f"--anomaly: {settings.model} does not hold what normal images are; train conv or stacked")
     autoencoder.module.to(device)
     if plan.gif is not None and settings.interpolate is not None:
         first, second = (prepare(autoencoder, plan.read(end)) for end in settings.interpolate)
@@ -152,11 +165,12 @@ def write_reconstructions(
     noise = parse_noise(settings.noise)
     ends: list[FileDone] = []
     results: list[Reconstruction] = []
-    found = reconstruct_files(autoencoder, plan.images, device, workers, noise, settings.seed, plan.read, should_stop)
+    how = (noise, settings.seed, plan.read, settings.anomaly, should_stop)
+    found = reconstruct_files(autoencoder, plan.images, device, workers, *how)
     with closing(found):
         for end in found:
             if end.result is not None and len(results) >= MOST_ON_SHEET:  # its figures and its code are still needed
-                end = replace(end, result=replace(end.result, original=None, input=None, output=None))
+                end = replace(end, result=replace(end.result, original=None, input=None, output=None, heat=None))
             if end.result is not None:
                 results.append(end.result)
             ends.append(end)
@@ -166,7 +180,7 @@ def write_reconstructions(
     if plan.latents is not None and results:
         write_codes(plan.latents, results)
     if plan.csv is not None:
-        write_atomically(plan.csv, as_table(ends))
+        write_atomically(plan.csv, as_table(ends, SCORES if settings.anomaly else ()))
     return ends
 
 
@@ -183,13 +197,47 @@ def write_interpolation(path: Path, images: Tensor) -> None:
     write_gif(path, [*there, *there[-2:0:-1]], _GIF_SECONDS)
 
 
-def as_table(ends: Sequence[FileDone]) -> bytes:
-    """CSV with a row for each image: input, status, error, mse, psnr, ssim."""
-    rows: list[Sequence[object]] = [["input", "status", "error", *FIGURES]]
+def as_table(ends: Sequence[FileDone], more: Sequence[str] = ()) -> bytes:
+    """CSV with a row for each image: input, status, error, mse, psnr, ssim, and what else a Reconstruction holds."""
+    rows: list[Sequence[object]] = [["input", "status", "error", *FIGURES, *more]]
     for end in ends:
         figures = ["" if end.result is None else f"{getattr(end.result, name):.6f}" for name in FIGURES]
-        rows.append([end.job.input, end.status, end.error, *figures])
+        others = ["" if end.result is None else getattr(end.result, name) for name in more]
+        rows.append([end.job.input, end.status, end.error, *figures, *others])
     return to_csv(rows)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What `--anomaly` found: images above the threshold, of all, and the AUROC where some are known to be normal."""
+
+    threshold: float
+    anomalies: int
+    images: int
+    auroc: float | None
+
+    @property
+    def line(self) -> str:
+        """The same in words."""
+        known = "" if self.auroc is None else f", AUROC {self.auroc:.4f}"
+        many = f"{self.anomalies} of {self.images} (score above {self.threshold:.3f})"
+        return f"unlike the images of training: {many}{known}"
+
+
+def what_was_found(
+    autoencoder: TrainedAutoencoder,
+    plan: ReconstructPlan,
+    normal: Sequence[str] | None,
+    results: Sequence[Reconstruction],
+) -> Found | None:
+    """Count the anomalies among images that were scored, and hold the scores against classes; None without scores."""
+    scored = {result.path: result.score for result in results if result.score is not None}
+    if autoencoder.normal is None or not scored:
+        return None
+    auroc = None
+    if normal:
+        auroc = area_under_curve(list(scored.values()), [plan.classes[path] not in normal for path in scored])
+    return Found(autoencoder.normal.threshold, sum(bool(result.anomaly) for result in results), len(scored), auroc)
 
 
 def mean_figures(results: Sequence[Reconstruction]) -> dict[str, float] | None:

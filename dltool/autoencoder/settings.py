@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from dltool.data.settings import DataSettings
 from dltool.errors import SettingsError
-from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
+from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options, read_names
 
 _NETWORK, _TRAINING = "Network", "Training"
 _UNET_CHANNELS = (32, 64, 96, 128)
@@ -271,6 +271,8 @@ class ReconstructSettings:
         csv_file: a table with a row for each image.
         latents: a .npy file of the codes, N × latent_dim.
         interpolate, frames: two images whose codes a GIF goes between, and its frames on the way there.
+        anomaly: score every image by how unlike those of training it is, and show where it is.
+        normal: names of the classes whose images are; the others are what should be found.
         limit: the most images; 0 for all.
         root: where sets by name are kept.
         seed: of the noise.
@@ -292,6 +294,15 @@ class ReconstructSettings:
         tuple[Path, Path] | None, Option("Also a GIF of the way from one image's code to another's.", metavar="A B")
     ] = None
     frames: Annotated[int, Option("Frames from A to B.", min=2)] = 24
+    anomaly: Annotated[bool, Option("Tell images that are unlike those of training, and show where.")] = False
+    normal: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "Class folders, or classes of a set, that are normal: for the AUROC.",
+            metavar="NAME[,NAME]",
+            read=read_names,
+        ),
+    ] = None
     limit: Annotated[int, Option("Use only so many images; 0: all.", min=0)] = 0
     root: Annotated[
         Path, Option("Where the sets by name are kept.", flags=("--data-root",), metavar="FOLDER", panel="Data")
@@ -308,6 +319,8 @@ class ReconstructSettings:
         from dltool.data.builtin import is_builtin
 
         found = {} if self.interpolate else {"frames": "without --interpolate"}
+        if not self.anomaly:
+            found["normal"] = "without --anomaly"
         if len(self.images) > 1 or not is_builtin(str(self.images[0])):
             found["root"] = "on files; it is for sets by name"
         return found

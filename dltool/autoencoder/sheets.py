@@ -7,6 +7,7 @@ import numpy as np
 from torch import Tensor
 
 from dltool.autoencoder.reconstruct import Reconstruction
+from dltool.images.colormap import overlay
 from dltool.images.quality import psnr
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import to_pixels
@@ -64,7 +65,10 @@ def _label(name: str, decibel: float) -> str:
 
 
 def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.ndarray:
-    """Originals beside what came back (and with `noisy` beside what went in), with name and PSNR; H × W × 3 uint8."""
+    """Originals beside what came back (and with `noisy` beside what went in), with name and PSNR; H × W × 3 uint8.
+
+    Beside those that were scored is where they differ, with the score.
+    """
     tiny = all(max(result.original.shape[1:]) <= _TINY for result in results)
     tiles = []
     for result in results:
@@ -72,7 +76,10 @@ def reconstruction_sheet(results: Sequence[Reconstruction], noisy: bool) -> np.n
         if noisy:
             tiles.append(Tile(as_pixels(result.input), "with noise"))
         tiles.append(Tile(as_pixels(result.output), f"{result.psnr:.1f} dB"))
-    group = 3 if noisy else 2
+        if result.heat is not None:
+            verdict = f"{result.score:.2f} unlike" if result.anomaly else f"{result.score:.2f} normal"
+            tiles.append(Tile(overlay(as_pixels(result.original), result.heat, "inferno", 0.7), verdict))
+    group = 2 + noisy + (results[0].heat is not None)
     groups = min(len(results), 4 if tiny else 2 if len(results) > 3 else 1)
     return contact_sheet(tiles, group * groups, 96 if tiny else 256)
 

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from dltool.autoencoder.anomaly import NormalImages, learn_normal
 from dltool.autoencoder.autoencoder_file import TrainedAutoencoder, take_over
 from dltool.autoencoder.batches import (
     CropSource,
@@ -18,7 +19,7 @@ from dltool.autoencoder.batches import (
 )
 from dltool.autoencoder.data import ImageData, Loaded, load_images
 from dltool.autoencoder.health import Health, look_at
-from dltool.autoencoder.heldout import HeldOut, crops_of
+from dltool.autoencoder.heldout import HeldOut, crops_of, restore
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.plan import DEFAULT_SIZE, SMALL_SIDE, AePlan, describe_steps, plan_training
@@ -26,6 +27,7 @@ from dltool.autoencoder.settings import AeSettings, Arch
 from dltool.autoencoder.sheets import write_examples
 from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
+from dltool.errors import SettingsError
 from dltool.images.tensors import fit_pixels
 from dltool.plots import plot_restoration
 from dltool.settings import as_plain
@@ -126,11 +128,14 @@ def train_autoencoder(
     yield Prepared(settings, loaded, task.arguments, parameters, plan.samples, plan.steps)
     loop = new_loop(trained, task.source, held_out, settings, session, context)
     state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    if state is not None and state["model"].keys() != task.model.state_dict().keys():
+        raise SettingsError("--resume: the run is of an older dltool, whose network was another; start a new run")
     if state is not None:
         session.resume(state)
         loop.resume(state)
     if not (yield from loop.run()):
         return None
+    trained = replace(trained, normal=task.learn_normal(held_out))
     loss = LOSSES[settings.loss]  # type: ignore[index]
     metrics = {"val": held_out.measure(task.model, context.device, loss)}
     if "test" in loaded.splits:
@@ -210,6 +215,14 @@ class _Task:
         norm = {"norm": True} if settings.arch is Arch.CONV else {}
         varied = {"variational": True} if settings.variational else {}
         return {**sizes, "latent_dim": settings.latent_dim, **norm, **varied}
+
+    def learn_normal(self, held_out: HeldOut) -> NormalImages | None:
+        """What tells other images from these; None for networks without a code, and of too few images."""
+        if not isinstance(self.model, Autoencoder) or not isinstance(self.source, WholeSource):
+            return None
+        images = torch.cat(held_out.batches()).float() / 255
+        restored = restore(self.model, images, next(self.model.parameters()).device)
+        return learn_normal(self.source.images.cpu(), images, restored)
 
     def held_out(self, split: str) -> tuple[Tensor, ...]:
         """The images of `val` or `test` that are measured."""

@@ -9,9 +9,11 @@ from dltool.autoencoder.reconstruct import Reconstruction
 from dltool.autoencoder.reconstruction_files import (
     FIGURES,
     MOST_ON_SHEET,
+    SCORES,
     ReconstructPlan,
     mean_figures,
     plan_reconstruction,
+    what_was_found,
     write_reconstructions,
 )
 from dltool.autoencoder.settings import ReconstructSettings
@@ -21,7 +23,7 @@ from dltool.cli.options import Machine, Overwriting
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone
-from dltool.settings import Typed
+from dltool.settings import Typed, as_plain
 
 
 def run(
@@ -55,12 +57,18 @@ def run(
 
         work = write_reconstructions(autoencoder, plan, settings, device, workers, lambda: bool(stop))
         items = collect_items(work, plan.jobs, show, partial(_figures, plan.sheet))
-    means = mean_figures([end.result for end in ends if end.result is not None])
+    results = [end.result for end in ends if end.result is not None]
+    means = mean_figures(results)
     _say_means(console, items, means)
+    found = what_was_found(autoencoder, plan, settings.normal, results)
+    if found is not None:
+        console.result(found.line)
     written = {"sheet": None if means is None else plan.sheet, "csv": plan.csv}
     written |= {"latents": plan.latents, "interpolation": plan.gif}
     what = (console, items, reported, describe_device(device), stop, len(plan.images), "")
-    report_batch(*what, line=_line, list_items=not plan.named, mean=means, outputs=written)
+    report_batch(
+        *what, line=_line, list_items=not plan.named, mean=means, anomaly=found and as_plain(found), outputs=written
+    )
 
 
 def _show_dry_run(
@@ -85,8 +93,12 @@ def _say_means(console: Console, items: list[dict[str, Any]], means: dict[str, f
 def _figures(sheet: Path, result: Reconstruction | None) -> dict[str, Any]:
     if result is None:
         return dict.fromkeys(FIGURES)
-    return {"output": sheet, **{name: getattr(result, name) for name in FIGURES}}
+    shown = FIGURES if result.score is None else (*FIGURES, *SCORES)
+    return {"output": sheet, **{name: getattr(result, name) for name in shown}}
 
 
 def _line(item: dict[str, Any]) -> str:
-    return f"{item['input']}: mse {item['mse']:.5f}, {item['psnr']:.2f} dB, SSIM {item['ssim']:.4f}"
+    line = f"{item['input']}: mse {item['mse']:.5f}, {item['psnr']:.2f} dB, SSIM {item['ssim']:.4f}"
+    if item.get("score") is None:
+        return line
+    return f"{line}, score {item['score']:.3f}{' (unlike the images of training)' if item['anomaly'] else ''}"

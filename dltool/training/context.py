@@ -55,11 +55,11 @@ class RunContext:
         assert self.run is not None
         if self.resume:
             config = self.run.read_config()
-            refuse_changes(config["settings"], settings, may_change)
-            if config["data"].get("digest") != digest:
+            if config["data"].get("digest") != digest:  # first: settings may have been chosen by the images
                 raise SettingsError(
                     f"--resume: {data.source} is not what the run was started with (pictures or splits)"
                 )
+            refuse_changes(config["settings"], settings, may_change)
         if distributed.rank() != 0:
             return
         if self.resume:

@@ -217,12 +217,14 @@ class RunFolder:
 def refuse_changes(old: Mapping[str, Any], new: Mapping[str, Any], may_change: Sequence[str] = ()) -> None:
     """Compare a run's settings with those of its continuation; `epochs` may grow, `may_change` may be anything.
 
+    What an older dltool did not have is not compared.
+
     Raises:
         SettingsError: a setting differs; the message names the option and both values.
     """
     for name, value in new.items():
         before = old.get(name)
-        if name in may_change or before == value:
+        if name in may_change or name not in old or before == value:
             continue
         if name == "epochs" and before is not None and value is not None and value >= before:
             continue

@@ -14,6 +14,7 @@ from PIL import Image
 from dltool.autoencoder.autoencoder_file import load_autoencoder
 from dltool.images.read import read_image
 from dltool.training.model_file import load_model
+from dltool.training.session import Session
 from tests.cli.run import files_in, run_inside, start_process
 from tests.cli.test_finetune import refused
 
@@ -72,9 +73,10 @@ def test_a_strange_folder_comes_back_right_or_named(strange: Path, tmp_path: Pat
 def test_the_strange_folder_as_whole_images(strange: Path, tmp_path: Path, arch: str) -> None:
     words = ("--arch", arch, "--size", 12, "--epochs", 1, "--loss", "bce", "--noise", "mask:0.25", "--color", "grey")
     result = run_inside("ae", "train", strange, "-o", tmp_path / "run", *words, "--latent-dim", 4, *PLACE, "-q")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 1 and "no better than each picture's mean colour" in result.stderr, result.output
     loaded = load_autoencoder(tmp_path / "run")
-    assert loaded.arguments == {"in_channels": 1, "height": 12, "width": 12, "latent_dim": 4}
+    norm = {"norm": True} if arch == "conv" else {}
+    assert loaded.arguments == {"in_channels": 1, "height": 12, "width": 12, "latent_dim": 4, **norm}
 
 
 def test_the_default_is_conv_through_ten_numbers(tmp_path: Path) -> None:
@@ -137,7 +139,7 @@ def test_a_dry_run_writes_nothing(strange: Path, tmp_path: Path) -> None:
 
 
 def test_overwriting_gives_way_only_to_a_run_that_trains(tmp_path: Path) -> None:
-    train = ("ae", "train", "digits", "-o", tmp_path / "run", "--arch", "stacked", "--epochs", 1, "--limit", 40, *PLACE)
+    train = ("ae", "train", "digits", "-o", tmp_path / "run", "--arch", "stacked", "--steps", 30, "--limit", 40, *PLACE)
     assert run_inside(*train).exit_code == 0
     before = files_in(tmp_path / "run")
     refused(run_inside(*train), 2, "--resume goes on with it")
@@ -146,6 +148,52 @@ def test_overwriting_gives_way_only_to_a_run_that_trains(tmp_path: Path) -> None
     assert files_in(tmp_path / "run") == before
     assert run_inside(*train, "--overwrite", "--seed", 1).exit_code == 0
     assert files_in(tmp_path / "run")["model.safetensors"] != before["model.safetensors"]
+
+
+class Crash(BaseException):
+    """The end of a process, as far as one process can have it."""
+
+
+@pytest.mark.parametrize(
+    ("started", "arch"),
+    [
+        ("--epochs 3", "stacked"),
+        ("--steps 30", "conv"),
+        ("", "stacked"),
+        ("--time 900000h", "conv"),
+        ("--config", "stacked"),
+    ],
+)
+def test_resume_alone_goes_on_however_a_run_was_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, started: str, arch: str
+) -> None:
+    words = started.split()
+    if started == "--config":
+        (tmp_path / "some.toml").write_text('[ae.train]\nsteps = 40\nnoise = "gaussian:0.2"\nlatent-dim = 3\n')
+        words.append(tmp_path / "some.toml")
+    train = ("ae", "train", "digits", "--threads", 1, "--no-page", *PLACE)
+    begin = (*train, "--limit", 40, "--arch", arch, *words)
+    monkeypatch.setattr("dltool.autoencoder.plan._LEAST_STEPS", 60)
+    run_inside(*begin, "-o", tmp_path / "whole")
+    save, saved = Session.save, []
+
+    def save_and_crash(self: Session, state: dict) -> None:
+        save(self, state)
+        saved.append(state["epoch"])
+        if len(saved) == 2:
+            raise Crash
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Session, "save", save_and_crash)
+        with pytest.raises(Crash):
+            raise run_inside(*begin, "-o", tmp_path / "run").exception
+    resumed = run_inside(*train, "-o", tmp_path / "run", "--resume", "--json")
+    epochs = json.loads(resumed.stdout)["epochs"]
+    assert saved == [1, 2] and epochs > 2, resumed.output
+    whole, run = (load_model(tmp_path / name / "model.safetensors") for name in ("whole", "run"))
+    assert all(torch.equal(run.tensors[name], tensor) for name, tensor in whole.tensors.items())
+    again = run_inside(*train, "-o", tmp_path / "run", "--resume", "--json")  # nothing is left to do, and said so
+    assert json.loads(again.stdout)["epochs"] == epochs
 
 
 def test_ctrl_c_saves_and_resume_ends_as_if_never_stopped(tmp_path: Path) -> None:
