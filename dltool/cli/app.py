@@ -111,6 +111,11 @@ COMMANDS: dict[str, Command] = {
         "Send images through an autoencoder: originals beside what comes back, errors, codes.",
         ("dltool.autoencoder.settings:ReconstructSettings", "dltool.cli.options:Overwriting", _MACHINE),
     ),
+    "ae sample": Command(
+        "dltool.cli.ae_sample",
+        "Draw images from a variational autoencoder; the same seed gives the same image.",
+        ("dltool.autoencoder.sample_settings:DecoderSettings", _OUTPUTS, _PROCESSOR),
+    ),
     "page": Command(
         "dltool.cli.page",
         "Make or remake the page of a run, which shows what came out: index.html in its folder.",
