@@ -20,11 +20,11 @@ def test_the_loss_has_the_gradient_of_the_likelihood_with_the_best_noise() -> No
     scale = torch.rand(6, requires_grad=True)
     loss = variational_loss(restored, clean, scale)
     error = (restored - clean).square().mean()
-    assert float(loss) == pytest.approx(float(error + 2 * error / 16 * scale.mean()))
+    assert loss.item() == pytest.approx((error + 2 * error / 16 * scale.mean()).item())
     found = torch.autograd.grad(loss, (restored, scale))
     likelihood = 16 / 2 * (restored - clean).square().mean().log() + scale.mean()
     wanted = torch.autograd.grad(likelihood, (restored, scale))
-    factor = 2 * float(error) / 16
+    factor = 2 * error.item() / 16
     assert all(torch.allclose(a, b * factor, rtol=1e-4) for a, b in zip(found, wanted, strict=True))
 
 

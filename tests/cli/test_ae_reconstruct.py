@@ -97,7 +97,8 @@ def test_misuse_is_refused(model: Path, digits: Path, tmp_path: Path) -> None:
 
 def test_a_network_without_a_code_has_no_latents(digits: Path, tmp_path: Path) -> None:
     words = ("--arch", "unet", "--channels", 4, "--noise", "gaussian:0.1", "--epochs", 1, *PLACE, "-q")
-    assert run_inside("ae", "train", digits, "-o", tmp_path / "run", *words).exit_code == 0
+    trained = run_inside("ae", "train", digits, "-o", tmp_path / "run", *words)
+    assert trained.exit_code == 1 and (tmp_path / "run" / "model.safetensors").is_file()  # one file is none
     result = run_inside("ae", "reconstruct", tmp_path / "run", digits / "0.png", "-o", tmp_path / "a.png", *PLACE)
     assert result.exit_code == 0, result.output
     for option in (("--latents", tmp_path / "codes.npy"), ("--interpolate", digits / "0.png", digits / "1.png")):

@@ -19,6 +19,7 @@ ALONE = {
     "gan sample": ["model.safetensors", "-o", "out"],
     "gan evaluate": ["model.safetensors", "data", "--sheet", "out.png"],
     "ae reconstruct": ["model.safetensors", "image.png", "-o", "out.png", "--csv", "out.csv"],
+    "ae sample": ["model.safetensors", "-o", "out"],
     "info": [],
     "page": ["run"],
 }
