@@ -45,7 +45,9 @@ def test_a_generator(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_autoencoder(tmp_path: Path) -> None:
     run = tmp_path / "run"
-    make_run("ae", "train", "digits", "-o", run, "--epochs", 1, "--limit", 60, "--noise", "gaussian:0.3")
+    make_run(
+        "ae", "train", "digits", "-o", run, "--epochs", 1, "--batch-size", 4, "--limit", 60, "--noise", "gaussian:0.3"
+    )
     assert [slide["epoch"] for slide in page_data(run)["slides"]] == [1]
     text = (run / "index.html").read_text()
     assert text.count('class="divide"') == 10
