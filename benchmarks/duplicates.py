@@ -8,7 +8,8 @@ one seed: the same pixels as PNG; resized to 30 to 80 %; JPEG of quality 10 to 5
 rotated by 90, 180 or 270 degrees; cropped to 80 % of both sides at any place. All of them lie in one folder. For each
 kind, recall is the share of copies that are in a group with their photo; precision is, of all pairs of a photo and a
 copy of that kind that are in one group, the share that belong together. Takes: two views of 75 to 85 % of each side,
-turned by up to 2 degrees, in perspective, one of them brighter or darker and with another photo pasted over 12 % of it.
+turned by up to 2 degrees, in perspective, one of them brighter or darker and with another photo pasted over 12 % of it;
+groups of either kind count for them.
 
 --many N: so many tiles of 240 x 160 pixels of photos and synthetic images, a tenth of them halved copies; peak
 memory and processor time of the command in a process of its own.
@@ -81,12 +82,12 @@ def run(folder: Path, out: Path, *more: str) -> tuple[list[dict[str, str]], floa
         return list(csv.DictReader(file)), after.ru_maxrss / 1024, seconds
 
 
-def pairs_in_groups(rows: list[dict[str, str]], kind: str) -> Counter:
+def pairs_in_groups(rows: list[dict[str, str]], kinds: tuple[str, ...]) -> Counter:
     """How many pairs of a photo and a copy of each kind are in one group, with whether they belong together."""
     counts: Counter = Counter()
     groups: dict[str, list[tuple[str, str]]] = {}
     for row in rows:
-        if row["kind"] == kind:
+        if row["kind"] in kinds:
             photo, _, what = Path(row["file"]).stem.partition("-")
             groups.setdefault(row["group"], []).append((photo, what))
     for members in groups.values():
@@ -111,9 +112,9 @@ def measure_kinds(photos: list[Path], folder: Path) -> list[dict]:
         for name, view in zip(("photo", "take"), takes_of(image, other, random), strict=True):
             view.save(takes / f"{path.stem}-{name}.jpg", quality=90)
     table = []
-    for source, kind in ((copies, "copies"), (takes, "scene")):
-        rows, megabytes, seconds = run(source, folder / f"out-{kind}")
-        counts = pairs_in_groups(rows, kind)
+    for source, found_as in ((copies, ("copies",)), (takes, ("scene", "copies"))):
+        rows, megabytes, seconds = run(source, folder / f"out-{source.name}")
+        counts = pairs_in_groups(rows, found_as)
         kinds = list(dict.fromkeys(path.stem.partition("-")[2] for path in sorted(source.iterdir())))
         for what in kinds:
             if what != "photo":
@@ -121,7 +122,10 @@ def measure_kinds(photos: list[Path], folder: Path) -> list[dict]:
                 precision = right / (right + wrong) if right + wrong else None
                 table.append({"kind": what, "recall": right / len(photos), "precision": precision})
         files = len(list(source.iterdir()))
-        print(f"{kind}: {files} images, {seconds:.0f} s of processor time, peak {megabytes:.0f} MB", file=sys.stderr)
+        print(
+            f"{source.name}: {files} images, {seconds:.0f} s of processor time, peak {megabytes:.0f} MB",
+            file=sys.stderr,
+        )
     return table
 
 
