@@ -11,7 +11,7 @@ from dltool.backbones.preprocessing import FITS
 from dltool.backbones.registry import Backbone, create_backbone
 from dltool.data.features import Extracted
 from dltool.data.limit import choose_evenly
-from dltool.data.splits import FileSplit, Split
+from dltool.data.splits import FileSplit, Split, units_of
 from dltool.finetune.probe import Probe, run_probe
 from dltool.finetune.settings import Fit, Strategy
 from dltool.finetune.setup import Body, Workbench
@@ -106,4 +106,5 @@ def _probe(bench: Workbench, body: Body) -> Generator[Extracted, None, Probe]:
     split = bench.dataset.splits["train"]
     split = split.take(choose_evenly(split.labels, _PROBED))
     yield from body.fill(split)
-    return run_probe(body.features(split), torch.from_numpy(split.labels), bench.num_classes, bench.settings.seed)
+    labels, seed = torch.from_numpy(split.labels), bench.settings.seed
+    return run_probe(body.features(split), labels, bench.num_classes, seed, units_of(split))
