@@ -63,7 +63,7 @@ SINGLE = {
         "ae denoise ../photos --model {} -o out",
         "featmap --model {} ../photos -o out --channels 1",
     ),
-    "models/cluster.safetensors": ("predict {} ../photos",),
+    "models/cluster.safetensors": ("cluster ../data --model {} -o out",),
     "weights.pt": ("featmap --backbone squeezenet1_1 --weights {} ../photos/0.png -o out.png --channels 1",),
     "weights.safetensors": (
         "stylize ../photos/0.png -s ../style.jpg -o out.png --backbone squeezenet1_1 --weights {} --size 48 --steps 1",
