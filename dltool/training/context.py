@@ -56,6 +56,8 @@ class RunContext:
         if self.resume:
             config = self.run.read_config()
             if config["data"].get("digest") != digest:  # first: settings may have been chosen by the images
+                size = {name: value for name, value in settings.items() if name == "size"}  # at another, other pixels
+                refuse_changes(config["settings"], size, may_change)
                 raise SettingsError(
                     f"--resume: {data.source} is not what the run was started with (pictures or splits)"
                 )
