@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dltool.stylize.descent import Descents, Lbfgs
+from dltool.stylize.descent import Descents
+from dltool.stylize.lbfgs import Lbfgs
 from dltool.stylize.objective import Losses
 from dltool.stylize.settings import Optimizer, StylizeSettings
 

@@ -1,0 +1,84 @@
+"""The same command on the CPU and on the pretend card, and how what they leave is compared."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+from safetensors.numpy import load_file
+
+from tests.cli.run import run_inside
+from tests.pretend.card import Counts, pretend_card
+
+# Figures that are of the machine, or of the run's place.
+_OF_THE_RUN = {"device", "settings", "run", "model", "output", "page", "warnings", "notes"}
+
+
+def run_on_card(*words: object, capability: tuple[int, int] = (9, 0), exhaust: int = 0) -> tuple[Counts, str]:
+    """Run a command on the pretend card to its good end; return the counts and all that it said.
+
+    The card's memory is full, once, at allocation `exhaust` of backward passes.
+    """
+    with pretend_card(capability) as card:
+        card.exhaust(exhaust)
+        done = run_inside(*words, "--device", "cuda")
+    assert done.exit_code == 0, done.output[-2000:]
+    return card, done.output
+
+
+def run_on_cpu(*words: object) -> str:
+    """Run a command on the CPU to its good end; return all that it said."""
+    done = run_inside(*words, "--device", "cpu")
+    assert done.exit_code == 0, done.output[-2000:]
+    return done.output
+
+
+def assert_same(one: Path, other: Path, tolerance: float = 2e-3) -> None:
+    """Assert that two files or folders hold the same numbers, tensors and images, but for rounding."""
+    if one.is_dir():
+        names = {str(path.relative_to(one)) for path in one.rglob("*") if path.is_file()}
+        assert names == {str(path.relative_to(other)) for path in other.rglob("*") if path.is_file()}
+        compared = [name for name in sorted(names) if Path(name).suffix in _COMPARE]
+        assert compared
+        for name in compared:
+            assert_same(one / name, other / name, tolerance)
+        return
+    _COMPARE[one.suffix](one, other, tolerance)
+
+
+def _same_images(one: Path, other: Path, tolerance: float) -> None:
+    pixels = [np.asarray(Image.open(path).convert("RGB"), np.float32) for path in (one, other)]
+    assert pixels[0].shape == pixels[1].shape, one.name
+    # Axes and words of a chart move by a pixel where a number's last digit does.
+    assert np.abs(pixels[0] - pixels[1]).mean() <= 1.0, one.name
+
+
+def _same_tensors(one: Path, other: Path, tolerance: float) -> None:
+    first, second = load_file(one), load_file(other)
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_allclose(second[name], values, rtol=tolerance, atol=tolerance, err_msg=f"{one.name}: {name}")
+
+
+def _same_document(one: Path, other: Path, tolerance: float) -> None:
+    _same_values(json.loads(one.read_text()), json.loads(other.read_text()), tolerance, one.name)
+
+
+def _same_values(one: Any, other: Any, tolerance: float, where: str) -> None:
+    if isinstance(one, dict):
+        assert one.keys() == other.keys(), where
+        for name in one.keys() - _OF_THE_RUN:
+            if not name.endswith("seconds"):
+                _same_values(one[name], other[name], tolerance, f"{where} {name}")
+    elif isinstance(one, list):
+        assert len(one) == len(other), where
+        for number, (first, second) in enumerate(zip(one, other, strict=True)):
+            _same_values(first, second, tolerance, f"{where} {number}")
+    elif isinstance(one, float):
+        assert abs(one - other) <= tolerance * max(1.0, abs(one)), f"{where}: {one}, {other}"
+    else:
+        assert one == other, f"{where}: {one}, {other}"
+
+
+_COMPARE = {".png": _same_images, ".safetensors": _same_tensors, ".json": _same_document}
