@@ -12,6 +12,8 @@ def main() -> None:
     # good of both. It is read when torch is loaded, so it is set before.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    # Read when torch is loaded, too: on a Mac the CPU does the operations that MPS has not got.
+    os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # a file's name may hold bytes that the terminal's encoding has no letters for
             stream.reconfigure(errors="backslashreplace")

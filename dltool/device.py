@@ -2,11 +2,13 @@
 
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+import numpy as np
 import torch
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 
 from dltool.errors import DeviceError, SettingsError
 
@@ -19,10 +21,14 @@ def available_devices() -> list[str]:
     return [*devices, "cpu"]
 
 
-def select_device(name: str) -> torch.device:
+def select_device(name: str, deterministic: bool = False) -> torch.device:
     """Return the torch device for `auto`, `cpu`, `cuda`, `cuda:N` or `mps`; `auto` takes CUDA, then MPS, then CPU.
 
     Under torchrun `auto` and `cuda` give every process of a machine a GPU of its own; `cuda:N` is the same for all.
+
+    On a GPU float32 means float32: TF32, which torch allows convolutions, is off, so that what agrees to 1e-5 on the CPU
+    does so there; where less is enough there is bfloat16. With `deterministic` equal runs give equal bytes there, too, or
+    an operation that cannot is named in an error.
 
     Raises:
         SettingsError: `name` is no device name.
@@ -37,7 +43,18 @@ def select_device(name: str) -> torch.device:
         raise SettingsError(f"--device {name}: not a device; give auto, cpu, cuda, cuda:N or mps")
     if name not in available and f"{name}:0" not in available:
         raise DeviceError(f"--device {name}: not on this machine; available: {', '.join(available)}")
+    if kind == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
+        if deterministic:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when the first matrices are multiplied
+            torch.use_deterministic_algorithms(True)
     return _own_card() if kind == "cuda" and each_its_own else torch.device(name)
+
+
+def expect_equal_shapes(device: torch.device) -> None:
+    """Have cuDNN try its algorithms once for each shape, where few shapes come again and again."""
+    if device.type == "cuda" and not torch.are_deterministic_algorithms_enabled():
+        torch.backends.cudnn.benchmark = True
 
 
 def _own_card() -> torch.device:
@@ -49,6 +66,38 @@ def _own_card() -> torch.device:
             f"start torchrun with --nproc-per-node {count}"
         )
     return torch.device("cuda", number)
+
+
+def send_together(parts: Sequence[np.ndarray], device: torch.device) -> tuple[Tensor, ...]:
+    """Arrays of equal widths as tensors on the device, all of them in one copy, for which alone a GPU is waited for."""
+    whole = torch.from_numpy(np.concatenate(parts)).to(device)
+    return whole.split([len(part) for part in parts])
+
+
+def pinned(pixels: np.ndarray, device: torch.device) -> Tensor:
+    """The array as a tensor, where it is for a GPU in memory that the card can read while the CPU goes on."""
+    tensor = torch.from_numpy(pixels)
+    return tensor.pin_memory() if device.type == "cuda" else tensor
+
+
+def fetch_behind(tensor: Tensor) -> Callable[[], Tensor]:
+    """Have a tensor copied to the CPU when the device has computed it; what is returned waits for that and gives it."""
+    if tensor.device.type != "cuda":
+        return lambda: tensor.cpu()
+    copied = tensor.to("cpu", non_blocking=True)
+    end = torch.cuda.Event()
+    end.record()
+
+    def fetch() -> Tensor:
+        end.synchronize()
+        return copied
+
+    return fetch
+
+
+def cpu_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def describe_device(device: torch.device) -> str:

@@ -11,6 +11,7 @@ if "OMP_WAIT_POLICY" not in os.environ:
 # Tests that run side by side (pytest -n) have a thread each, and so have the commands that they start.
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
 
 ROOT = Path(__file__).parents[1]
 

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 
 from dltool.training import distributed
@@ -24,7 +25,9 @@ ROOT = Path(__file__).parents[1]
 
 
 def run_program(module: str, *words: object) -> str:
-    """Run `python -m module words` on one thread to its good end, and return what it printed."""
+    """Run `python -m module words`, which forks, on one thread to its good end, and return what it printed."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this system cannot fork")
     process = subprocess.Popen(
         [sys.executable, "-m", module, *map(str, words)],
         stdout=subprocess.PIPE,

@@ -11,6 +11,7 @@ from torch import Tensor
 from dltool.autoencoder.data import Images, to_channels
 from dltool.autoencoder.settings import Augment
 from dltool.autoencoder.unet import reflected
+from dltool.device import send_together
 from dltool.images.stream import read_ahead
 from dltool.images.tensors import fit_pixels
 from dltool.training.seeds import numpy_generator
@@ -47,8 +48,9 @@ class WholeSource:
         symmetries = _symmetries(len(self), self._augment, self._seed, epoch)
         cropped = self._augment is Augment.CROP
         drawn = numpy_generator(self._seed, "scaled crop", epoch).random((len(self), 4)) if cropped else None
-        for part in parts:
-            batch = self.images.index_select(0, torch.from_numpy(part % len(self.images)).to(self.images.device))
+        images = [part % len(self.images) for part in parts]
+        for part, numbers in zip(parts, send_together(images, self.images.device), strict=True):
+            batch = self.images.index_select(0, numbers)
             if drawn is not None:
                 yield scaled_crops(batch, drawn[part])
             elif symmetries is None:
@@ -140,8 +142,8 @@ class ResidentCrops:
         kinds = np.zeros(len(self), np.int64) if symmetries is None else symmetries
         corners = (places * np.stack(spans, 1)).astype(np.int64)
         drawn = torch.from_numpy(np.stack((numbers, corners[:, 0], corners[:, 1], kinds))).to(device)
-        for part in parts:
-            number, top, left, kind = drawn[:, torch.from_numpy(part).to(device)]
+        for numbers in send_together(parts, device):
+            number, top, left, kind = drawn[:, numbers]
             start, height, width = (row[:, None, None] for row in self._layout[:, number])
             rows = reflected(self._turned[0, kind] + top[:, None, None], height)
             columns = reflected(self._turned[1, kind] + left[:, None, None], width)

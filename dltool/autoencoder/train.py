@@ -27,6 +27,7 @@ from dltool.autoencoder.settings import AeSettings, Arch
 from dltool.autoencoder.sheets import write_examples
 from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
+from dltool.device import use_bf16
 from dltool.errors import SettingsError
 from dltool.images.tensors import fit_pixels
 from dltool.plots import plot_restoration
@@ -66,7 +67,10 @@ class Prepared:
 
 @dataclass(frozen=True)
 class AeResult:
-    """The model of the best epoch, measured on val and, where there is one, on test; `steps` of an epoch."""
+    """The model of the best epoch, measured on val and, where there is one, on test; `steps` of an epoch.
+
+    `precision` is bf16 or fp32, what the training computed in.
+    """
 
     autoencoder: TrainedAutoencoder
     settings: AeSettings
@@ -80,6 +84,7 @@ class AeResult:
     health: Health | None
     history: tuple[dict[str, Any], ...]
     seconds: float
+    precision: str
 
     @property
     def lines(self) -> list[str]:
@@ -158,6 +163,7 @@ def train_autoencoder(
         health=look_at(task.model, held_out, metrics["val"]["mse"], context.device),
         history=tuple(session.history),
         seconds=session.elapsed,
+        precision="bf16" if use_bf16(task.settings.precision, context.device) else "fp32",
     )
 
 

@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 
 from dltool.images.read import fit_longest, fit_shortest
-from dltool.images.tensors import to_tensor
+from dltool.images.tensors import constant, to_tensor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -133,8 +132,7 @@ class Preprocessing:
 
     def normalize(self, image: Tensor) -> Tensor:
         """Return (x - mean) / std for an N × 3 × H × W image in [0, 1]; differentiable."""
-        mean = torch.tensor(self.mean, dtype=image.dtype, device=image.device).view(3, 1, 1)
-        std = torch.tensor(self.std, dtype=image.dtype, device=image.device).view(3, 1, 1)
+        mean, std = (constant(values, image.dtype, image.device).view(3, 1, 1) for values in (self.mean, self.std))
         return (image - mean) / std
 
     def network_input(self, pixels: np.ndarray) -> Tensor:

@@ -40,7 +40,7 @@ def run(
     with console.progress() as progress, stop_requests() as stop:
         progress.update("loading the network", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
         denoiser = None
         if settings.method is Method.NETWORK:
             denoiser = _load(network, device, settings.ensemble, reported)

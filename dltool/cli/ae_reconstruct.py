@@ -47,7 +47,7 @@ def run(
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the model", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
         autoencoder = load_autoencoder(settings.model)
         workers = 2 if machine.workers is None else machine.workers
 

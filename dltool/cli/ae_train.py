@@ -92,7 +92,7 @@ def _report(console: Console, folder: RunFolder, result: AeResult, device: str) 
     """Results into the run's folder and on stdout."""
     console.unreadable = result.data.unreadable
     document = console.document(
-        as_plain(result.settings),
+        as_plain(result.settings) | {"precision": result.precision},
         device,
         run=folder.path,
         model=folder.model,

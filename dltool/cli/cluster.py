@@ -70,7 +70,7 @@ def run(
         report_duplicates(console, place, data, outputs, machine, _ClusterWatcher)
         return
     set_threads(machine.threads)
-    device = select_device(machine.device)
+    device = select_device(machine.device, machine.deterministic)
     with stop_requests() as stop, console.progress() as progress:
         watcher = _ClusterWatcher(progress, console.quiet)
         context = RunContext(

@@ -48,7 +48,7 @@ def run(
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the model", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
         known = find_known(settings.model, data, typed)
         cache = None if settings.no_cache else default_cache()
         context = EvaluationContext(device, cache, machine.reading_threads)

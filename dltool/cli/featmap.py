@@ -67,7 +67,7 @@ def _loaded(console: Console, task: FeatmapTask, machine: Machine) -> Iterator[t
         set_threads(machine.threads)
         # A dream's size is the image's; the network's preprocessing has no part in it.
         size = None if task.question is Question.DREAM else task.look.size
-        network = load_network(task.network, select_device(machine.device), size)
+        network = load_network(task.network, select_device(machine.device, machine.deterministic), size)
         if network.leftovers:
             progress.say(network.leftovers)
         yield network, progress, stop

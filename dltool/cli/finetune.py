@@ -136,7 +136,7 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
     scored = {name: (result.dataset.splits[name], logits) for name, logits in result.logits.items()}
     write_predictions(folder.path / "predictions.csv", scored, class_names)
     document = console.document(
-        as_plain(result.settings),
+        as_plain(result.settings) | {"precision": result.precision},
         device,
         run=folder.path,
         model=folder.model,

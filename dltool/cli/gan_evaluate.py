@@ -36,7 +36,7 @@ def run(
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
 
         def show(event: Any) -> None:
             if stop:

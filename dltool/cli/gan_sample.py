@@ -38,7 +38,7 @@ def draw(
     for line in typed.refuse(settings.without_effect()):
         console.say(f"note: {line}")
     set_threads(machine.threads)
-    device = select_device(machine.device)
+    device = select_device(machine.device, machine.deterministic)
     generator = load(settings.model, device)
     plan = plan_samples(generator, settings, outputs.on_existing)
     shown = {"seeds": plan.seeds, "classes": settings.classes or ()}

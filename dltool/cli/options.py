@@ -2,12 +2,15 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from dltool.errors import SettingsError
 from dltool.images.folder import OnExisting
 from dltool.pages.settings import TrainingPageChoice
 from dltool.settings import COMMON, Option, check_options
+
+if TYPE_CHECKING:
+    import torch
 
 Overwrite = Annotated[bool, Option("Replace outputs that exist.", panel=COMMON)]
 DryRun = Annotated[bool, Option("Say what would be read and written, and do nothing.", panel=COMMON)]
@@ -48,6 +51,10 @@ class Processor:
         Option("CPU threads of torch and BLAS; all cores unless told.", min=1, shown="", panel=COMMON),
     ] = None
 
+    deterministic: Annotated[
+        bool, Option("Equal bytes from equal runs on a GPU, too, as on the CPU; slower.", panel=COMMON)
+    ] = False
+
     __post_init__ = check_options
 
     def check(self, backbone: str | None = None) -> None:
@@ -58,7 +65,7 @@ class Processor:
         """
         from dltool.device import select_device
 
-        select_device(self.device)
+        select_device(self.device, self.deterministic)
         if backbone is not None:
             from dltool.backbones.registry import check_name
 
@@ -84,6 +91,12 @@ class Machine(Processor):
     def reading_threads(self) -> int:
         """How many threads read images ahead: as told, else two."""
         return 2 if self.workers is None else self.workers
+
+    def threads_beside(self, device: "torch.device") -> int:
+        """The same of a training that reads all the time: beside a GPU, which has the arithmetic, every core."""
+        from dltool.device import cpu_cores
+
+        return cpu_cores() if self.workers is None and device.type != "cpu" else self.reading_threads
 
 
 @dataclass(frozen=True)

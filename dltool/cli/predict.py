@@ -30,7 +30,7 @@ def run(console: Console, typed: Typed, settings: PredictSettings, outputs: Outp
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the model", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
         classifier, _ = load_classifier(settings.model)
         for line in typed.refuse({"tta": NO_MIRRORING} if classifier.small else {}):
             console.say(f"note: {line}")

@@ -68,7 +68,7 @@ def _work(
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the network", 0, 1)
         set_threads(machine.threads)
-        device = select_device(machine.device)
+        device = select_device(machine.device, machine.deterministic)
         backbone = create_backbone(task.network.backbone, task.network.weights, task.settings.seed)
         if backbone.leftovers:
             progress.say(backbone.leftovers)

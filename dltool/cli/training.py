@@ -120,7 +120,7 @@ def run_training(
         The result and the device in words, in the first process; None if there is nothing to report.
     """
     set_threads(machine.threads)
-    device = select_device(machine.device)
+    device = select_device(machine.device, machine.deterministic)
     run = RunFolder(place.output)
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading", 0, 1)
@@ -134,7 +134,7 @@ def run_training(
                 device=device,
                 run=run,
                 cache=default_cache() if cache else None,
-                workers=machine.reading_threads,
+                workers=machine.threads_beside(device),
                 should_stop=lambda: bool(stop),
                 resume=place.resume,
                 overwrite=place.overwrite,

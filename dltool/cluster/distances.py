@@ -113,12 +113,15 @@ def cluster_sums(rows: Rows, labels: Tensor, k: int) -> tuple[Tensor, Tensor]:
                 sums += partial
                 partial.zero_()
         sums += partial
-    else:  # index_add's atomic additions come in any order there; a product with one-hot rows does not
-        numbers = torch.arange(k, device=device)
-        for start, piece in pieces(rows, chunk_rows(device, k), device):
-            members = (labels[start : start + len(piece), None] == numbers).to(piece.dtype)
-            sums += members.T @ piece
-    return sums, torch.bincount(labels, minlength=k)
+        return sums, torch.bincount(labels, minlength=k)
+    # index_add's atomic additions come in any order there, and bincount waits for the largest number; a product with
+    # one-hot rows does neither.
+    numbers, counts = torch.arange(k, device=device), torch.zeros(k, dtype=torch.int64, device=device)
+    for start, piece in pieces(rows, chunk_rows(device, k), device):
+        members = labels[start : start + len(piece), None] == numbers
+        sums += members.to(piece.dtype).T @ piece
+        counts += members.sum(0)
+    return sums, counts
 
 
 def exact_distances(rows: Rows, labels: Tensor, centers: Tensor) -> tuple[Tensor, float]:

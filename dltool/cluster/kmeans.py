@@ -134,20 +134,34 @@ def lloyd_torch(
     while iterations < max_iter:
         iterations += 1
         nearest = find_nearest(rows, centers, origin, chunk)
-        strict = torch.equal(nearest.labels, labels)
-        if strict:
+        if centers.device.type == "cpu" and torch.equal(nearest.labels, labels):
+            strict = True
+            break
+        sums, counts = cluster_sums(rows, nearest.labels, k)
+        moved, shift = _move(centers, sums, counts)
+        # All that the host decides by, in one go: it waits for a GPU once in an iteration.
+        decisive = ((nearest.labels != labels).any(), (counts == 0).any(), shift)
+        changed, empty, moves = torch.stack([each.to(shift.dtype) for each in decisive]).tolist()
+        if not changed:
+            strict = True
             break
         labels = nearest.labels
-        sums, counts = cluster_sums(rows, labels, k)
-        _fill_empty(rows, sums, counts, nearest.labels, nearest.squared)
-        moved = (sums / counts[:, None].clamp_min(1)).float()
-        shift = float((moved - centers).to(sum_type(centers.device)).square().sum())
+        if empty:
+            _fill_empty(rows, sums, counts, labels, nearest.squared)
+            moved, shift = _move(centers, sums, counts)
+            moves = float(shift)
         centers = moved
-        if shift <= tolerance and tolerance > 0:
+        if moves <= tolerance and tolerance > 0:
             break
     if not strict:  # the labels are those of the last centres but one
         labels = find_nearest(rows, centers, origin, chunk).labels
     return Lloyd(centers, labels, iterations, strict)
+
+
+def _move(centers: Tensor, sums: Tensor, counts: Tensor) -> tuple[Tensor, Tensor]:
+    """The means of the clusters, and the sum of the squared moves to them."""
+    moved = (sums / counts[:, None].clamp_min(1)).float()
+    return moved, (moved - centers).to(sum_type(centers.device)).square().sum()
 
 
 def lloyd_sklearn(rows: np.ndarray, centers: Tensor, max_iter: int, tolerance: float) -> Lloyd:

@@ -37,6 +37,19 @@ class Views:
         grid = F.affine_grid(torch.stack(rows, 1).view(-1, 2, 3), list(images.shape), align_corners=False)
         bends = (_BEND * strength * self._bends[indices]).to(device)
         bends = F.interpolate(bends, size=images.shape[-2:], mode="bicubic", align_corners=True)
-        moved = F.grid_sample(images, grid + bends.permute(0, 2, 3, 1), padding_mode="border", align_corners=False)
+        moved = _sampled(images, grid + bends.permute(0, 2, 3, 1))
         light = 1 + _LIGHT * strength * self._light[indices].to(device)
         return (moved * light).clamp_(0, 1)
+
+
+def _sampled(images: Tensor, grid: Tensor) -> Tensor:
+    """N × C × H × W images seen at N × H × W × 2 places from -1 to 1; beyond their border they go on as there."""
+    if images.device.type != "mps":
+        return F.grid_sample(images, grid, padding_mode="border", align_corners=False)
+    return sampled_within(images, grid)
+
+
+def sampled_within(images: Tensor, grid: Tensor) -> Tensor:
+    """The same where borders do not go on (MPS): places beyond the outermost pixels' middles become those."""
+    sides = grid.new_tensor(images.shape[:1:-1])
+    return F.grid_sample(images, grid.clamp(1 / sides - 1, 1 - 1 / sides), align_corners=False)

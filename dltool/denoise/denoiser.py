@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
 from dltool.autoencoder.photo_noise import CameraJpeg
+from dltool.device import expect_equal_shapes
 from dltool.errors import ModelError
 
 # The model that `ae denoise` uses unless told otherwise.
@@ -16,7 +17,7 @@ SHIPPED_DENOISER = Path(__file__).parent / "weights" / "denoiser.safetensors"
 
 
 class Denoiser:
-    """Restores 1 × C × H × W images in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
+    """Restores N × C × H × W images in [0, 1], C = 1 or 3, in one pass of a network or in the mean of eight.
 
     A network for colour sees a grey image three times, and its answers are averaged; one for grey sees the channels
     of a colour image one by one. (See `single_image.with_color_noise` for why the former needs more.)
@@ -39,6 +40,7 @@ class Denoiser:
                 that it takes such noise for texture.
         """
         self.device = device
+        expect_equal_shapes(device)
         self._network = network.eval().to(device, memory_format=torch.channels_last)
         self.in_channels = in_channels
         self.knows_photos = knows_photos
@@ -54,18 +56,20 @@ class Denoiser:
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
-        """Restore one image or one tile; results may reach a little beyond [0, 1]. Input and output on the CPU."""
-        image = image.to(self.device)
-        return sum(undo(self._restore(do(image))) for do, undo in self._symmetries).div(len(self._symmetries)).cpu()
+        """Restore images or tiles; results may reach a little beyond [0, 1], and are where the images are."""
+        given = image.to(self.device)
+        restored = sum(undo(self._restore(do(given))) for do, undo in self._symmetries).div(len(self._symmetries))
+        return restored.to(image.device)
 
     def _restore(self, image: Tensor) -> Tensor:
-        channels = image.shape[1]
-        seen = image.transpose(0, 1) if self.in_channels == 1 else image.expand(-1, self.in_channels, -1, -1)
+        channels, *sides = image.shape[1:]
+        one_by_one = self.in_channels == 1
+        seen = image.reshape(-1, 1, *sides) if one_by_one else image.expand(-1, self.in_channels, -1, -1)
         seen = seen.contiguous(memory_format=torch.channels_last)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bf16):
             restored = self._network(seen).float()
-        if self.in_channels == 1:
-            return restored.transpose(0, 1)
+        if one_by_one:
+            return restored.reshape(image.shape)
         return restored if channels == 3 else restored.mean(1, keepdim=True)
 
 

@@ -16,8 +16,9 @@ from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_n
 from dltool.denoise.self_supervised import LearnStep, learn_network
 from dltool.denoise.settings import DenoiseSettings, Dither, Method
 from dltool.denoise.tiles import TileDone, restore_in_tiles
+from dltool.device import pinned
 from dltool.errors import SettingsError
-from dltool.images.tensors import LUMA, is_grey
+from dltool.images.tensors import LUMA, constant, is_grey
 from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
@@ -89,7 +90,7 @@ def denoise(
             pixels = replace_wrong(pixels, wrong)
         if settings.method is Method.SELF:
             restore = yield from _learn(pixels, noise, settings, device)
-            result = yield from _apply(pixels, restore, settings)
+            result = yield from _apply(pixels, restore, settings, device)
         elif denoiser is None:
             raise SettingsError("--method network: a denoiser is needed; load_denoiser reads one")
         else:
@@ -103,11 +104,12 @@ def _apply_network(
     pixels: np.ndarray, denoiser: Denoiser, noise: NoiseLevel, settings: DenoiseSettings
 ) -> Generator[TileDone, None, tuple[np.ndarray, float]]:
     """What a trained network makes of an image, and the level of the noise that had to be drowned for it."""
-    result = yield from _apply(pixels, _for_pixels(denoiser, pixels, noise, settings), settings)
+    result = yield from _apply(pixels, _for_pixels(denoiser, pixels, noise, settings), settings, denoiser.device)
     may_dither = settings.dither is Dither.AUTO and not denoiser.knows_photos
     dither = choose_dither(pixels, result, settings) if may_dither else 0.0
     if dither > 0:
-        result = yield from _apply(pixels, _drowning(denoiser, pixels, noise, settings, dither), settings)
+        drowned = _drowning(denoiser, pixels, noise, settings, dither)
+        result = yield from _apply(pixels, drowned, settings, denoiser.device)
     return result, dither
 
 
@@ -157,7 +159,8 @@ def with_color_noise(restore: Callable[[Tensor], Tensor], sigma: float, seed: in
     random = new_generator(seed, "color noise")
 
     def colored(image: Tensor) -> Tensor:
-        noise = torch.randn((1, 3, *image.shape[2:]), generator=random)
+        noise = torch.randn((len(image), 3, *image.shape[2:]), generator=random)
+        noise = pinned(noise.numpy(), image.device).to(image.device, non_blocking=True)
         noise -= noise.mean(1, keepdim=True)
         restored = restore(image + 3**0.5 * sigma * noise)
         return restored if image.shape[1] == 3 else restored.mean(1, keepdim=True)
@@ -197,14 +200,15 @@ def dithered(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Ca
     random = new_generator(seed, "dither")
 
     def mean(image: Tensor) -> Tensor:
-        noisy = (image + sigma * torch.randn(image.shape, generator=random) for _ in range(_DITHER_DRAWS))
-        return sum(restore(each) for each in noisy) / _DITHER_DRAWS
+        draws = (torch.randn(image.shape, generator=random) for _ in range(_DITHER_DRAWS))
+        noises = (pinned(draw.numpy(), image.device).to(image.device, non_blocking=True) for draw in draws)
+        return sum(restore(image + sigma * noise) for noise in noises) / _DITHER_DRAWS
 
     return mean
 
 
 def _apply(
-    pixels: np.ndarray, restore: Callable[[Tensor], Tensor], settings: DenoiseSettings
+    pixels: np.ndarray, restore: Callable[[Tensor], Tensor], settings: DenoiseSettings, device: torch.device
 ) -> Generator[TileDone, None, np.ndarray]:
     """Restore an image tile by tile, as far as the settings want it; returns the result."""
 
@@ -216,14 +220,14 @@ def _apply(
             taken = spare_small(taken)
         return noisy - weigh(taken, settings)
 
-    return restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP)
+    return restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP, device)
 
 
 def weigh(taken: Tensor, settings: DenoiseSettings) -> Tensor:
     """Of 1 × C × H × W noise as much as the settings want away, of its luma and of its colours."""
     if settings.chroma_strength is None or taken.shape[1] == 1:
         return settings.strength * taken
-    luma = torch.einsum("nchw,c->nhw", taken, taken.new_tensor(LUMA))[:, None]
+    luma = torch.einsum("nchw,c->nhw", taken, constant(LUMA, taken.dtype, taken.device))[:, None]
     return settings.strength * luma + settings.chroma_strength * (taken - luma)
 
 

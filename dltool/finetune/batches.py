@@ -10,10 +10,12 @@ from torch import Tensor
 from dltool.backbones.preprocessing import Preprocessing
 from dltool.data.pixels import PixelReader
 from dltool.data.splits import Split
+from dltool.device import pinned, send_together
 from dltool.errors import DltoolError
 from dltool.finetune.augment import augment_pixels
 from dltool.finetune.settings import Augment
 from dltool.images.stream import read_ahead
+from dltool.images.tensors import constant
 from dltool.training.seeds import numpy_generator
 
 _LARGEST_SHIFT = 2
@@ -32,8 +34,8 @@ class FeatureSource:
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
         """Yield the features of each part's samples."""
         view = numpy_generator(self._seed, "view", epoch).integers(len(self._views), size=len(self))
-        for part in parts:
-            yield self._views[torch.from_numpy(view[part]), torch.from_numpy(part)]
+        for chosen in send_together([np.stack((view[part], part), 1) for part in parts], self._views.device):
+            yield self._views[chosen[:, 0], chosen[:, 1]]
 
 
 class ResidentSource:
@@ -50,14 +52,15 @@ class ResidentSource:
 
     def batches(self, parts: Sequence[np.ndarray], epoch: int) -> Iterator[Tensor]:
         """Yield each part's images as N × C × H × W floats; `basic` shifts each by up to two pixels."""
-        shifts = None
+        device, shifts = self._images.device, None
         if self._augment is not Augment.NONE:
             random = numpy_generator(self._seed, "shift", epoch)
-            shifts = random.integers(0, 2 * _LARGEST_SHIFT + 1, size=(len(self), 2))
-        for part in parts:
-            images = self._images[torch.from_numpy(part)]
+            drawn = random.integers(0, 2 * _LARGEST_SHIFT + 1, size=(len(self), 2))
+            shifts = send_together([drawn[part] for part in parts], device)
+        for number, chosen in enumerate(send_together(parts, device)):
+            images = self._images[chosen]
             if shifts is not None:
-                images = _shifted(images, torch.from_numpy(shifts[part]).to(images.device))
+                images = _shifted(images, shifts[number])
             yield normalize_small(images, self._preprocessing)
 
 
@@ -88,9 +91,9 @@ class ImageSource:
                 raise pixels
             yield to_device(pixels, self._reader.preprocessing, self._device)
 
-    def _stack(self, part: np.ndarray, epoch: int) -> np.ndarray:
+    def _stack(self, part: np.ndarray, epoch: int) -> Tensor:
         preprocessing = self._reader.preprocessing
-        return np.stack(
+        pixels = np.stack(
             [
                 augment_pixels(
                     self._reader.read(self._split, int(index)),
@@ -101,19 +104,22 @@ class ImageSource:
                 for index in part
             ]
         )
+        return pinned(pixels, self._device)
 
 
-def to_device(pixels: np.ndarray, preprocessing: Preprocessing, device: torch.device) -> Tensor:
+def to_device(pixels: Tensor, preprocessing: Preprocessing, device: torch.device) -> Tensor:
     """N × H × W × 3 uint8 pixels as normalised N × 3 × H × W floats; what crosses to the device is uint8."""
-    images = torch.from_numpy(pixels).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    images = pixels.to(device, non_blocking=True).permute(0, 3, 1, 2)
     return preprocessing.normalize(images.float() / 255).contiguous(memory_format=torch.channels_last)
 
 
 def normalize_small(images: Tensor, preprocessing: Preprocessing) -> Tensor:
     """(x - mean) / std of N × C × H × W uint8 images, grey ones with the first channel's numbers."""
     channels = images.shape[1]
-    mean = torch.tensor(preprocessing.mean[:channels], device=images.device).view(-1, 1, 1)
-    std = torch.tensor(preprocessing.std[:channels], device=images.device).view(-1, 1, 1)
+    mean, std = (
+        constant(values[:channels], torch.float32, images.device).view(-1, 1, 1)
+        for values in (preprocessing.mean, preprocessing.std)
+    )
     return (images.float() / 255 - mean) / std
 
 

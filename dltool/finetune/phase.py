@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from dltool.device import autocast
+from dltool.device import autocast, send_together
 from dltool.finetune.saving import ModelSaver
 from dltool.finetune.settings import FinetuneSettings, Optimizer
 from dltool.training.events import EpochEnd
@@ -86,9 +86,10 @@ class ClassifierTrainer(Trainer):
 
     def batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
         phase = self._phase
-        inputs = phase.source.batches([share.samples for share in shares], shares[0].epoch)
-        for share, batch in zip(shares, inputs, strict=True):
-            yield batch, phase.labels[torch.from_numpy(share.samples)]
+        parts = [share.samples for share in shares]
+        chosen = send_together(parts, phase.labels.device)
+        for batch, numbers in zip(phase.source.batches(parts, shares[0].epoch), chosen, strict=True):
+            yield batch, phase.labels[numbers]
 
     def loss(self, batch: Batch, share: Share) -> Tensor:
         inputs, labels = batch

@@ -90,6 +90,7 @@ class FinetuneResult:
         cross_validation: then, the same of train and val together; else None.
         logits: of val and test, N × classes.
         epochs: epochs of the last phase that were run.
+        precision: `bf16` or `fp32`, what the training computed in.
         name_matches: ImageNet labels that classes started from (`--head-init names`).
         continued: what was made of the classes of the own model that the run went on from, if it did.
     """
@@ -106,6 +107,7 @@ class FinetuneResult:
     parameters: tuple[BlockParameters, ...]
     history: tuple[dict[str, Any], ...]
     seconds: float
+    precision: str
     name_matches: dict[str, list[str]]
     continued: dict[str, Any]
     cross_validation: dict[str, Any] | None = None
@@ -393,6 +395,7 @@ def _finish(
         parameters=tuple(bench.parameters),
         history=tuple(session.history),
         seconds=session.elapsed,
+        precision="bf16" if bench.bf16 else "fp32",
         name_matches=matches,
         continued=bench.continued,
         cross_validation=metrics.get("cross_validation"),

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dltool.device import use_bf16
+from dltool.device import expect_equal_shapes, use_bf16
 from dltool.gan.augment import differentiable_augment
 from dltool.gan.data import GanData
 from dltool.gan.generator_file import TrainedGenerator
@@ -107,6 +107,7 @@ class GanLoop:
         self._data = data
         self._settings = settings
         self._device = device
+        expect_equal_shapes(self._device)
         self._images = _place(data.images, device)
         self._labels = data.labels.to(self._images.device)
         self._step = GanStep(

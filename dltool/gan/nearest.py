@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.gan.metrics import squared_distances
 from dltool.images.sheet import Tile, contact_sheet, stack_pages
+from dltool.images.tensors import pool_areas
 from dltool.training.seeds import new_generator
 
 _SIDE = 32
@@ -96,7 +96,7 @@ def _flat(photos: Tensor) -> Tensor:
     longest = max(images.shape[-2:])
     if longest > _SIDE:
         height, width = (max(1, round(side * _SIDE / longest)) for side in images.shape[-2:])
-        images = F.interpolate(images, (height, width), mode="area")
+        images = pool_areas(images, (height, width))
     return images.flatten(1)
 
 

@@ -31,7 +31,7 @@ def place_file(source: Path, target: Path, way: SortBy) -> None:
         make_way(partial)
         partial.unlink(missing_ok=True)
         if way is SortBy.LINK:
-            partial.symlink_to(os.path.relpath(source.resolve(), target.parent.resolve()))
+            partial.symlink_to(_way_to(source.resolve(), target.parent.resolve()))
         else:
             shutil.copy2(source, partial)
         outputs.record(target)
@@ -42,3 +42,11 @@ def place_file(source: Path, target: Path, way: SortBy) -> None:
         if not isinstance(error, OSError):
             raise
         raise DltoolError(f"{target}: cannot be written ({error.strerror or error})") from error
+
+
+def _way_to(file: Path, folder: Path) -> str | Path:
+    """A file as seen from a folder, or from anywhere where they are on different drives of Windows."""
+    try:
+        return os.path.relpath(file, folder)
+    except ValueError:
+        return file

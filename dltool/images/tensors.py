@@ -1,9 +1,11 @@
 """Between pixels and tensors."""
 
 from dataclasses import replace
+from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
@@ -11,6 +13,19 @@ from dltool.images.read import DecodedImage, fit_longest
 
 # Luma of red, green and blue (Rec. 601), as in JPEG and in the tools that keep colours.
 LUMA = (0.299, 0.587, 0.114)
+
+
+@lru_cache(maxsize=64)
+def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device) -> Tensor:
+    """These values as a tensor that nobody changes, made once: to make it anew, a GPU would have to be waited for."""
+    with torch.inference_mode(False):  # so that it may take part in a computation of gradients later
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def pool_areas(maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Means over areas, N × C × h × w of N × C × H × W for a `size` (h, w); MPS has them for sizes that divide only."""
+    place = maps.cpu() if maps.device.type == "mps" else maps
+    return F.adaptive_avg_pool2d(place, size).to(maps.device)
 
 
 def to_tensor(pixels: np.ndarray) -> Tensor:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dltool.images.tensors import LUMA
+from dltool.images.tensors import LUMA, constant
 
 _CHUNK = 1 << 20
 
@@ -91,7 +91,7 @@ def chroma(image: Tensor) -> Tensor:
 
 
 def _luma(image: Tensor) -> Tensor:
-    weights = torch.tensor(LUMA, dtype=image.dtype, device=image.device).view(1, 3, 1, 1)
+    weights = constant(LUMA, image.dtype, image.device).view(1, 3, 1, 1)
     return (image * weights).sum(1, keepdim=True)
 
 

@@ -126,7 +126,9 @@ class Descents:
             else torch.cat(list(images)).contiguous()
         )
         self.each = [Descent(image, settings) for image in self._images.split(1)]
-        self._lbfgs = _new_lbfgs(self.each[0], settings, history_bytes) if settings.optimizer is Optimizer.LBFGS else None
+        self._lbfgs = (
+            _new_lbfgs(self.each[0], settings, history_bytes) if settings.optimizer is Optimizer.LBFGS else None
+        )
 
     def step(self) -> list[Losses]:
         """Evaluate every image once, move it, and return the losses before the move.

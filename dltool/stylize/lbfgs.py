@@ -99,10 +99,10 @@ class Lbfgs:
         shares = []
         for step, change, inverse in reversed(self._pairs):
             shares.append(_dot(step, direction) * inverse)
-            _add(direction, change, -shares[-1])
+            _add(direction, change, shares[-1], -1)
         direction.mul_(self._curvature)
         for (step, change, inverse), share in zip(self._pairs, reversed(shares), strict=True):
-            _add(direction, step, share - _dot(change, direction) * inverse)
+            _add(direction, step, _less(share, _dot(change, direction), inverse))
         return direction
 
 
@@ -133,16 +133,21 @@ def _dot(first: Tensor, second: Tensor) -> Numbers:
     return sum((one.float() * other.float()).sum(1, keepdim=True) for one, other in parts)
 
 
-def _add(target: Tensor, source: Tensor, factor: Numbers) -> None:
-    """Add the factor times the source, row by row."""
+def _add(target: Tensor, source: Tensor, factor: Numbers, sign: int = 1) -> None:
+    """Add the factor times the source, row by row, or take it away."""
     parts = [(target, source)]
     if source.dtype != target.dtype:
         parts = list(zip(target.split(_CHUNK, 1), source.split(_CHUNK, 1), strict=True))
     for one, other in parts:
         if isinstance(factor, Tensor):
-            one.addcmul_(other.float(), factor)
+            one.addcmul_(other.float(), factor, value=sign)
         else:
-            one.add_(other.float(), alpha=factor)
+            one.add_(other.float(), alpha=sign * factor)
+
+
+def _less(number: Numbers, one: Numbers, other: Numbers) -> Numbers:
+    """number - one · other."""
+    return torch.addcmul(number, one, other, value=-1) if isinstance(number, Tensor) else number - one * other
 
 
 def _choose(condition: bool | Tensor, yes: Numbers, no: Numbers) -> Numbers:

@@ -6,18 +6,20 @@ it back to the pixels (Galerne et al., "Scaling Painting Style Transfer", 2022).
 makes the tiles' features those of the whole image.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, TypeVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.device import is_out_of_memory
+from dltool.images.tensors import constant, pool_areas
 from dltool.stylize.colors import chroma
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.losses import energies, gram_sum, squared_distances, squares
+from dltool.stylize.recorded import Recorded
 from dltool.stylize.settings import LossForm, StylizeSettings
 from dltool.stylize.targets import gram_divisor, inner_features, tiles_of
 from dltool.stylize.tiles import Tile
@@ -53,6 +55,14 @@ class Hold:
 
     image: Tensor
     weight: Tensor
+
+
+class _Part(NamedTuple):
+    """Of a region in a layer: Gram sums are divided by `divisor`, their distance by `scale`; its share of the image."""
+
+    divisor: float
+    scale: Tensor | float
+    share: float
 
 
 class Objective:
@@ -115,6 +125,7 @@ class Objective:
     def _look_at_photo(self) -> None:
         """Learn the layers' sizes, the content's energies and, where they are small, its features."""
         self._tiles = tiles_of(self._network, self._photo, self.tile_side)
+        self._recorded = Recorded()
         self._energies = dict.fromkeys(self._network.content_layers, 0)
         self._elements = dict.fromkeys(self._layers, 0)
         self._channels = {}
@@ -135,21 +146,36 @@ class Objective:
         complete = len(kept) == len(self._tiles) * len(self._network.content_layers)
         self._content = kept if complete else None
         self._sizes = {name: (sum(rows[name].values()), sum(columns[name].values())) for name in self._layers}
+        self._energies = {name: energy.clamp_min(1e-8) for name, energy in self._energies.items()}
         self._masks = [self._layer_masks(region.mask) for region in self._regions]
+        self._parts = {
+            (number, name): self._region_part(number, name)
+            for number in range(len(self._regions))
+            for name in self._network.style_layers
+        }
 
     def _layer_masks(self, mask: Tensor | None) -> dict[str, Tensor]:
         if mask is None:
             return {}
-        return {name: F.adaptive_avg_pool2d(mask, self._sizes[name]) for name in self._network.style_layers}
+        return {name: pool_areas(mask, self._sizes[name]) for name in self._network.style_layers}
 
-    @torch.enable_grad()
     def _evaluate(self, images: Tensor) -> tuple[list[Losses], Tensor]:
         images = images.detach()
-        if len(self._tiles) == 1:
-            leaf = images.requires_grad_()
-            losses = self._combine(self._sums(0, leaf))
-            (gradient,) = torch.autograd.grad(losses[0].sum(), leaf)
-            return _told(losses), gradient.contiguous()
+        losses, gradient = self._recorded(self._whole, images) if len(self._tiles) == 1 else self._by_tiles(images)
+        # The only number that is waited for in a step: the losses of N images, fetched from the device in one go.
+        return [Losses(*each) for each in losses.mT.tolist()], gradient
+
+    @torch.enable_grad()
+    def _whole(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """3 × N losses and the gradients, from one pass of the network."""
+        leaf = images.detach().requires_grad_()
+        losses = self._combine(self._sums(0, leaf))
+        (gradient,) = torch.autograd.grad(losses[0].sum(), leaf)
+        return torch.stack(losses).detach(), gradient.contiguous()
+
+    @torch.enable_grad()
+    def _by_tiles(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """The same, tile by tile."""
         sums: dict[tuple, Tensor] = {}
         with torch.no_grad():
             for index, tile in enumerate(self._tiles):
@@ -166,7 +192,7 @@ class Objective:
             share = sum((parts[key] * weight).sum() for key, weight in shares.items() if weight is not None)
             (own,) = torch.autograd.grad(share, piece)
             tile.cut(gradient).add_(own)
-        return _told(losses), gradient
+        return torch.stack(losses).detach(), gradient
 
     def _sums(self, index: int, piece: Tensor) -> dict[tuple, Tensor]:
         """Everything in the losses that is a sum over positions, over those of one tile; N of each."""
@@ -207,26 +233,36 @@ class Objective:
             return values.mean(0) if self._settings.loss is LossForm.RELATIVE else values.sum(0)
         if self._settings.loss is LossForm.RELATIVE:
             weights = [weight / sum(weights) for weight in weights]
-        return values.new_tensor(weights) @ values
+        return values.mT.mv(constant(tuple(weights), values.dtype, values.device))
 
     def _content_loss(self, name: str, distance: Tensor) -> Tensor:
         if self._settings.loss is LossForm.RELATIVE:
-            return distance / self._energies[name].clamp_min(1e-8)
+            return distance / self._energies[name]
         return distance / self._elements[name]
 
     def _style_loss(self, name: str, sums: dict[tuple, Tensor]) -> Tensor:
         """Every region's loss, by the region's share of the image."""
-        height, width = self._sizes[name]
         loss = 0
         for number, region in enumerate(self._regions):
-            mask = self._masks[number].get(name)
-            positions = height * width if mask is None else max(mask.sum().item(), 1e-6)
-            gram = sums["style", number, name] / gram_divisor(self._settings.gram, positions, self._channels[name])
-            target = region.grams[name]
-            distance = squared_distances(gram, target)
-            scale = energies(target) if self._settings.loss is LossForm.RELATIVE else gram[0].numel()
-            loss = loss + distance / scale * (positions / (height * width))
+            part = self._parts[number, name]
+            distance = squared_distances(sums["style", number, name] / part.divisor, region.grams[name])
+            loss = loss + distance / part.scale * part.share
         return loss
+
+    def _region_part(self, number: int, name: str) -> "_Part":
+        """What of a region's loss in a layer is the same for all images; read from the device once."""
+        target, mask, area = (
+            self._regions[number].grams[name],
+            self._masks[number].get(name),
+            math.prod(self._sizes[name]),
+        )
+        positions = area if mask is None else max(mask.sum().item(), 1e-6)
+        relative = self._settings.loss is LossForm.RELATIVE
+        return _Part(
+            gram_divisor(self._settings.gram, positions, self._channels[name]),
+            energies(target) if relative else target[0].numel(),
+            positions / area,
+        )
 
     def _pixel_terms(self, tile: Tile, piece: Tensor) -> Tensor:
         """Range, smoothness and hold of one tile, each divided by what it has in the whole image."""
@@ -254,8 +290,3 @@ def _variation(tile: Tile, piece: Tensor) -> Tensor:
     down = squares(tile.inner_pixels(piece, below=1).diff(dim=-2)) / max(1, 3 * (height - 1) * width)
     across = squares(tile.inner_pixels(piece, right=1).diff(dim=-1)) / max(1, 3 * height * (width - 1))
     return down + across
-
-
-def _told(losses: Sequence[Tensor]) -> list[Losses]:
-    """The total, content and style losses of N images, fetched from the device in one go."""
-    return [Losses(*each) for each in torch.stack(list(losses), 1).tolist()]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from dltool.errors import DataError
 from dltool.images.read import fit_longest, read_image
-from dltool.images.tensors import resize_image, to_tensor
+from dltool.images.tensors import pool_areas, resize_image, to_tensor
 from dltool.images.transparency import cut_to_visible, fill_transparent, visible_share
 from dltool.stylize.colors import ColorStatistics, color_statistics, luminance, mix_statistics, move_colors
 from dltool.stylize.features import FeatureNetwork
@@ -156,7 +156,7 @@ def _layer_masks(network: FeatureNetwork, image: Tensor, mask: Tensor, last: Til
         if (last.rows.inner[0], last.columns.inner[0]) != (0, 0):
             stride = network.geometry.strides[name]
             rows, columns = rows + last.rows.inner[0] // stride, columns + last.columns.inner[0] // stride
-        masks[name] = F.adaptive_avg_pool2d(mask, (rows, columns))
+        masks[name] = pool_areas(mask, (rows, columns))
     return masks
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dltool.device import expect_equal_shapes
 from dltool.training import distributed
 from dltool.training.ema import Ema
 from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
@@ -35,6 +36,7 @@ class TrainingLoop:
         self._trainer = trainer
         self._session = session
         self._device = next(plan.module.parameters()).device
+        expect_equal_shapes(self._device)
         self._rates = [group["lr"] for group in plan.optimizer.param_groups]
         self._ema = Ema(plan.module, plan.ema) if plan.ema else None
         self._parts = plan.parts

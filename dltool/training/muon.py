@@ -1,9 +1,10 @@
 """Muon: momentum whose matrices are orthogonalized before each step (Jordan et al. 2024)."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 # Coefficients of the quintic iteration (Jordan 2024); RMS of an update, that of Adam's (Liu et al. 2025).
@@ -38,42 +39,84 @@ class Muon(torch.optim.Optimizer):
         """Move the parameters by one step."""
         assert closure is None
         for group in self.param_groups:
-            update = self._orthogonal_update if group["orthogonal"] else self._adam_update
-            for weight in group["params"]:
-                if weight.grad is not None:
-                    weight.add_(update(weight, group), alpha=-group["lr"])
+            weights = [weight for weight in group["params"] if weight.grad is not None]
+            if group["orthogonal"] and weights:
+                torch._foreach_add_(weights, self._orthogonal_updates(weights, group), alpha=-group["lr"])
+            elif weights:
+                torch._foreach_add_(weights, self._adam_updates(weights, group), alpha=-group["lr"])
 
-    def _orthogonal_update(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
-        state = self.state[weight]
-        momentum = state.setdefault("momentum", torch.zeros_like(weight))
-        momentum.lerp_(weight.grad, 1 - group["momentum"])
-        nesterov = weight.grad.lerp(momentum, group["momentum"])
-        matrix = nesterov.reshape(len(weight), -1)
-        return orthogonalize(matrix).mul_(_UPDATE_RMS * max(matrix.shape) ** 0.5).view(weight.shape)
+    def _orthogonal_updates(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
+        gradients = [weight.grad for weight in weights]
+        for weight in weights:
+            if not self.state[weight]:
+                self.state[weight]["momentum"] = torch.zeros_like(weight)
+        momenta = [self.state[weight]["momentum"] for weight in weights]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        nesterov = torch._foreach_lerp(gradients, momenta, group["momentum"])
+        matrices = [each.reshape(len(each), -1) for each in nesterov]
+        updates = list(orthogonalize_all(matrices))
+        torch._foreach_mul_(updates, [_UPDATE_RMS * max(matrix.shape) ** 0.5 for matrix in matrices])
+        return [update.view(weight.shape) for update, weight in zip(updates, weights, strict=True)]
 
-    def _adam_update(self, weight: Tensor, group: dict[str, Any]) -> Tensor:
-        state = self.state[weight]
-        if not state:
-            state.update(step=0, mean=torch.zeros_like(weight), square=torch.zeros_like(weight))
+    def _adam_updates(self, weights: list[Tensor], group: dict[str, Any]) -> list[Tensor]:
         first, second = group["betas"]
-        state["step"] += 1
-        state["mean"].lerp_(weight.grad, 1 - first)
-        state["square"].lerp_(weight.grad.square(), 1 - second)
-        mean = state["mean"] / (1 - first ** state["step"])
-        return mean.div_((state["square"] / (1 - second ** state["step"])).sqrt_().add_(1e-8))
+        states = [self.state[weight] for weight in weights]
+        for state, weight in zip(states, weights, strict=True):
+            if not state:
+                state.update(step=0, mean=torch.zeros_like(weight), square=torch.zeros_like(weight))
+            state["step"] += 1
+        gradients = [weight.grad for weight in weights]
+        means, squares = [state["mean"] for state in states], [state["square"] for state in states]
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_lerp_(squares, torch._foreach_mul(gradients, gradients), 1 - second)
+        widths = torch._foreach_div(squares, [1 - second ** state["step"] for state in states])
+        torch._foreach_sqrt_(widths)
+        torch._foreach_add_(widths, 1e-8)
+        updates = torch._foreach_div(means, [1 - first ** state["step"] for state in states])
+        torch._foreach_div_(updates, widths)
+        return list(updates)
 
 
-def orthogonalize(matrix: Tensor) -> Tensor:
+def orthogonalize_all(matrices: Sequence[Tensor]) -> list[Tensor]:
+    """`orthogonalize` for each of some matrices.
+
+    On a GPU those with as many rows go together, the shorter ones filled up with zeros, which change nothing: what the
+    small matrices of a network wait for is being handed over, not computed. On a CPU that would gain nothing.
+    """
+    together: dict[Hashable, list[int]] = {}
+    for number, matrix in enumerate(matrices):
+        key = (min(matrix.shape), matrix.shape[0] <= matrix.shape[1]) if matrix.device.type == "cuda" else number
+        together.setdefault(key, []).append(number)
+    found = list(matrices)
+    for numbers in together.values():
+        if len(numbers) == 1:
+            found[numbers[0]] = orthogonalize(matrices[numbers[0]])
+            continue
+        rows, columns = (max(matrices[number].shape[dim] for number in numbers) for dim in (0, 1))
+        stack = torch.stack([_filled_up(matrices[number], rows, columns) for number in numbers])
+        for number, matrix in zip(numbers, orthogonalize(stack), strict=True):
+            height, width = matrices[number].shape
+            found[number] = matrix[:height, :width].contiguous()
+    return found
+
+
+def _filled_up(matrix: Tensor, rows: int, columns: int) -> Tensor:
+    height, width = matrix.shape
+    return matrix if (height, width) == (rows, columns) else F.pad(matrix, (0, columns - width, 0, rows - height))
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
     """The nearest matrix with singular values near one (0.7 to 1.2), by Newton-Schulz iterations in bfloat16.
 
     Args:
-        matrix: rows × columns, float32; a zero matrix stays zero.
+        matrices: rows × columns, or N × rows × columns, float32; a zero matrix stays zero.
     """
     a, b, c = _NEWTON_SCHULZ
-    wide = matrix.shape[0] <= matrix.shape[1]
-    x = (matrix if wide else matrix.T).bfloat16()
-    x = x / (x.norm() + 1e-7)
+    multiply = torch.addmm if matrices.ndim == 2 else torch.baddbmm
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = (matrices if wide else matrices.mT).bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(_ITERATIONS):
-        gram = x @ x.T
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x if wide else x.T).to(matrix.dtype)
+        gram = x @ x.mT
+        x = multiply(x, multiply(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).to(matrices.dtype)

@@ -40,6 +40,10 @@ class Counts:
         for counter in (self.places, self.operations, self.autocast):
             counter.clear()
 
+    def step(self) -> tuple[int, int, int]:
+        """Kernels, waits and copies so far."""
+        return self.kernels, self.waits, self.copies
+
     def exhaust(self, number: int, only_backward: bool = True) -> None:
         """Let the memory run out, once, at the allocation of this number from now on."""
         self._until, self._only_backward = number, only_backward

@@ -122,7 +122,17 @@ class OnCard(TorchDispatchMode):
         self._card = card
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
+        if not kwargs and torch._C._current_graph_task_id() != self._card.backward_pass and not _holds_ours(args):
+            return func(*args)  # most of what the CPU does for itself
         return dispatch(self._card, func, args, kwargs or {})
+
+
+def _holds_ours(args: tuple) -> bool:
+    return any(
+        isinstance(each, Pretended)
+        or (isinstance(each, list | tuple) and any(isinstance(inner, Pretended) for inner in each))
+        for each in args
+    )
 
 
 def dispatch(card: Counts, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:

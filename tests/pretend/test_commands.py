@@ -1,61 +1,143 @@
 """Every command on the pretend card does what it does on the CPU."""
 
-import shutil
 from pathlib import Path
 
 import pytest
-import torch
 
-from tests.pretend.runs import assert_same, run_on_card, run_on_cpu
+from tests.pretend.conftest import AE, FINETUNE, GAN, UNET
+from tests.pretend.runs import assert_same, on_both, run_on_card, run_on_cpu
 
-
-@pytest.fixture(scope="module")
-def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
-    """The first six of each kind."""
-    root = tmp_path_factory.mktemp("textures")
-    for folder in sorted((sample_images / "textures").iterdir()):
-        (root / folder.name).mkdir()
-        for file in sorted(folder.iterdir())[:6]:
-            shutil.copy(file, root / folder.name)
-    return root
+_HEAD = ("--head-epochs", 2)
 
 
-def _both(folder: Path, *words: object, name: str = "run") -> tuple[Path, Path]:
-    """Run a command on the CPU and on the card, into folders that are returned."""
-    cpu, card = folder / "cpu", folder / "card"
-    run_on_cpu(*words, "-o", cpu / name)
-    run_on_card(*words, "-o", card / name)
-    return cpu / name, card / name
+@pytest.mark.parametrize(
+    ("strategy", "more"),
+    [
+        ("auto", ()),
+        ("features", ()),
+        ("scratch", ()),
+        ("full", ()),
+        ("partial", _HEAD),
+        ("two-phase", _HEAD),
+    ],
+)
+def test_finetune(tmp_path: Path, textures: Path, strategy: str, more: tuple):
+    words = FINETUNE if strategy in ("features", *_HEADED) else FINETUNE[:-2]
+    assert_same(*on_both(tmp_path, "finetune", textures, *words, "--strategy", strategy, *more))
 
 
-@pytest.mark.parametrize("strategy", ["auto", "features", "scratch", "full", "partial", "two-phase"])
-def test_finetune(tmp_path: Path, textures: Path, strategy: str):
-    words = ["finetune", textures, "--size", 32, "--epochs", 1, "--precision", "fp32", "--no-page"]
-    assert_same(*_both(tmp_path, *words, "--strategy", strategy))
+_HEADED = ("partial", "two-phase")
 
 
-@pytest.mark.parametrize("method", ["gradcam", "gradcam++", "layercam", "eigencam", "scorecam", "saliency", "smoothgrad", "integrated-gradients", "guided-backprop", "occlusion"])
-def test_featmap_methods(tmp_path, sample_images, method):
-    assert_same(*_both(tmp_path, "featmap", sample_images / "photos" / "cat.jpg", "--method", method, "--size", 64, "--samples", 2, "--no-page"))
+def test_finetune_of_a_small_network(tmp_path: Path):
+    words = ("digits", "--backbone", "cnn", "--limit", 60, "--epochs", 1, "--precision", "fp32", "--no-page")
+    assert_same(*on_both(tmp_path, "finetune", *words))
 
 
-@pytest.mark.parametrize("more", ["", "--filters", "--maximize blocks.1.0:3 --steps 3", "--dream blocks.2.0 --steps 2"])
-def test_featmap_other(tmp_path, sample_images, more):
-    assert_same(*_both(tmp_path, "featmap", sample_images / "photos" / "cat.jpg", "--size", 64, "--no-page", *more.split()))
+def test_predict_and_evaluate(tmp_path: Path, textures: Path, trained: dict[str, Path]):
+    asked = ("predict", trained["classifier"], textures / "grass", "--precision", "fp32", "--tta")
+    run_on_cpu(*asked, "--csv", tmp_path / "cpu.csv")
+    run_on_card(*asked, "--csv", tmp_path / "card.csv")
+    assert (tmp_path / "cpu.csv").read_bytes() == (tmp_path / "card.csv").read_bytes()
+    assert_same(*on_both(tmp_path, "evaluate", trained["classifier"], textures, "--no-cache", "--no-page"))
 
-@pytest.mark.parametrize("method", ["kmeans", "minibatch", "deep-kmeans", "manifold"])
-def test_cluster(tmp_path, textures, method):
-    assert_same(*_both(tmp_path, "cluster", textures, "-k", 3, "--method", method, "--no-page", "--no-cache", "--size", 64, *(["--epochs", 2] if method == "deep-kmeans" else [])))
 
-@pytest.mark.parametrize("arch", ["mlp", "dcgan", "modern"])
-def test_gan(tmp_path, arch):
-    assert_same(*_both(tmp_path, "gan", "train", "digits", "--arch", arch, "--epochs", 1, "--limit", 64, "--no-page", "--precision", "fp32", *(["--width", 8] if arch == "modern" else [])))
+@pytest.mark.parametrize(
+    "method",
+    [
+        *("gradcam", "gradcam++", "layercam", "eigencam", "saliency", "smoothgrad --samples 2", "guided-backprop"),
+        *("integrated-gradients --batch-size 25", "scorecam --layer blocks.1.0", "occlusion --window 32"),
+    ],
+)
+def test_featmap_why(tmp_path: Path, sample_images: Path, method: str):
+    words = ("--method", *method.split(), "--size", 64, "--no-page")
+    assert_same(*on_both(tmp_path, "featmap", sample_images / "photos" / "cat.jpg", *words))
+
+
+@pytest.mark.parametrize(
+    "words", ["PHOTO --raw", "--filters", "--maximize blocks.1.0:3 --steps 2", "PHOTO --dream blocks.2.0 --steps 2"]
+)
+def test_featmap_what(tmp_path: Path, sample_images: Path, words: str):
+    typed = [sample_images / "photos" / "cat.jpg" if word == "PHOTO" else word for word in words.split()]
+    size = () if "filters" in words else ("--size", 64)
+    assert_same(*on_both(tmp_path, "featmap", *typed, *size, "--no-page"))
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "PHOTOS/cat.jpg -s sea_storm.jpg",
+        "PHOTOS/cat.jpg -s sea_storm.jpg --optimizer adam --preserve-color histogram",
+        "PHOTOS/cat.jpg -s sea_storm.jpg --backbone vgg11 --weights none --precision fp32 --scales 1 --steps 3",
+        "PHOTOS/china.jpg -s sea_storm.jpg -s night_swirls.jpg --mask MASK",
+        "PHOTOS/cat.jpg -s sea_storm.jpg --grid --grid-ratios 1,50 --grid-layers blocks.2.1,blocks.3.2 --steps 2",
+    ],
+)
+def test_stylize(tmp_path: Path, sample_images: Path, words: str):
+    assert_same(*on_both(tmp_path, *_stylize(sample_images, words), name="a.png"))
+
+
+# A network of small fields, so that tiles of it are small.
+_SHALLOW = "--backbone vgg11 --weights none --style-layers features.0,features.3 --content-layers features.3"
+_SHALLOW += " --scales 1 --precision fp32 --margin 0 --steps 2"
+
+
+def test_stylize_in_tiles(tmp_path: Path, sample_images: Path):
+    words = f"PHOTOS/cat.jpg -s sea_storm.jpg --max-memory 16MB --size 160 {_SHALLOW}"
+    assert_same(*on_both(tmp_path, *_stylize(sample_images, words), name="a.png"))
+
+
+def test_stylize_several_together_and_frames(tmp_path: Path, sample_images: Path):
+    words = f"TEXTURES -s sea_storm.jpg {_SHALLOW} --no-page"
+    assert_same(*on_both(tmp_path, *_stylize(sample_images, words)))
+    frames = f"{tmp_path}/cpu/run --frames -s sea_storm.jpg {_SHALLOW}"
+    assert_same(*on_both(tmp_path, *_stylize(sample_images, frames), name="frames"))
+
+
+def _stylize(sample_images: Path, words: str) -> list[object]:
+    """The words of a command line, with the sample images in it."""
+    places = {"PHOTOS": sample_images / "photos", "MASK": sample_images / "masks" / "china_sky.png"}
+    places["TEXTURES"] = sample_images / "textures" / "gravel"
+    typed = ["stylize"]
+    for word in words.split():
+        first, slash, rest = word.partition("/")
+        word = f"{places[first]}{slash}{rest}" if first in places else word
+        typed.append(str(sample_images / "styles" / word) if typed[-1] == "-s" else word)
+    return [*typed, *(() if "--size" in typed else ("--size", 64)), *(() if "--steps" in typed else ("--steps", 6))]
+
+
+@pytest.mark.parametrize("method", ["network", "self --steps 3"])
+def test_denoise(tmp_path: Path, textures: Path, method: str):
+    image = textures / "brick" / "brick_00.png"
+    assert_same(*on_both(tmp_path, "ae", "denoise", image, "--sigma", 20, "--method", *method.split(), name="a.png"))
+
 
 @pytest.mark.parametrize("arch", ["conv", "stacked", "unet"])
-def test_ae(tmp_path, sample_images, arch):
-    words = ["digits", "--limit", 64] if arch != "unet" else [sample_images / "photos", "--noise", "gaussian:25/255", "--channels", "8,16", "--crops-per-image", 2, "--patch-size", 32, "--limit", 4]
-    assert_same(*_both(tmp_path, "ae", "train", *words, "--arch", arch, "--epochs", 1, "--no-page", "--precision", "fp32"))
+def test_ae(tmp_path: Path, sample_images: Path, arch: str):
+    words = (sample_images / "photos", *UNET) if arch == "unet" else ("digits", "--arch", arch)
+    assert_same(*on_both(tmp_path, "ae", "train", *words, *AE))
 
-@pytest.mark.parametrize("more", ["--method network --tile 128", "--method self --steps 3"])
-def test_denoise(tmp_path, sample_images, more):
-    assert_same(*_both(tmp_path, "ae", "denoise", sample_images / "textures/brick/brick_00.png", "--sigma", 20, *more.split(), name="a.png"))
+
+def test_ae_reconstruct(tmp_path: Path, textures: Path, trained: dict[str, Path]):
+    assert_same(*on_both(tmp_path, "ae", "reconstruct", trained["autoencoder"], textures / "brick"))
+
+
+@pytest.mark.parametrize("arch", ["mlp", "dcgan", "modern --width 8"])
+def test_gan(tmp_path: Path, arch: str):
+    assert_same(*on_both(tmp_path, "gan", "train", "digits", *GAN, "--arch", *arch.split()))
+
+
+def test_gan_sample_and_evaluate(tmp_path: Path, trained: dict[str, Path]):
+    assert_same(*on_both(tmp_path, "gan", "sample", trained["generator"], "-n", 4, name="a.png"))
+    words = ("gan", "evaluate", trained["generator"], "digits", "-n", 60, "--limit", 60, "--json")
+    figures = [
+        text[text.index('"metrics"') :].partition("}")[0] for text in (run_on_cpu(*words), run_on_card(*words)[1])
+    ]
+    assert figures[0] == figures[1]
+
+
+@pytest.mark.parametrize("method", ["kmeans", "minibatch", "deep-kmeans --epochs 2", "manifold"])
+def test_cluster(tmp_path: Path, textures: Path, method: str):
+    size = () if "deep" in method else ("--size", 64)
+    words = ("-k", 3, "--no-page", "--no-cache", *size, "--method", *method.split())
+    assert_same(*on_both(tmp_path, "cluster", textures, *words))

@@ -1,0 +1,47 @@
+"""What the commands on the pretend card are given: little of everything."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.pretend.runs import run_on_cpu
+
+
+@pytest.fixture(scope="session")
+def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
+    """The first six of each kind of the sample textures."""
+    root = tmp_path_factory.mktemp("textures")
+    for folder in sorted((sample_images / "textures").iterdir()):
+        (root / folder.name).mkdir()
+        for file in sorted(folder.iterdir())[:6]:
+            shutil.copy(file, root / folder.name)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory: pytest.TempPathFactory, textures: Path) -> dict[str, Path]:
+    """Runs of a classifier, a generator and an autoencoder, made on the CPU."""
+    root = tmp_path_factory.mktemp("trained")
+    run_on_cpu("finetune", textures, *FINETUNE, "--strategy", "features", "-o", root / "classifier")
+    run_on_cpu("gan", "train", "digits", *GAN, "-o", root / "generator")
+    run_on_cpu("ae", "train", "digits", "--arch", "conv", *AE, "-o", root / "autoencoder")
+    return {path.name: path for path in root.iterdir()}
+
+
+_SHORT = ("--epochs", 1, "--precision", "fp32", "--no-page")
+FINETUNE = ("--size", 32, *_SHORT, "--head-l2", 0.01)
+GAN = ("--arch", "mlp", "--limit", 20, *_SHORT)
+AE = ("--limit", 40, *_SHORT)
+UNET = (
+    "--arch",
+    "unet",
+    "--noise",
+    "gaussian:25/255",
+    "--channels",
+    "8,16",
+    "--crops-per-image",
+    2,
+    "--patch-size",
+    32,
+)
