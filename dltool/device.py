@@ -26,9 +26,9 @@ def select_device(name: str, deterministic: bool = False) -> torch.device:
 
     Under torchrun `auto` and `cuda` give every process of a machine a GPU of its own; `cuda:N` is the same for all.
 
-    On a GPU float32 means float32: TF32, which torch allows convolutions, is off, so that what agrees to 1e-5 on the CPU
-    does so there; where less is enough there is bfloat16. With `deterministic` equal runs give equal bytes there, too, or
-    an operation that cannot is named in an error.
+    On a GPU float32 means float32: TF32, which torch allows convolutions, is off, so that what agrees to 1e-5 on a CPU
+    does so there; where less is enough there is bfloat16. With `deterministic` equal runs give equal bytes there, too,
+    or an operation that cannot is named in an error.
 
     Raises:
         SettingsError: `name` is no device name.
