@@ -221,11 +221,11 @@ class TrainingLoop:
         plan, rows = self._plan, len(batch[0])
         # Parts of one sample would break batch norms in training; only a lack of memory makes them that small.
         parts = max(1, min(parts, rows // 2 if parts == plan.parts else rows))
-        total = torch.zeros((), device=self._device)
+        total: Tensor | float = 0.0
         chunks = list(zip(*(tensor.tensor_split(parts) for tensor in batch), strict=True))
         for number, chunk in enumerate(chunks):
             loss = self._trainer.loss(chunk, share)
-            total += loss.detach()
+            total = total + loss.detach()
             if plan.penalty is not None and number == len(chunks) - 1:
                 loss = loss + plan.penalty()
             loss.backward()

@@ -80,13 +80,14 @@ class Muon(torch.optim.Optimizer):
 def orthogonalize_all(matrices: Sequence[Tensor]) -> list[Tensor]:
     """`orthogonalize` for each of some matrices.
 
-    On a GPU those with as many rows go together, the shorter ones filled up with zeros, which change nothing: what the
-    small matrices of a network wait for is being handed over, not computed. On a CPU that would gain nothing.
+    On a GPU those of nearly as many rows, to the next power of two, go together, the smaller ones filled up with
+    zeros, which change nothing: what small matrices wait for is being handed over. On a CPU that would gain nothing.
     """
     together: dict[Hashable, list[int]] = {}
     for number, matrix in enumerate(matrices):
-        key = (min(matrix.shape), matrix.shape[0] <= matrix.shape[1]) if matrix.device.type == "cuda" else number
-        together.setdefault(key, []).append(number)
+        height, width = matrix.shape
+        alike = (min(height, width) - 1).bit_length(), height <= width
+        together.setdefault(alike if matrix.device.type == "cuda" else number, []).append(number)
     found = list(matrices)
     for numbers in together.values():
         if len(numbers) == 1:
@@ -96,7 +97,7 @@ def orthogonalize_all(matrices: Sequence[Tensor]) -> list[Tensor]:
         stack = torch.stack([_filled_up(matrices[number], rows, columns) for number in numbers])
         for number, matrix in zip(numbers, orthogonalize(stack), strict=True):
             height, width = matrices[number].shape
-            found[number] = matrix[:height, :width].contiguous()
+            found[number] = matrix[:height, :width]
     return found
 
 
