@@ -90,7 +90,7 @@ class Lbfgs:
             self._curvature = _choose(bends, product / _dot(change, change), self._curvature)
             self._pairs.append((step, change, _choose(bends, 1 / product, 0.0)))
         for index in self._anew:
-            self._curvature[index].copy_(_first_length(gradient[index : index + 1])[0])
+            self._curvature[index].copy_(_first_length(gradient)[index])
         self._anew.clear()
         self._step = self._gradient = None
 

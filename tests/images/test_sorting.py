@@ -25,3 +25,13 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(DltoolError, match=r"a/b: cannot be written"):
         place_file(tmp_path / "a", tmp_path / "a" / "b", SortBy.COPY)
+
+
+def test_a_link_to_another_drive_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def other_drive(path: Path, start: Path) -> str:
+        raise ValueError("path is on mount 'C:', start on mount 'D:'")
+
+    (tmp_path / "a").write_bytes(b"content")
+    monkeypatch.setattr("os.path.relpath", other_drive)
+    place_file(tmp_path / "a", tmp_path / "b", SortBy.LINK)
+    assert (tmp_path / "b").readlink() == (tmp_path / "a").resolve()

@@ -47,6 +47,24 @@ def test_lbfgs_finds_the_bottom_with_a_short_or_rounded_history(history_type):
     assert valley(image)[0] < 1e-3 * valley(torch.zeros(1, 3, 4, 5))[0]
 
 
+def test_several_images_take_the_steps_that_each_takes_alone():
+    """Also where one of them begins anew on the way, with short steps."""
+    valleys = [_valley(seed) for seed in range(3)]
+    together, alone = torch.zeros(3, 3, 4, 5), list(torch.zeros(3, 3, 4, 5).split(1))
+    own, each = Lbfgs(0.5, 5), [Lbfgs(0.5, 5) for _ in alone]
+    for step in range(25):
+        if step == 9:
+            own.forget(1, 0.4, 0.01)
+            each[1].forget(0, 0.4, 0.01)
+        own.step(
+            together, torch.cat([valley(image)[1] for valley, image in zip(valleys, together.split(1), strict=True)])
+        )
+        for optimizer, valley, image in zip(each, valleys, alone, strict=True):
+            optimizer.step(image, valley(image)[1])
+    torch.testing.assert_close(together, torch.cat(alone), rtol=1e-3, atol=1e-3)
+    assert not torch.equal(together[0], together[1])
+
+
 class _Exploding:
     """A quadratic objective whose loss is not a number wherever a step was too long."""
 
