@@ -120,7 +120,7 @@ def _first_length(gradient: Tensor) -> Numbers:
 
 
 def _dot(first: Tensor, second: Tensor) -> Numbers:
-    """The products of N × P values, row by row, summed in float32."""
+    """The products of N × P values, row by row: those of a step and a change nearly cancel out at times."""
     alone = _alone(first)
     if first.dtype == second.dtype == torch.float32 and first.shape[1] <= _CHUNK:
         parts = [(first, second)]
@@ -130,7 +130,8 @@ def _dot(first: Tensor, second: Tensor) -> Numbers:
         return sum(one[0].float().dot(other[0].float()).item() for one, other in parts)
     if len(first) == 1:
         return sum(one[0].float().dot(other[0].float()) for one, other in parts).view(1, 1)
-    return sum((one.float() * other.float()).sum(1, keepdim=True) for one, other in parts)
+    wide = torch.float32 if first.device.type == "mps" else torch.float64
+    return sum((one.float() * other.float()).sum(1, keepdim=True, dtype=wide) for one, other in parts).float()
 
 
 def _add(target: Tensor, source: Tensor, factor: Numbers, sign: int = 1) -> None:

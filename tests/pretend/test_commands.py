@@ -4,29 +4,23 @@ from pathlib import Path
 
 import pytest
 
-from tests.pretend.conftest import AE, FINETUNE, GAN, UNET
+from tests.pretend.conftest import AE, FINETUNE, GAN, HEAD, UNET
 from tests.pretend.runs import assert_same, on_both, run_on_card, run_on_cpu
-
-_HEAD = ("--head-epochs", 2)
 
 
 @pytest.mark.parametrize(
     ("strategy", "more"),
     [
         ("auto", ()),
-        ("features", ()),
+        ("features", HEAD),
         ("scratch", ()),
         ("full", ()),
-        ("partial", _HEAD),
-        ("two-phase", _HEAD),
+        ("partial", (*HEAD, "--head-epochs", 2)),
+        ("two-phase", (*HEAD, "--head-epochs", 2)),
     ],
 )
 def test_finetune(tmp_path: Path, textures: Path, strategy: str, more: tuple):
-    words = FINETUNE if strategy in ("features", *_HEADED) else FINETUNE[:-2]
-    assert_same(*on_both(tmp_path, "finetune", textures, *words, "--strategy", strategy, *more))
-
-
-_HEADED = ("partial", "two-phase")
+    assert_same(*on_both(tmp_path, "finetune", textures, *FINETUNE, "--strategy", strategy, *more))
 
 
 def test_finetune_of_a_small_network(tmp_path: Path):
@@ -46,7 +40,7 @@ def test_predict_and_evaluate(tmp_path: Path, textures: Path, trained: dict[str,
     "method",
     [
         *("gradcam", "gradcam++", "layercam", "eigencam", "saliency", "smoothgrad --samples 2", "guided-backprop"),
-        *("integrated-gradients --batch-size 25", "scorecam --layer blocks.1.0", "occlusion --window 32"),
+        *("integrated-gradients", "scorecam --layer blocks.1.0", "occlusion --window 32"),
     ],
 )
 def test_featmap_why(tmp_path: Path, sample_images: Path, method: str):
