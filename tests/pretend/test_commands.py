@@ -81,8 +81,8 @@ def test_stylize_in_tiles(tmp_path: Path, sample_images: Path):
     assert_same(*on_both(tmp_path, *_stylize(sample_images, words), name="a.png"))
 
 
-def test_stylize_several_together_and_frames(tmp_path: Path, sample_images: Path):
-    words = f"TEXTURES -s sea_storm.jpg {_SHALLOW} --no-page"
+def test_stylize_several_together_and_frames(tmp_path: Path, sample_images: Path, textures: Path):
+    words = f"{textures}/gravel -s sea_storm.jpg {_SHALLOW} --no-page"
     assert_same(*on_both(tmp_path, *_stylize(sample_images, words)))
     frames = f"{tmp_path}/cpu/run --frames -s sea_storm.jpg {_SHALLOW}"
     assert_same(*on_both(tmp_path, *_stylize(sample_images, frames), name="frames"))
@@ -91,7 +91,6 @@ def test_stylize_several_together_and_frames(tmp_path: Path, sample_images: Path
 def _stylize(sample_images: Path, words: str) -> list[object]:
     """The words of a command line, with the sample images in it."""
     places = {"PHOTOS": sample_images / "photos", "MASK": sample_images / "masks" / "china_sky.png"}
-    places["TEXTURES"] = sample_images / "textures" / "gravel"
     typed = ["stylize"]
     for word in words.split():
         first, slash, rest = word.partition("/")

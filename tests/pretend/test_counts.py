@@ -6,14 +6,14 @@ from tests.pretend.loops import LOOPS
 
 # The most of kernels, waits and copies that a step may take.
 _MOST = {
-    "stylize, Lite0": (480, 1, 0),
-    "stylize, two masks": (740, 1, 0),
-    "stylize, three together": (520, 1, 0),
-    "finetune full": (1607, 0, 0),
+    "stylize, Lite0": (560, 1, 0),
+    "stylize, two masks": (800, 1, 0),
+    "stylize, three together": (600, 1, 0),
+    "finetune full": (640, 0, 0),
     "ae, U-Net": (300, 0, 0),
-    "gan": (400, 0, 0),
-    "k-means iteration": (30, 1, 0),
-    "denoise tile": (47, 0.125, 0),
+    "gan": (500, 0, 3),
+    "k-means iteration": (36, 1, 0),
+    "denoise tile": (20, 0.25, 0),
 }
 
 
