@@ -3,7 +3,14 @@ import os
 import pytest
 import torch
 
-from dltool.device import available_devices, is_out_of_memory, memory_errors, select_device, use_bf16
+from dltool.device import (
+    available_devices,
+    expect_equal_shapes,
+    is_out_of_memory,
+    memory_errors,
+    select_device,
+    use_bf16,
+)
 from dltool.errors import DeviceError, SettingsError
 from dltool.training import distributed
 
@@ -50,6 +57,29 @@ def test_processes_that_train_together_cannot_share_a_card(two_cards: pytest.Mon
     joining = distributed.process_group(select_device("cuda:0"))
     with pytest.raises(SettingsError, match="--device cuda:0: every process of torchrun needs a GPU of its own"):
         joining.__enter__()
+
+
+def test_a_card_computes_float32_in_float32_and_equal_runs_equally_where_that_is_asked_for(
+    two_cards: pytest.MonkeyPatch,
+):
+    two_cards.delitem(os.environ, "CUBLAS_WORKSPACE_CONFIG", raising=False)
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark
+    try:
+        torch.backends.cudnn.allow_tf32 = True
+        select_device("cuda:0")
+        assert not torch.backends.cudnn.allow_tf32 and not torch.backends.cuda.matmul.allow_tf32
+        assert not torch.are_deterministic_algorithms_enabled()
+        select_device("cuda:0", deterministic=True)
+        assert torch.are_deterministic_algorithms_enabled() and os.environ["CUBLAS_WORKSPACE_CONFIG"] == ":4096:8"
+        expect_equal_shapes(CUDA)
+        assert not torch.backends.cudnn.benchmark
+        torch.use_deterministic_algorithms(False)
+        expect_equal_shapes(CUDA)
+        assert torch.backends.cudnn.benchmark
+    finally:
+        os.environ.pop("CUBLAS_WORKSPACE_CONFIG", None)
+        torch.use_deterministic_algorithms(False)
+        torch.backends.cudnn.allow_tf32, torch.backends.cudnn.benchmark = before
 
 
 @pytest.mark.parametrize(
