@@ -23,15 +23,16 @@ def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> P
 def trained(tmp_path_factory: pytest.TempPathFactory, textures: Path) -> dict[str, Path]:
     """Runs of a classifier, a generator and an autoencoder, made on the CPU."""
     root = tmp_path_factory.mktemp("trained")
-    run_on_cpu("finetune", textures, *FINETUNE, *HEAD, "--strategy", "features", "-o", root / "classifier")
+    run_on_cpu("finetune", textures, *FEATURES, "-o", root / "classifier")
     run_on_cpu("gan", "train", "digits", *GAN, "-o", root / "generator")
     run_on_cpu("ae", "train", "digits", "--arch", "conv", *AE, "-o", root / "autoencoder")
     return {path.name: path for path in root.iterdir()}
 
 
-_SHORT = ("--epochs", 1, "--precision", "fp32", "--no-page")
+_EXACT = ("--precision", "fp32", "--no-page")
+_SHORT = ("--epochs", 1, *_EXACT)
+FEATURES = ("--size", 32, *_EXACT, "--strategy", "features", "--head-l2", 0.01)
 FINETUNE = ("--size", 32, *_SHORT)
-HEAD = ("--head-l2", 0.01)  # without a probe
 GAN = ("--arch", "mlp", "--limit", 20, *_SHORT)
 AE = ("--limit", 40, *_SHORT)
 UNET = (
