@@ -99,6 +99,37 @@ class AeResult:
                 )
         return lines
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What was made of what, and how well, as the JSON document has it."""
+        return {
+            "arguments": self.autoencoder.arguments,
+            "parameters": self.parameters,
+            "counts": {name: len(split) for name, split in self.data.splits.items()},
+            "notes": self.data.notes,
+            "epochs": self.epochs,
+            "steps": self.epochs * self.steps,
+            "passes": self.epochs * (self.settings.passes or 1),
+            "best_epoch": self.best_epoch,
+            "training_seconds": round(self.seconds, 3),
+            "metrics": self.metrics,
+            "test_metrics": self.test_metrics,
+            "health": None if self.health is None else as_plain(self.health),
+        }
+
+
+def describe_epoch(event: EpochEnd) -> str:
+    """A line about an epoch: its loss, and how well the held-out images came back."""
+    figures = [
+        f"{name} {row['psnr']:.2f} dB" if name != "clean" else f"mse {row['mse']:.5f}, {row['psnr']:.2f} dB"
+        for name, row in event.measured["levels"].items()
+    ]
+    return (
+        f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.5f}, "
+        f"held out {event.measured['loss']:.5f} ({', '.join(figures)}){' *' if event.best else ''} "
+        f"{event.seconds:.1f} s"
+    )
+
 
 Event = Checked | Loaded | Prepared | StepEnd | EpochEnd | Notice | Stopped
 

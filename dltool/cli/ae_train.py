@@ -9,7 +9,7 @@ from dltool.autoencoder.data import Loaded, load_images
 from dltool.autoencoder.noise_laws import parse_noise
 from dltool.autoencoder.plan import describe_steps, learns_crops, plan_training
 from dltool.autoencoder.settings import AeSettings, ImageData
-from dltool.autoencoder.train import AeResult, Prepared, train_autoencoder
+from dltool.autoencoder.train import AeResult, Prepared, describe_epoch, train_autoencoder
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
@@ -71,15 +71,7 @@ class _AeWatcher(Watcher):
         few = event.epochs <= 20 or event.epoch % max(1, event.epochs // 20) == 0 or event.epoch == event.epochs
         if event.epoch == 0 or not few:
             return
-        figures = [
-            f"{name} {row['psnr']:.2f} dB" if name != "clean" else f"mse {row['mse']:.5f}, {row['psnr']:.2f} dB"
-            for name, row in event.measured["levels"].items()
-        ]
-        self.say(
-            f"epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.5f}, "
-            f"held out {event.measured['loss']:.5f} ({', '.join(figures)}){' *' if event.best else ''} "
-            f"{event.seconds:.1f} s"
-        )
+        self.say(describe_epoch(event))
 
 
 def _describe_data(loaded: Loaded) -> list[str]:
@@ -96,18 +88,7 @@ def _report(console: Console, folder: RunFolder, result: AeResult, device: str) 
         device,
         run=folder.path,
         model=folder.model,
-        arguments=result.autoencoder.arguments,
-        parameters=result.parameters,
-        counts={name: len(split) for name, split in result.data.splits.items()},
-        notes=result.data.notes,
-        epochs=result.epochs,
-        steps=result.epochs * result.steps,
-        passes=result.epochs * (result.settings.passes or 1),
-        best_epoch=result.best_epoch,
-        training_seconds=round(result.seconds, 3),
-        metrics=result.metrics,
-        test_metrics=result.test_metrics,
-        health=None if result.health is None else as_plain(result.health),
+        **result.figures,
     )
     folder.write_json("results.json", document)
     for line in result.lines:

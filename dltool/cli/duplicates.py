@@ -11,9 +11,9 @@ from dltool.cli.page import offer_page
 from dltool.cli.signals import stop_requests
 from dltool.cli.training import Watcher, describe_findings
 from dltool.cluster.duplicate_files import write_duplicates
-from dltool.cluster.duplicates import Duplicates, GroupKind, find_duplicates
+from dltool.cluster.duplicates import find_duplicates
 from dltool.cluster.output_folder import OutputFolder
-from dltool.cluster.settings import ClusterData, ClusterPlace, count_of
+from dltool.cluster.settings import ClusterData, ClusterPlace
 from dltool.data.store import default_cache
 from dltool.device import set_threads
 from dltool.errors import DltoolError, SettingsError
@@ -46,7 +46,7 @@ def report_duplicates(
             files = [(m.path, m.name, f"group-{n}") for n, g in enumerate(found.groups, start=1) for m in g.members]
             placements = [] if place.sort is None else out.plan_sorting(files, place.sort, gives_way)
             if outputs.dry_run:
-                for line in [f"{p.source} -> {p.target}" for p in placements] or _describe(found):
+                for line in [f"{p.source} -> {p.target}" for p in placements] or found.lines:
                     console.result(line)
                 items = [{"input": p.source, "output": p.target, "status": "planned"} for p in placements]
                 console.document(place, None, output=out.path, status="planned", groups=len(found.groups), items=items)
@@ -59,24 +59,10 @@ def report_duplicates(
             console.warn("stopped; what was seen of the images is kept in the cache")
             stop.leave()
             return
-    for line in [*describe_findings(found.notes, found.unreadable), *_describe(found)]:
+    for line in [*describe_findings(found.notes, found.unreadable), *found.lines]:
         console.result(line)
     console.say(f"{out.path}: duplicates.csv, duplicates.json" + (", sorted/" if placements else ""))
     console.document(place, None, output=out.path, sorted=len(placements), **summary)
     offer_page(console, out.path, place)
     if found.unreadable:
         raise typer.Exit(DltoolError.exit_code)
-
-
-def _describe(found: Duplicates) -> list[str]:
-    """Lines for people."""
-    copies, scenes = ([group for group in found.groups if group.kind is kind] for kind in GroupKind)
-    spare = sum(len(group.members) - 1 for group in copies)
-    lines = [
-        f"{count_of(found.count, 'pictures')}: {spare} of them copies of others, in {count_of(len(copies), 'groups')}"
-        f"; {count_of(len(scenes), 'scenes')} taken more than once"
-    ]
-    if found.groups:
-        largest = found.groups[0]
-        lines.append(f"such as {largest.members[0].name}, which is like {largest.members[1].name}")
-    return lines

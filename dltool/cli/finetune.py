@@ -19,6 +19,7 @@ from dltool.finetune.preview import write_preview
 from dltool.finetune.report import (
     class_table,
     describe_accuracy,
+    describe_epoch,
     describe_held_out,
     parameter_table,
     write_predictions,
@@ -118,13 +119,7 @@ class _FinetuneWatcher(Watcher):
 
 def _describe_epoch(event: EpochEnd) -> list[str]:
     few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 6) == 0 or event.epoch == event.epochs
-    if event.epoch == 0 or not few:
-        return []
-    return [
-        f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
-        f"val loss {event.measured['val_loss']:.4f}, "
-        f"val accuracy {100 * event.measured['val_accuracy']:.1f} %{' *' if event.best else ''}"
-    ]
+    return [describe_epoch(event)] if event.epoch and few else []
 
 
 def _report(console: Console, folder: RunFolder, result: FinetuneResult, device: str) -> None:
@@ -140,24 +135,7 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
         device,
         run=folder.path,
         model=folder.model,
-        strategy=result.settings.strategy,
-        reason=result.decision.reason,
-        probe=result.decision.probe,
-        classes=class_names,
-        counts={name: len(split) for name, split in result.dataset.splits.items()},
-        parameters={
-            "trainable": sum(block.trainable for block in result.parameters),
-            "total": sum(block.total for block in result.parameters),
-            "blocks": result.parameters,
-        },
-        name_matches=result.name_matches,
-        continued=result.continued,
-        epochs=result.epochs,
-        best_epoch=result.best_epoch,
-        training_seconds=round(result.seconds, 3),
-        metrics=result.metrics,
-        cross_validation=result.cross_validation,
-        test_metrics=result.test_metrics,
+        **result.figures,
     )
     folder.write_json("results.json", document)
     for line in class_table(metrics):

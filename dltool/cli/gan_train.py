@@ -8,7 +8,6 @@ from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
 from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
 from dltool.data.settings import DataSettings
-from dltool.data.sizes import describe_size
 from dltool.events import finish
 from dltool.gan.data import GanData, load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
@@ -80,31 +79,18 @@ class _GanWatcher(Watcher):
 
 def _describe_data(data: GanData) -> list[str]:
     """Lines for people: how many images of what kind, and what the check found."""
-    kind = "grey" if data.channels == 1 else "colour"
-    classes = f", {len(data.class_names)} classes" if len(data.class_names) > 1 else ""
-    head = f"data: {len(data)} {kind} pictures of {describe_size(data.size)} pixels{classes}"
-    return [head, *describe_findings(data.notes, data.unreadable)]
+    return [data.line, *describe_findings(data.notes, data.unreadable)]
 
 
 def _report(console: Console, folder: RunFolder, result: GanResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
-    data, spec = result.decided.data, result.decided.spec
-    console.unreadable = data.unreadable
-    generator, discriminator = result.decided.parameters
+    console.unreadable = result.decided.data.unreadable
     document = console.document(
         as_plain(result.decided.settings),
         device,
         run=folder.path,
         model=folder.model,
-        data={"name": data.name, "pictures": len(data), "size": data.size, "channels": data.channels},
-        classes=result.generator.class_names,
-        latent_dim=spec.latent_dim,
-        parameters={"generator": generator, "discriminator": discriminator},
-        epochs=result.epochs,
-        best_epoch=result.best_epoch,
-        training_seconds=round(result.seconds, 3),
-        metrics=result.generator.metrics,
-        notes=data.notes,
+        **result.figures,
     )
     folder.write_json("results.json", document)
     if result.figure:
@@ -129,5 +115,4 @@ def _show_dry_run(console: Console, typed: Typed, settings: GanSettings, data: D
         console.result(line)
     console.result(f"would train {settings.arch} for {settings.epochs} epochs")
     console.result(f"would write {place.output}/ (dry run: nothing is written)")
-    facts = {"name": found.name, "pictures": len(found), "size": found.size, "channels": found.channels}
-    console.document(as_plain(settings), None, run=place.output, data=facts)
+    console.document(as_plain(settings), None, run=place.output, data=found.facts)

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import connected_components
 from dltool.cluster.alignment import align
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.likeness import Candidates, find_candidates, inverse, thumbnail, turned
-from dltool.cluster.settings import ClusterData
+from dltool.cluster.settings import ClusterData, count_of
 from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
 from dltool.data.splits import FileSplit
@@ -134,6 +134,20 @@ class Duplicates:
     groups: tuple[DuplicateGroup, ...]
     notes: tuple[str, ...] = ()
     unreadable: tuple[str, ...] = ()
+
+    @property
+    def lines(self) -> list[str]:
+        """How many images could go, and an example."""
+        copies, scenes = ([group for group in self.groups if group.kind is kind] for kind in GroupKind)
+        spare = sum(len(group.members) - 1 for group in copies)
+        lines = [
+            f"{count_of(self.count, 'pictures')}: {spare} of them copies of others, in "
+            f"{count_of(len(copies), 'groups')}; {count_of(len(scenes), 'scenes')} taken more than once"
+        ]
+        if self.groups:
+            largest = self.groups[0]
+            lines.append(f"such as {largest.members[0].name}, which is like {largest.members[1].name}")
+        return lines
 
 
 def find_duplicates(

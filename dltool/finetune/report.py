@@ -19,6 +19,7 @@ from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.write import write_image
 from dltool.plots import plot_confusion, plot_curves, plot_reliability
 from dltool.tables import to_csv
+from dltool.training.events import EpochEnd
 from dltool.training.seeds import numpy_generator
 
 _MISTAKES = 16
@@ -205,3 +206,12 @@ def list_mistakes(logits: Tensor, split: Split, class_names: tuple[str, ...]) ->
         }
         for i, answer, probability in most_confident_mistakes(logits, split.labels, _MISTAKES)
     ]
+
+
+def describe_epoch(event: EpochEnd) -> str:
+    """A line about an epoch: its losses, and the accuracy on val."""
+    return (
+        f"{event.phase} epoch {event.epoch}/{event.epochs}: loss {event.train_loss:.4f}, "
+        f"val loss {event.measured['val_loss']:.4f}, "
+        f"val accuracy {100 * event.measured['val_accuracy']:.1f} %{' *' if event.best else ''}"
+    )

@@ -112,6 +112,25 @@ class FinetuneResult:
     continued: dict[str, Any]
     cross_validation: dict[str, Any] | None = None
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What was trained, why, and how well it does, as the JSON document has it."""
+        own = ("name_matches", "continued", "epochs", "best_epoch", "metrics", "cross_validation", "test_metrics")
+        return {
+            "strategy": self.settings.strategy,
+            "reason": self.decision.reason,
+            "probe": self.decision.probe,
+            "classes": self.dataset.class_names,
+            "counts": {name: len(split) for name, split in self.dataset.splits.items()},
+            "parameters": {
+                "trainable": sum(block.trainable for block in self.parameters),
+                "total": sum(block.total for block in self.parameters),
+                "blocks": self.parameters,
+            },
+            "training_seconds": round(self.seconds, 3),
+            **{name: getattr(self, name) for name in own},
+        }
+
 
 Event = Checked | DataReport | Extracted | Decided | PhaseStart | HeadFit | StepEnd | EpochEnd | Notice | Stopped
 _Run = Generator[Event, None, FinetuneResult | None]

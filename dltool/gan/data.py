@@ -5,6 +5,7 @@ from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
 from dltool.data.pixels import FilledShape, PixelReader, natural_size, resident_images
 from dltool.data.settings import DataSettings
-from dltool.data.sizes import Size, as_size, width_height
+from dltool.data.sizes import Size, as_size, describe_size, width_height
 from dltool.data.splits import ArraySplit, Split
 from dltool.gan.settings import SQUARES
 
@@ -44,6 +45,18 @@ class GanData:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def line(self) -> str:
+        """How many images of what kind, in words."""
+        kind = "grey" if self.channels == 1 else "colour"
+        classes = f", {len(self.class_names)} classes" if len(self.class_names) > 1 else ""
+        return f"data: {len(self)} {kind} pictures of {describe_size(self.size)} pixels{classes}"
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The same as the JSON document has it."""
+        return {"name": self.name, "pictures": len(self), "size": self.size, "channels": self.channels}
 
     @property
     def size(self) -> Size:

@@ -203,8 +203,8 @@ class GanSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
-        if self.size is not None:
-            object.__setattr__(self, "size", check_size(self.size))
+        # 0 is how older runs and command lines say None.
+        object.__setattr__(self, "size", check_size(self.size) if self.size else None)
         if self.loss is Loss.RELATIVISTIC and self.arch is not Arch.MODERN:
             # Its pairs have no attractive equilibrium without the penalties, which the dropout of these two spoils.
             raise SettingsError(f"--loss relativistic: --arch {self.arch} takes bce or hinge")

@@ -71,6 +71,22 @@ class GanResult:
     history: tuple[dict[str, Any], ...]
     seconds: float
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """What was made of what, and how well, as the JSON document has it."""
+        generator, discriminator = self.decided.parameters
+        return {
+            "data": self.decided.data.facts,
+            "classes": self.generator.class_names,
+            "latent_dim": self.decided.spec.latent_dim,
+            "parameters": {"generator": generator, "discriminator": discriminator},
+            "epochs": self.epochs,
+            "best_epoch": self.best_epoch,
+            "training_seconds": round(self.seconds, 3),
+            "metrics": self.generator.metrics,
+            "notes": self.decided.data.notes,
+        }
+
 
 Event = Checked | Decided | GanStepEnd | GanEpochEnd | Notice | Stopped
 

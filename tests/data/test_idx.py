@@ -44,7 +44,7 @@ def test_other_number_types_are_big_endian(tmp_path: Path) -> None:
     [
         (b"GIF89a", "not an IDX file"),
         (b"\0\0\x08\x01" + struct.pack(">I", 9) + b"12", "2 bytes of numbers"),
-        (gzip.compress(b"\0\0\x08\x01")[:-6], "cannot be read"),
+        (gzip.compress(b"\0\0\x08\x01", mtime=0)[:-6], "cannot be read"),
     ],
 )
 def test_damaged_files_are_named(tmp_path: Path, content: bytes, reason: str) -> None:
