@@ -13,8 +13,8 @@ import math
 import re
 import types
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, fields
-from enum import StrEnum
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from enum import Enum, StrEnum
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -187,15 +187,24 @@ def describe_bounds(option: Option) -> str:
 
 def as_plain(settings: Any) -> dict[str, Any]:
     """The fields of a settings dataclass as numbers, texts and lists; its class makes the settings of them again."""
-    return {name: _plain(value) for name, value in asdict(settings).items()}
+    return plain(asdict(settings))
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, StrEnum):
+def plain(value: Any) -> Any:
+    """Values as JSON knows them: paths as typed, dataclasses as objects, numbers that are no numbers as null."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return plain(asdict(value))
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    if isinstance(value, Enum):
         return value.value
     if isinstance(value, Path):
         return str(value)
-    return list(value) if isinstance(value, tuple) else value
+    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
+        return None
+    return value
 
 
 class Typed(Mapping[str, str]):

@@ -47,13 +47,16 @@ COMMANDS: dict[str, Command] = {
     "predict": Command(
         "dltool.cli.predict",
         "Name the classes of images; unreadable ones are listed and never stop the rest.",
-        ("dltool.finetune.settings:PredictSettings", _OUTPUTS, _MACHINE),
+        ("dltool.finetune.inference_settings:PredictSettings", _OUTPUTS, _MACHINE),
     ),
     "evaluate": Command(
         "dltool.cli.evaluate",
         "Measure accuracy, calibration and confusion on images whose classes are known.",
         (
-            *("dltool.finetune.settings:EvaluateSettings", "dltool.finetune.settings:EvaluationData"),
+            *(
+                "dltool.finetune.inference_settings:EvaluateSettings",
+                "dltool.finetune.inference_settings:EvaluationData",
+            ),
             *(_OVERWRITE, _MACHINE),
         ),
     ),

@@ -6,13 +6,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import asdict, is_dataclass
-from enum import Enum
-from pathlib import Path
 from typing import Any
 
 from dltool import __version__
 from dltool.files import printable
+from dltool.settings import plain
 
 _LOG_SECONDS = 5.0
 
@@ -54,7 +52,7 @@ class Console:
         }
         if self.unreadable is not None:
             fields.setdefault("unreadable", self.unreadable)
-        document = _plain(head | fields)
+        document = plain(head | fields)
         if self._as_json:
             print(json.dumps(document, indent=2), file=self._stdout, flush=True)
         return document
@@ -144,20 +142,3 @@ class _Bar(Progress):
 def _shorten(text: str, width: int = 32) -> str:
     text = printable(text)
     return text if len(text) <= width else "…" + text[1 - width :]
-
-
-def _plain(value: Any) -> Any:
-    """Values as JSON knows them: paths as typed, dataclasses as objects, numbers that are no numbers as null."""
-    if is_dataclass(value) and not isinstance(value, type):
-        return _plain(asdict(value))
-    if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, Path):
-        return str(value)
-    if isinstance(value, float) and (value != value or abs(value) == float("inf")):
-        return None
-    return value

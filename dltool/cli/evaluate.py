@@ -20,6 +20,7 @@ from dltool.finetune.evaluate import (
     evaluate_models,
     find_known,
 )
+from dltool.finetune.inference_settings import NO_MIRRORING, EvaluateSettings, EvaluationData
 from dltool.finetune.report import (
     class_table,
     describe_accuracy,
@@ -27,7 +28,6 @@ from dltool.finetune.report import (
     write_predictions,
     write_report,
 )
-from dltool.finetune.settings import NO_MIRRORING, EvaluateSettings, EvaluationData
 from dltool.outputs import mark
 from dltool.settings import Typed
 from dltool.training.run_folder import RunFolder

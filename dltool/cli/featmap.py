@@ -14,7 +14,6 @@ from dltool.cli.signals import StopRequest, stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.events import finish
 from dltool.featmap.draw import draw_page, draw_task
-from dltool.featmap.files import DrawnFile
 from dltool.featmap.files_network import ObjectiveStep
 from dltool.featmap.layers import filter_layers, layer_table, list_layers
 from dltool.featmap.manifest import note_entries, write_manifest
@@ -116,7 +115,7 @@ def _draw_files(
 
         workers = 1 if machine.workers is None else machine.workers
         settings, events = draw_task(task, network, jobs, workers, lambda: bool(stop))
-        items = collect_items(events, jobs, show, _figures)
+        items = collect_items(events, jobs, show, lambda drawn: drawn.figures if drawn else {})
     _write_manifest(task, network, entries)
     for entry in entries:
         if entry.get("score") and entry.get("method"):
@@ -162,17 +161,6 @@ def _write_manifest(task: FeatmapTask, network: Network, entries: Sequence[dict[
 
 def _described(task: FeatmapTask, network: Network) -> dict[str, Any]:
     return {"network": network.name, "weights": task.network.weights, "size": network.size}
-
-
-def _figures(drawn: DrawnFile | None) -> dict[str, Any]:
-    """What an item says of an image that is done."""
-    if drawn is None:
-        return {}
-    if not drawn.top:
-        return {"outputs": drawn.entries}
-    top = [{"class": name, "probability": share} for name, share in drawn.top]
-    note = ", ".join(f"{name} {100 * share:.1f} %" for name, share in drawn.top)
-    return {"outputs": drawn.entries, "top": top, "note": note}
 
 
 def _score_line(entry: dict[str, Any]) -> str:

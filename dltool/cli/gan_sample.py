@@ -1,9 +1,7 @@
 """`dltool gan sample`: images from a trained generator, as one grid, as files, or as a walk between them."""
 
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -13,8 +11,8 @@ from dltool.cli.options import Outputs, Processor
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.gan.generator_file import TrainedGenerator, load_generator
-from dltool.gan.sample_files import Sampled, plan_samples, write_samples
-from dltool.gan.sample_settings import SampleKind, SampleSettings
+from dltool.gan.sample_files import plan_samples, write_samples
+from dltool.gan.sample_settings import SampleSettings
 from dltool.images.batch import FileDone
 from dltool.settings import Typed
 
@@ -55,14 +53,6 @@ def draw(
             progress.update("drawing", done, len(plan.jobs))
 
         work = write_samples(generator, plan, settings, lambda: bool(stop))
-        items = collect_items(work, plan.jobs, show, partial(_figures, plan.kind))
+        items = collect_items(work, plan.jobs, show, lambda sampled: sampled.figures if sampled else {})
     what = (console, items, shown, describe_device(device), stop, len(plan.jobs))
     report_batch(*what, metrics=generator.metrics)
-
-
-def _figures(kind: SampleKind, sampled: Sampled | None) -> dict[str, Any]:
-    if sampled is None:
-        return {}
-    if kind is not SampleKind.FILES:
-        return {"pictures": sampled.images}
-    return {"seed": sampled.seed} | ({} if sampled.class_name is None else {"class": sampled.class_name})

@@ -67,14 +67,8 @@ class _GanWatcher(Watcher):
 
     def _show_epoch(self, event: GanEpochEnd) -> None:
         few = event.epochs <= 12 or event.epoch % max(1, event.epochs // 10) == 0 or event.epoch == event.epochs
-        if not few and event.figure is None:
-            return
-        figure = "" if event.figure is None else f", {event.figure_name} {event.figure:.4g}{' *' if event.best else ''}"
-        of = "" if self._seconds is not None else f"/{event.epochs}"
-        self.say(
-            f"epoch {event.epoch}{of}: g_loss {event.g_loss:.3f}, d_loss {event.d_loss:.3f}, tells "
-            f"{100 * event.d_real:.0f} % of real, {100 * event.d_fake:.0f} % of generated{figure}"
-        )
+        if few or event.figure is not None:
+            self.say(event.describe(timed=self._seconds is not None))
 
 
 def _describe_data(data: GanData) -> list[str]:

@@ -9,9 +9,9 @@ from dltool.cli.options import Machine, Outputs
 from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.finetune.classifier_file import load_classifier
+from dltool.finetune.inference_settings import NO_MIRRORING, PredictSettings
 from dltool.finetune.predict import Answers, new_sorter, plan_predictions, predict_files, write_table
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import NO_MIRRORING, PredictSettings
 from dltool.images.batch import FileDone
 from dltool.images.folder import Job
 from dltool.settings import Typed

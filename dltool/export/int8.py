@@ -24,7 +24,7 @@ from dltool.export.settings import ExportSettings
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.continuation import run_of
 from dltool.finetune.evaluate import EvaluationContext, choose_images, find_known, load_known
-from dltool.finetune.settings import EvaluationData
+from dltool.finetune.inference_settings import EvaluationData
 from dltool.images.folder import find_images
 from dltool.images.quality import psnr
 from dltool.images.read import read_image

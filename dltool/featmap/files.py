@@ -32,6 +32,15 @@ class DrawnFile:
     entries: tuple[dict[str, Any], ...]
     top: tuple[tuple[str, float], ...] = ()
 
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The same as the JSON document has it, and the answers in words."""
+        if not self.top:
+            return {"outputs": self.entries}
+        top = [{"class": name, "probability": share} for name, share in self.top]
+        note = ", ".join(f"{name} {100 * share:.1f} %" for name, share in self.top)
+        return {"outputs": self.entries, "top": top, "note": note}
+
 
 @dataclass(frozen=True)
 class Drawn:

@@ -20,9 +20,9 @@ from dltool.errors import DataError, ModelError, SettingsError
 from dltool.events import mapped
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
 from dltool.finetune.continuation import read_trained, run_of
+from dltool.finetune.inference_settings import EvaluateSettings, EvaluationData, SplitName
 from dltool.finetune.metrics import classification_metrics
 from dltool.finetune.score import Scorer, wants_bf16
-from dltool.finetune.settings import EvaluateSettings, EvaluationData, SplitName
 from dltool.outputs import check_folder, files_read
 from dltool.training.run_folder import RunFolder
 

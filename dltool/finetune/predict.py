@@ -13,8 +13,8 @@ from torch import Tensor
 from dltool import outputs
 from dltool.errors import DltoolError, SettingsError
 from dltool.files import write_atomically
+from dltool.finetune.inference_settings import PredictSettings
 from dltool.finetune.score import Scorer
-from dltool.finetune.settings import PredictSettings
 from dltool.images.batch import FileDone, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job, OnExisting, list_images, own_share, process_rank
 from dltool.images.sorting import SortBy, place_file

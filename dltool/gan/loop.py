@@ -85,6 +85,15 @@ class GanEpochEnd:
     best: bool
     seconds: float
 
+    def describe(self, timed: bool) -> str:
+        """The epoch in a line; of a run that is `timed` nobody knows how many there will be."""
+        figure = "" if self.figure is None else f", {self.figure_name} {self.figure:.4g}{' *' if self.best else ''}"
+        return (
+            f"epoch {self.epoch}{'' if timed else f'/{self.epochs}'}: g_loss {self.g_loss:.3f}, "
+            f"d_loss {self.d_loss:.3f}, tells {100 * self.d_real:.0f} % of real, "
+            f"{100 * self.d_fake:.0f} % of generated{figure}"
+        )
+
 
 class GanLoop:
     """One run's networks, data and average; its state can be saved after any step and taken up again."""

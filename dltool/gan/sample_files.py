@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -40,6 +41,13 @@ class Sampled:
     images: int
     seed: int | None = None
     class_name: str | None = None
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """The same as the JSON document has it."""
+        if self.seed is None:
+            return {"pictures": self.images}
+        return {"seed": self.seed} | ({} if self.class_name is None else {"class": self.class_name})
 
 
 def plan_samples(generator: TrainedGenerator, settings: SampleSettings, on_existing: OnExisting) -> SamplePlan:

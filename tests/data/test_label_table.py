@@ -12,7 +12,7 @@ from dltool.data.settings import DataSettings, LabelledData
 from dltool.data.splits import ArraySplit, FileSplit, content_hash, split_off, units_of
 from dltool.errors import DataError, DltoolError, SettingsError
 from dltool.finetune.evaluate import find_known
-from dltool.finetune.settings import EvaluationData
+from dltool.finetune.inference_settings import EvaluationData
 from dltool.settings import as_plain
 from dltool.training.run_folder import RunFolder
 from tests.cli.run import run_inside

@@ -11,9 +11,10 @@ from dltool.errors import ModelError, SettingsError
 from dltool.finetune.classifier_file import load_classifier
 from dltool.finetune.continuation import find_continuation, read_trained
 from dltool.finetune.evaluate import Chosen, EvaluationContext, evaluate_models, find_known
+from dltool.finetune.inference_settings import EvaluateSettings, EvaluationData
 from dltool.finetune.network import new_head
 from dltool.finetune.score import Scorer
-from dltool.finetune.settings import EvaluateSettings, EvaluationData, FinetuneSettings, Head, Strategy
+from dltool.finetune.settings import FinetuneSettings, Head, Strategy
 from dltool.images.read import read_image
 from dltool.training.events import Notice
 from tests.cli.run import run_inside
