@@ -49,7 +49,7 @@ def run(
         set_threads(machine.threads)
         device = select_device(machine.device, machine.deterministic)
         autoencoder = load_autoencoder(settings.model)
-        workers = 2 if machine.workers is None else machine.workers
+        workers = machine.reading_threads
 
         def show(end: FileDone) -> None:
             ends.append(end)

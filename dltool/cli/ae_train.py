@@ -108,7 +108,7 @@ def _show_dry_run(
         RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
-        workers = 2 if machine.workers is None else machine.workers
+        workers = machine.reading_threads
         loaded = finish(load_images(data, workers, budget=0, exclude=place.output), watcher.show)
     typed.refuse(settings.without_effect(learns_crops(settings, loaded)))
     for line in _describe_data(loaded):

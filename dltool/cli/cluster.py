@@ -77,7 +77,7 @@ def run(
             device=device,
             run=out.run,
             cache=None if data.no_cache else default_cache(),
-            workers=2 if machine.workers is None else machine.workers,
+            workers=machine.reading_threads,
             should_stop=lambda: bool(stop),
             resume=resume,
         )
@@ -94,8 +94,7 @@ def run(
                 return
         grouped = None
         if source is not None:
-            known = groups is not None
-            events = assign(groups, source, context) if known else group(source, settings, context, embedder)
+            events = assign(groups, source, context) if groups else group(source, settings, context, embedder)
             grouped = finish(events, watcher.show)
         if grouped is None:
             _leave(console, out, settings.trains and groups is None, stop)

@@ -36,7 +36,7 @@ def report_duplicates(
             device=torch.device("cpu"),
             run=out.run,
             cache=None if data.no_cache else default_cache(),
-            workers=2 if machine.workers is None else machine.workers,
+            workers=machine.reading_threads,
             should_stop=lambda: bool(stop),
         )
         found = finish(until_stopped(find_duplicates(data, context, out.path), context.should_stop), seen.show)
