@@ -89,7 +89,8 @@ class HeldOut:
 
 @torch.no_grad()
 def restore(model: nn.Module, images: Tensor, device: torch.device) -> Tensor:
-    """What a network in evaluation mode gives back of N × C × H × W images in [0, 1], clipped, on the CPU."""
+    """What a network, put into evaluation mode, gives back of N × C × H × W images in [0, 1], clipped, on the CPU."""
+    model.eval()
     return torch.cat([model(part.to(device)).float().clamp(0, 1).cpu() for part in images.split(_BATCH)])
 
 

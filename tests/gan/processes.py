@@ -44,7 +44,7 @@ def kill_again(folder: Path) -> None:
 def work_together(folder: Path) -> None:
     """Train once in one process and once in two that share every batch."""
     # Augmentation is each process's own.
-    settings = GanSettings(epochs=2, batch_size=7, width=4, passes=2, grid=4, precision="fp32", augment="off")
+    settings = GanSettings(epochs=2, batch_size=7, width=4, passes=2, grid=4, precision="fp32", augment="off", lr=5e-4)
     assert os.waitpid(fork(lambda: train(settings, folder / "one")), 0)[1] == 0
     work_in_two(lambda: train(settings, folder / "two"))
 

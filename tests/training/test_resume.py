@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from dltool.autoencoder import plan
 from dltool.gan import settings
 from dltool.gan.loop import GanLoop
 from dltool.training import session
@@ -66,6 +67,7 @@ def test_a_killed_run_is_resumed_by_resume_alone(
     words: tuple[object, ...], way: tuple[object, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(settings, "SHORTEST_EPOCH", 1)
+    monkeypatch.setattr(plan, "_LEAST_STEPS", 1)
     if way == ("--config",):
         (tmp_path / "config.toml").write_text(CONFIG)
         way = ("--config", tmp_path / "config.toml")
