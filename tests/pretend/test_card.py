@@ -6,8 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from dltool.denoise.tiles import restore_in_tiles
+from dltool.events import finish
+from tests.pretend.card import CUDA, pretend_card
 from tests.pretend.conftest import AE, FINETUNE, GAN, UNET
-from tests.pretend.runs import assert_same, run_on_card, run_on_cpu
+from tests.pretend.runs import assert_same, run_on_card, run_on_cpu, run_one_epoch
 
 
 def _training(command: str, textures: Path, sample_images: Path) -> tuple[object, ...]:
@@ -45,7 +48,7 @@ def test_so_does_style_transfer_with_vgg(tmp_path: Path, sample_images: Path):
         assert f'"precision": "{expected}"' in said
 
 
-@pytest.mark.parametrize("command", ["finetune", "ae"])
+@pytest.mark.parametrize("command", _COMMANDS)
 def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, textures: Path, sample_images: Path, command: str):
     words = _training(command, textures, sample_images)
     card, said = run_on_card(*words, "-o", tmp_path / "full", exhaust=9)
@@ -54,3 +57,47 @@ def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, textures: Path
     run_on_cpu(*words, "-o", tmp_path / "cpu")
     if command == "ae":  # no batch norm, which sees other batches then
         assert_same(tmp_path / "cpu" / "model.safetensors", tmp_path / "full" / "model.safetensors")
+
+
+def test_a_full_card_halves_the_tiles_of_style_transfer(tmp_path: Path, sample_images: Path):
+    words = ["stylize", sample_images / "photos" / "cat.jpg", "-s", sample_images / "styles" / "retina.jpg"]
+    words += ["--size", 160, "--steps", 2, "--scales", 1, "--margin", 0, "--precision", "fp32", "--backbone", "vgg11"]
+    words += ["--weights", "none", "--style-layers", "features.0,features.3", "--content-layers", "features.3"]
+    card, _ = run_on_card(*words, "-o", tmp_path / "card.png", exhaust=5)
+    assert card.exhausted == 1
+    run_on_cpu(*words, "-o", tmp_path / "cpu.png")
+    assert_same(tmp_path / "cpu.png", tmp_path / "card.png")
+
+
+def test_a_full_card_halves_how_many_tiles_are_denoised_together():
+    sizes: list[int] = []
+
+    def restore(tiles: torch.Tensor) -> torch.Tensor:
+        sizes.append(len(tiles))
+        if len(tiles) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return 1 - tiles
+
+    pixels = torch.arange(256, dtype=torch.uint8).repeat(256, 4)[..., None].numpy()
+    steps: list[object] = []
+    with pretend_card():
+        result = finish(restore_in_tiles(pixels, restore, 128, 32, CUDA), steps.append)
+    assert (result == 255 - pixels).all()
+    assert max(sizes) == 8 and sizes[-1] <= 3 and sizes.count(8) == 1
+    assert len(steps) == 3 * 11
+
+
+@pytest.mark.parametrize("devices", [("cpu", "cuda"), ("cuda", "cpu")])
+@pytest.mark.parametrize("command", _COMMANDS)
+def test_a_run_goes_on_on_the_other_device(
+    tmp_path: Path, textures: Path, sample_images: Path, command: str, devices: tuple[str, str]
+):
+    words = [*_training(command, textures, sample_images), "--epochs", 2]
+    run_on_cpu(*words, "-o", tmp_path / "whole")
+    place = ["-o", tmp_path / "parts"]
+    with pretend_card():
+        run_one_epoch(*words, *place, "--device", devices[0])
+    assert (tmp_path / "parts" / "last.ckpt").is_file() and not (tmp_path / "parts" / "results.json").exists()
+    go_on = run_on_cpu if devices[1] == "cpu" else run_on_card
+    go_on(*words[: 2 if command == "finetune" else 3], "--resume", "--no-page", *place)
+    assert_same(tmp_path / "whole" / "model.safetensors", tmp_path / "parts" / "model.safetensors")
