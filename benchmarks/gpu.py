@@ -1,6 +1,6 @@
 """How fast dltool is on a GPU, beside plain PyTorch loops in the same run.
 
-    python -m benchmarks.gpu [--seconds 5] [--only stylize,unet] [--json FILE]
+    python benchmarks/gpu.py [--seconds 5] [--only stylize,unet] [--json FILE]
 
 For each workload: steps a second, CUDA kernels a step, the share of the time in which the card computes, and the ratio
 of the rate to a plain loop's that does the same with the same network: written as in a tutorial, with a copy and an
@@ -21,8 +21,6 @@ import torch
 import torch.nn.functional as F
 from torch.profiler import ProfilerActivity, profile
 
-from benchmarks.gan_speed import own_turn, textbook_turn
-from benchmarks.textbook_gan import textbook_fashion
 from dltool.autoencoder.settings import AeSettings, ImageData
 from dltool.autoencoder.train import train_autoencoder
 from dltool.backbones.registry import create_backbone
@@ -232,6 +230,9 @@ def main() -> None:
             "kmeans": lambda: kmeans_turns(device),
         }
         if typed.fashion:
+            from gan_speed import own_turn, textbook_turn
+            from textbook_gan import textbook_fashion
+
             textbook = stack.enter_context(textbook_fashion(typed.fashion))
             workloads["gan"] = lambda: (
                 own_turn("modern", typed.fashion, 64, "auto", device),
