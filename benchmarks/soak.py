@@ -84,7 +84,7 @@ class Soak:
         (self.work / "models").mkdir()
         for name, words in made.items():
             end, folder = self.run("(preparing)", words)
-            if end.code:
+            if end.code and _VERDICT not in end.errors:
                 sys.exit(f"{words}: {end.errors}")
             shutil.copy(folder / "out" / "model.safetensors", self.work / "models" / f"{name}.safetensors")
             if name == "finetune":
@@ -160,7 +160,7 @@ class Soak:
         """Kill a run a few times, continue it to its end, and compare."""
         if case.name not in self._whole:
             end, folder = self.run(case.name, case.words, limit=5 * HANG)
-            if end.code:
+            if end.code and _VERDICT not in end.errors:
                 sys.exit(f"{case.words}: {end.errors}")
             self._whole[case.name] = contents(folder), end.seconds
         whole, seconds = self._whole[case.name]
@@ -172,7 +172,7 @@ class Soak:
         end, _ = self.run(case.name, words, folder, limit=5 * HANG)
         found = contents(folder)
         wrong = sorted(name for name in whole.keys() | found.keys() if whole.get(name) != found.get(name))
-        if end.code or wrong:
+        if (end.code and _VERDICT not in end.errors) or wrong:
             self.rows[case.name].unequal += 1
             self.note(case.name, "unequal", words, f"exit {end.code}, {wrong} {end.errors}", folder)
 
@@ -220,7 +220,7 @@ class Soak:
                 for item in document["items"]
                 if item["input"] in done and not _is_whole(item, folder)
             ]
-            if (end.code == 0) != (not failed):
+            if (end.code == 0) != (not failed) and _VERDICT not in end.errors:
                 lost.append(f"exit code {end.code}")
             self._compare_good(name, words, folder, lost)
         elif "unreadable" in document:
