@@ -214,12 +214,15 @@ def mark(folder: Path, command: str, own: Iterable[Path] = ()) -> None:
         for other in _filled:
             if other != real and real.is_relative_to(other):
                 _append(other, str((real / MARKER).relative_to(other)))
-        if not is_marked(folder):
-            about = {"command": command, "version": __version__}
-            if real in _claimed and holds_files(folder):
-                about["shared"] = True
-            with (real / MARKER).open("a", encoding="ascii") as file:
+        known = (real / MARKER).read_bytes() if is_marked(folder) else b""
+        with (real / MARKER).open("a", encoding="ascii") as file:
+            if not known:  # a process that was killed at once leaves an empty list, too
+                about: dict[str, str | bool] = {"command": command, "version": __version__}
+                if real in _claimed and holds_files(folder):
+                    about["shared"] = True
                 file.write(json.dumps(about) + "\n")
+            elif not known.endswith(b"\n"):
+                file.write("\n")  # half a line of a crash stays alone
         _filled[real] = set(_listed(real))
         for path in own:
             _append(real, str(path))

@@ -63,6 +63,17 @@ def test_a_run_of_a_dltool_without_lists_gives_way(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "samples").iterdir()] == ["mine.png"]
 
 
+@pytest.mark.parametrize("left", ["", '{"command": "stylize"}\n"a.png"\n"b.p'], ids=["nothing", "half a line"])
+def test_a_list_that_a_crash_cut_short_goes_on(tmp_path: Path, left: str) -> None:
+    (tmp_path / outputs.MARKER).write_text(left)
+    outputs.begin("stylize")
+    outputs.mark(tmp_path, "stylize")
+    write_atomically(tmp_path / "b.png", b"1")
+    lines = (tmp_path / outputs.MARKER).read_text().splitlines()
+    assert json.loads(lines[0])["command"] == "stylize"
+    assert [json.loads(line) for line in (lines[1], lines[-1])] == ["a.png" if left else "b.png", "b.png"]
+
+
 def test_a_list_cannot_lead_out_of_its_folder(tmp_path: Path) -> None:
     outside = tmp_path / "outside.txt"
     outside.write_text("mine")

@@ -11,6 +11,7 @@ import typer
 
 from dltool.cli.config import apply_recipe, load_config, print_recipes
 from dltool.cli.console import Console
+from dltool.cli.items import left_out
 from dltool.cli.options import Talk
 from dltool.errors import DltoolError, SettingsError
 from dltool.images.folder import process_rank
@@ -43,6 +44,8 @@ class Command:
             groups = [make_settings(kind, values) for kind in kinds]
             import_module(self.module).run(console, typed_options(context), *groups)
             if console.unreadable:
+                for line in left_out(console.unreadable) if console.quiet else ():
+                    console.warn(line)
                 raise typer.Exit(DltoolError.exit_code)  # some files of many failed
 
         parameters = [inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]

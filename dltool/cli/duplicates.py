@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-import typer
 
 from dltool.cli.console import Console
 from dltool.cli.options import Machine, Outputs
@@ -16,7 +15,7 @@ from dltool.cluster.output_folder import OutputFolder
 from dltool.cluster.settings import ClusterData, ClusterPlace
 from dltool.data.store import default_cache
 from dltool.device import set_threads
-from dltool.errors import DltoolError, SettingsError
+from dltool.errors import SettingsError
 from dltool.events import finish, until_stopped
 from dltool.images.folder import OnExisting
 from dltool.training.context import RunContext
@@ -61,8 +60,7 @@ def report_duplicates(
             return
     for line in [*describe_findings(found.notes, found.unreadable), *found.lines]:
         console.result(line)
+    console.unreadable = found.unreadable
     console.say(f"{out.path}: duplicates.csv, duplicates.json" + (", sorted/" if placements else ""))
     console.document(place, None, output=out.path, sorted=len(placements), **summary)
     offer_page(console, out.path, place)
-    if found.unreadable:
-        raise typer.Exit(DltoolError.exit_code)

@@ -63,7 +63,7 @@ def _report(console: Console, settings: EvaluateSettings, data: RealData, evalua
         missing = "no Fréchet distance" if comparison.kid else "neither Fréchet distance nor KID"
         console.warn(f"{missing}: {comparison.refusal}; --extractor BACKBONE:LAYER takes fewer, and KID 10")
     for line in left_out(evaluation.left_out):
-        console.warn(line)
+        console.say(line)
     shown = {"source": settings.model, "data": data.source, "limit": data.limit}
     console.document(
         shown | {name: getattr(settings, name) for name in _SHOWN},

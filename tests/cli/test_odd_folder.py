@@ -105,3 +105,29 @@ def test_one_file_never_stops_the_rest(
     if words[0] in ("stylize", "ae", "featmap"):
         for name in bad:
             assert sum(f"{name}: " in line for line in result.stderr.splitlines()) == 1, name
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("cluster", "--duplicates", "-o", "out"),
+        ("cluster", "-k", "2", "--features", "pixels", "-o", "out", "--no-page"),
+        ("finetune", "--backbone", "cnn", "--size", "32", "--epochs", "1", "-o", "out", "--no-page"),
+    ],
+    ids=" ".join,
+)
+def test_quiet_names_what_is_left_out(
+    odd: tuple[Path, set[str], set[str]], tmp_path: Path, words: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+):
+    folder, _, bad = odd
+    kept = ("half.jpg", "loop.png")
+    for path in folder.rglob("*.*"):
+        if path.name in bad and path.name not in kept:
+            path.unlink()
+    monkeypatch.chdir(tmp_path)
+    result = run_inside(words[0], folder, *words[1:], "--quiet")
+    lines = result.stderr.splitlines()
+    assert (result.exit_code, result.stdout, len(lines)) == (1, "", 2), result.stderr
+    assert all(
+        any("dltool: left out: " in line and name in line for line in lines) for name in ("half.jpg", "loop.png")
+    )
