@@ -1,7 +1,7 @@
 """Images without labels, from a folder or a set by name, divided into train, val and test."""
 
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,13 +9,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from dltool.autoencoder.settings import ImageData
+from dltool.autoencoder.settings import AeSettings, Arch, ImageData
 from dltool.data.check import Checked
 from dltool.data.load import check_data, list_data
-from dltool.data.pixels import default_budget
+from dltool.data.pixels import default_budget, natural_size
+from dltool.data.sizes import width_height
 from dltool.data.splits import ArraySplit, Split, content_hash
 from dltool.images.read import read_image
-from dltool.images.tensors import LUMA, is_grey
+from dltool.images.tensors import LUMA, fit_pixels, is_grey
+
+# Whole images that are this small and all alike keep their size.
+SMALL_SIDE = 128
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Images:
         sizes: height and width of each.
         hashes: of each image's content.
         grey: whether each has three equal channels.
-        kept: decoded images by name, H × W or H × W × 3 uint8, as far as `fit` of `load_images` left them.
+        kept: decoded images by name, H × W or H × W × 3 uint8, cut and scaled if `load_images` was told to.
     """
 
     names: tuple[str, ...]
@@ -61,12 +65,16 @@ class Images:
 
 @dataclass(frozen=True)
 class Loaded:
-    """The data, checked and divided: `train` and `val` always, `test` where there is one."""
+    """The data, checked and divided: `train` and `val` always, `test` where there is one.
+
+    `size` is the height and width that whole images have where none was asked for; None where they are not learnt.
+    """
 
     name: str
     splits: dict[str, Images]
     notes: tuple[str, ...]
     unreadable: tuple[str, ...]
+    size: tuple[int, int] | None = None
 
     @property
     def digest(self) -> str:
@@ -78,9 +86,9 @@ class Loaded:
 class _Keeper:
     """Reads files, remembers what each is, and keeps the pixels while there is room."""
 
-    def __init__(self, budget: int, fit: Callable[[np.ndarray], np.ndarray] | None) -> None:
+    def __init__(self, budget: int, size: tuple[int, int] | None) -> None:
         self._left = budget
-        self._fit = fit
+        self._size = size
         self._kept: dict[str, np.ndarray] = {}
         self._seen: dict[str, tuple[tuple[int, int], str, bool]] = {}
         self._lock = threading.Lock()
@@ -91,7 +99,7 @@ class _Keeper:
         grey = is_grey(pixels)
         self._seen[str(path)] = pixels.shape[:2], content_hash(str(pixels.shape).encode() + pixels.tobytes()), grey
         wanted = pixels[..., 0].copy() if grey else pixels
-        wanted = wanted if self._fit is None else self._fit(wanted)
+        wanted = wanted if self._size is None else fit_pixels(wanted, self._size)
         with self._lock:
             if wanted.nbytes <= self._left:
                 self._left -= wanted.nbytes
@@ -117,7 +125,7 @@ def load_images(
     data: ImageData,
     workers: int,
     budget: int | None = None,
-    fit: Callable[[np.ndarray], np.ndarray] | None = None,
+    settings: AeSettings | None = None,
     exclude: Path | None = None,
 ) -> Generator[Checked, None, Loaded]:
     """Decode every image once; yield the progress and return what there is.
@@ -125,16 +133,26 @@ def load_images(
     Args:
         workers: threads that decode.
         budget: bytes of decoded images to keep; None takes what suits the machine.
-        fit: what is kept of an image's pixels, H × W (× 3) uint8; None keeps them whole.
+        settings: of what learns from them: images that it takes whole are kept at its size; None keeps all as they are.
         exclude: a folder whose images are not data: the run's.
 
     Raises:
         DataError: no such data, none of it readable, or (with on_bad `fail`) a bad file.
     """
-    keeper = _Keeper(default_budget() if budget is None else budget, fit)
-    report = yield from check_data(list_data(data, exclude), data, None, keeper.read, workers, keeper.digest)
+    listed = list_data(data, exclude)
+    size, said = _whole_size(next(iter(listed.dataset.splits.values())), settings)
+    keeper = _Keeper(default_budget() if budget is None else budget, size)
+    report = yield from check_data(listed, data, None, keeper.read, workers, keeper.digest)
     splits = {name: keeper.images(split) for name, split in report.dataset.splits.items()}
-    return Loaded(report.dataset.name, splits, report.notes, report.unreadable)
+    return Loaded(report.dataset.name, splits, (*report.notes, *said), report.unreadable, size)
+
+
+def _whole_size(split: Split, settings: AeSettings | None) -> tuple[tuple[int, int] | None, tuple[str, ...]]:
+    """Height and width of whole images, and what there is to say of it; None where they are not learnt."""
+    if settings is None or settings.arch is Arch.UNET:
+        return None, ()
+    size, said = (settings.size, ()) if settings.size is not None else natural_size(split, own=SMALL_SIDE)
+    return width_height(size)[::-1], said
 
 
 def to_channels(pixels: np.ndarray, channels: int) -> Tensor:

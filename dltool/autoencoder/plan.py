@@ -4,13 +4,11 @@ from dataclasses import dataclass, replace
 from math import ceil
 
 from dltool.autoencoder.batches import common_size
-from dltool.autoencoder.data import Loaded
+from dltool.autoencoder.data import SMALL_SIDE, Loaded
 from dltool.autoencoder.settings import AeSettings, Arch, Augment, Color, complete
+from dltool.data.sizes import UNASKED, width_height
 from dltool.errors import SettingsError
 
-# Whole images that are this small are taken as they are; larger or differing ones are scaled to squares.
-SMALL_SIDE = 128
-DEFAULT_SIZE = 64
 # However few the images: what a network with a code needs. Photos come back as blurs after half of it.
 _LEAST_STEPS = 800
 # The code: ten numbers for a digit, more for what shows more.
@@ -69,8 +67,7 @@ def plan_training(settings: AeSettings, data: Loaded) -> AePlan:
     whole = not learns_crops(settings, data)
     common = common_size(splits)
     small = common is not None and (settings.arch is Arch.UNET or max(common) <= SMALL_SIDE)
-    side = settings.size
-    size = (side, side) if side else common if small and common else (DEFAULT_SIZE, DEFAULT_SIZE)
+    size = width_height(settings.size)[::-1] if settings.size is not None else data.size or common or (UNASKED, UNASKED)
     if settings.augment is Augment.AUTO:
         augment = (Augment.NONE if small else Augment.CROP) if whole else Augment.DIHEDRAL
         settings = replace(settings, augment=augment)

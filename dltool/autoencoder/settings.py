@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from dltool.data.settings import DataSettings
+from dltool.data.sizes import Size, as_size, read_size_text
 from dltool.errors import SettingsError
 from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options, read_names
 
@@ -81,7 +82,8 @@ class AeSettings:
         channels, blocks: of `unet`: channels per level from fine to coarse, residual blocks on each way through one.
         noise: what the network sees instead of the clean image, as `parse_noise` reads it.
         loss, augment, color: see their enums; loss None: L1 for unet, else MSE.
-        size: side of the square that whole images are scaled to; None keeps the common size of small ones, else 64.
+        size: that whole images are cut and scaled to; None keeps the common size of small ones, else takes what fits
+            most of them.
         patch_size, crops_per_image: of unet: side of the random crops, and how many of each photo make an epoch.
         epochs, batch_size, lr: as named; the rate is the peak of a one-cycle schedule.
         steps: at least so many, in epochs that go through a small set more than once.
@@ -153,12 +155,13 @@ class AeSettings:
     ] = Augment.AUTO
     color: Annotated[Color, Option("Channels; auto: grey where every image is.", panel=_NETWORK)] = Color.AUTO
     size: Annotated[
-        int | None,
+        Size | None,
         Option(
-            "Side in pixels that whole images are cut and scaled to.",
-            min=1,
-            shown="their own where small and all alike, else 64",
+            "Side in pixels that whole images are cut and scaled to, or width and height.",
+            metavar="N|WxH",
+            shown="their own where small and all alike, else what fits most; of files at most 64",
             panel=_NETWORK,
+            read=read_size_text,
         ),
     ] = None
     patch_size: Annotated[int, Option("Side of unet's random crops.", min=8, panel=_TRAINING)] = 64
@@ -205,6 +208,8 @@ class AeSettings:
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.size is not None:
+            object.__setattr__(self, "size", as_size(self.size))
         if self.variational and self.arch is Arch.UNET:
             raise SettingsError("--variational: --arch unet has no code; use conv or stacked")
         if self.variational and self.loss not in (None, Loss.MSE):

@@ -1,10 +1,9 @@
 """One training run from images to a model file, as a generator of what happens."""
 
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from dataclasses import dataclass, replace
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -22,14 +21,13 @@ from dltool.autoencoder.health import Health, look_at
 from dltool.autoencoder.heldout import HeldOut, crops_of, restore
 from dltool.autoencoder.networks import Autoencoder, create_autoencoder
 from dltool.autoencoder.noise_laws import parse_noise
-from dltool.autoencoder.plan import DEFAULT_SIZE, SMALL_SIDE, AePlan, describe_steps, plan_training
+from dltool.autoencoder.plan import AePlan, describe_steps, plan_training
 from dltool.autoencoder.settings import AeSettings, Arch
 from dltool.autoencoder.sheets import write_examples
 from dltool.autoencoder.trainer import LOSSES, new_loop, show_examples
 from dltool.data.check import Checked
 from dltool.device import use_bf16
 from dltool.errors import SettingsError
-from dltool.images.tensors import fit_pixels
 from dltool.plots import plot_restoration
 from dltool.settings import as_plain
 from dltool.training import distributed
@@ -57,7 +55,7 @@ class Prepared:
     def line(self) -> str:
         """The network and its training in words."""
         settings, arguments = self.settings, self.arguments
-        size = "crops" if "height" not in arguments else f"{arguments['height']}x{arguments['width']}"
+        size = "crops" if "height" not in arguments else f"{arguments['width']}x{arguments['height']} pixels"
         return (
             f"network: {settings.arch}, {self.parameters:,} parameters, {arguments['in_channels']} channel(s), {size}, "
             f"noise {settings.noise}; batch {settings.batch_size}, "
@@ -148,7 +146,7 @@ def train_autoencoder(
     """
     noise = parse_noise(settings.noise)
     exclude = context.run and context.run.path
-    loaded = yield from load_images(data, context.workers, fit=_kept_pixels(settings), exclude=exclude)
+    loaded = yield from load_images(data, context.workers, settings=settings, exclude=exclude)
     yield loaded
     plan = plan_training(settings, loaded)
     settings = plan.settings
@@ -196,19 +194,6 @@ def train_autoencoder(
         seconds=session.elapsed,
         precision="bf16" if use_bf16(task.settings.precision, context.device) else "fp32",
     )
-
-
-def _kept_pixels(settings: AeSettings) -> Callable[[np.ndarray], np.ndarray] | None:
-    """What is needed of an image's pixels, as far as that can be told before all are known; None: all of them."""
-    if settings.arch is Arch.UNET:
-        return None
-    side = settings.size or DEFAULT_SIZE
-
-    def fit(pixels: np.ndarray) -> np.ndarray:
-        as_it_is = settings.size is None and max(pixels.shape[:2]) <= SMALL_SIDE
-        return pixels if as_it_is else fit_pixels(pixels, (side, side))
-
-    return fit
 
 
 class _Task:

@@ -109,7 +109,7 @@ def _show_dry_run(
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
         workers = machine.reading_threads
-        loaded = finish(load_images(data, workers, budget=0, exclude=place.output), watcher.show)
+        loaded = finish(load_images(data, workers, 0, settings, place.output), watcher.show)
     typed.refuse(settings.without_effect(learns_crops(settings, loaded)))
     for line in _describe_data(loaded):
         console.result(line)

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from dltool.backbones.preprocessing import Preprocessing
-from dltool.data.sizes import MOST, Size, count_fitting, describe_size, fitting_size, width_height
+from dltool.data.sizes import MOST, UNASKED, Size, as_size, count_fitting, describe_size, fitting_size, width_height
 from dltool.data.splits import ArraySplit, Split
 from dltool.images.depth import read_pixels
 from dltool.images.read import read_size
@@ -43,16 +43,21 @@ class FilledShape(Preprocessing):
     crop_pixels = scale_pixels
 
 
-def natural_size(split: Split, squares: Collection[int] = ()) -> tuple[Size, tuple[str, ...]]:
+def natural_size(split: Split, squares: Collection[int] = (), own: int = 0) -> tuple[Size, tuple[str, ...]]:
     """The size that fits most images of a split, and what there is to say of those that it does not fit.
 
-    See `dltool.data.sizes.fitting_size`; of many files the headers of a thousand tell.
+    See `dltool.data.sizes.fitting_size`; of many files the headers of a thousand tell. Images that are all alike, with
+    sides of at most `own` pixels, keep their size.
     """
+    most = UNASKED
     if isinstance(split, ArraySplit):
-        return fitting_size([split.images.shape[2:0:-1]], MOST, squares), ()
-    found = (read_size(path) for path in split.paths[:: -(-len(split) // _LOOKED_AT)])
-    sizes = [size for size in found if size is not None]
-    size = fitting_size(sizes, squares=squares)
+        sizes, most = [split.images.shape[2:0:-1]], MOST
+    else:
+        found = (read_size(path) for path in split.paths[:: -(-len(split) // _LOOKED_AT)])
+        sizes = [size for size in found if size is not None]
+    if len(set(sizes)) == 1 and max(sizes[0]) <= own:
+        return as_size(sizes[0]), ()
+    size = fitting_size(sizes, most, squares)
     if set(sizes) <= {width_height(size)}:
         return size, ()
     count = f"{count_fitting(sizes, size)} of {len(sizes)} images"

@@ -20,18 +20,20 @@ from tests.cli.run import run_inside
 CPU = torch.device("cpu")
 
 
-def loaded(count: int, size: tuple[int, int], grey: bool = False) -> Loaded:
-    """As many training images, and one held out; of their pixels nothing is needed."""
+def loaded(count: int, size: tuple[int, int], grey: bool = False, whole: tuple[int, int] | None = None) -> Loaded:
+    """As many training images, scaled to `whole`, and one held out; of their pixels nothing is needed."""
     splits = {
         name: Images(("x",) * n, (size,) * n, ("h",) * n, (grey,) * n, {}) for name, n in (("train", count), ("val", 1))
     }
-    return Loaded("images", splits, (), ())
+    return Loaded("images", splits, (), (), whole)
 
 
 def test_a_small_set_is_gone_through_until_there_are_steps_enough() -> None:
-    plan = plan_training(AeSettings(), loaded(112, (300, 400)))
+    plan = plan_training(AeSettings(), loaded(112, (300, 400), whole=(64, 64)))
     assert (plan.settings.epochs, plan.settings.passes, plan.steps, plan.all_steps) == (20, 12, 42, 840)
     assert (plan.settings.latent_dim, plan.settings.augment, plan.size) == (256, "crop", (64, 64))
+    typed = plan_training(AeSettings(size=(40, 24)), loaded(112, (300, 400), whole=(24, 40)))
+    assert (typed.settings.latent_dim, typed.size) == (60, (24, 40))
     told = describe_steps(plan.settings, plan.samples, plan.steps)
     assert told == "840 steps in 20 epochs of 112 samples gone through 12 times"
 
