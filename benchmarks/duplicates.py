@@ -1,6 +1,6 @@
 """How well `dltool cluster --duplicates` finds altered copies, and what 10,000 images take.
 
-    python benchmarks/duplicates.py [DATA] [--chosen] [--many 10000]
+    python benchmarks/duplicates.py [DATA] [--chosen] [--many 10000] [--patterns]
 
 DATA is bsds300 (the default is DLTOOL_TEST_DATA/data/bsds300). Thresholds were chosen on the first 100 photos of its
 train (--chosen measures those); the table is of the 200 others. Of each photo seven copies are made, by a generator of
@@ -13,10 +13,15 @@ groups of either kind count for them.
 
 --many N: so many tiles of 240 x 160 pixels of photos and synthetic images, a tenth of them halved copies; peak
 memory and processor time of the command in a process of its own.
+
+--patterns: images of which no two show the same: the 108 textures of sample_images, pieces of four woven and walled
+patterns with noise of their own, 80 x 80 pixels each of what is on 20 photos, and 400 digits and clothes; how many of
+them are called copies or takes nevertheless.
 """
 
 import argparse
 import csv
+import gzip
 import io
 import json
 import os
@@ -164,12 +169,65 @@ def measure_many(photos: list[Path], folder: Path, count: int) -> dict:
     return {"images": count, "halves found": found / copies, "peak MB": megabytes, "processor seconds": seconds}
 
 
+def piece_of_a_pattern(kind: int, random: np.random.Generator) -> Image.Image:
+    """Any place of a brick wall, a fence, a tiled floor or a cloth, bricks and tiles each of a shade of their own."""
+    down, right = np.mgrid[0:256, 0:256] + random.uniform(0, 200, (2, 1, 1))
+    shades = random.uniform(120, 200, (64, 64))
+    if kind == 0:
+        row = (down // 20).astype(int)
+        right = right + row % 2 * 20
+        values = shades[row % 64, (right // 40).astype(int) % 64]
+        values = np.where((down % 20 < 3) | (right % 40 < 3), 60, values)
+    elif kind == 1:
+        values = 128 + 60 * np.sign(np.sin(right * np.pi / 12))
+    elif kind == 2:
+        values = shades[(down // 32).astype(int) % 64, (right // 32).astype(int) % 64]
+        values = np.where((down % 32 < 2) | (right % 32 < 2), 90, values)
+    else:
+        values = 128 + 40 * np.sin(right * np.pi / 6) + 40 * np.sin(down * np.pi / 6)
+    light = Image.fromarray(random.uniform(-20, 20, (16, 16)).astype(np.float32)).resize((256, 256), Image.BICUBIC)
+    values = values + np.asarray(light) + random.normal(0, 12, values.shape)
+    side = round(256 * random.uniform(0.8, 1.25))
+    return Image.fromarray(values.clip(0, 255).astype(np.uint8)).resize((side, side))
+
+
+def unlike_images(data: Path, photos: list[Path]) -> Iterator[tuple[str, Iterator[Image.Image]]]:
+    """Names of kinds, and images of each."""
+    random = np.random.default_rng(0)
+    textures = sorted((Path(__file__).parents[1] / "sample_images" / "textures").rglob("*.png"))
+    yield "textures", (Image.open(path) for path in textures)
+    yield "patterns", (piece_of_a_pattern(number % 4, random) for number in range(100))
+    places = [(x, y, x + 80, y + 80) for y in range(0, 320, 80) for x in range(0, 480, 80)]
+    scaled = (Image.open(path).convert("RGB").resize((480, 320)) for path in photos[:20])
+    yield "pieces of photos", (image.crop(place) for image in scaled for place in places)
+    for name in ("MNIST", "FashionMNIST"):
+        with gzip.open(data.parent / name / "raw" / "t10k-images-idx3-ubyte.gz") as file:
+            pixels = np.frombuffer(file.read(16 + 400 * 784), np.uint8, offset=16).reshape(-1, 28, 28)
+        yield name, (Image.fromarray(image) for image in pixels)
+
+
+def measure_patterns(data: Path, photos: list[Path], folder: Path) -> list[dict]:
+    """How many images of each kind are in groups of copies, and in those of takes."""
+    table = []
+    for name, images in unlike_images(data, photos):
+        source = folder / name.replace(" ", "-")
+        source.mkdir()
+        count = 0
+        for count, image in enumerate(images, start=1):
+            image.save(source / f"{count}.png")
+        rows, _, _ = run(source, folder / f"out-{source.name}")
+        kinds = Counter(row["kind"] for row in rows)
+        table.append({"images": name, "count": count, "copies": kinds["copies"], "takes": kinds["scene"]})
+    return table
+
+
 def main() -> None:
     """Measure and print a table and JSON."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", nargs="?", type=Path, default=DATA)
     parser.add_argument("--chosen", action="store_true", help="measure the photos that thresholds were chosen on")
     parser.add_argument("--many", type=int, default=0, metavar="N")
+    parser.add_argument("--patterns", action="store_true", help="measure images of which no two show the same")
     options = parser.parse_args()
     train, val = (sorted((options.data / name).rglob("*.jpg")) for name in ("train", "val"))
     photos = train[:_CHOSEN_ON] if options.chosen else train[_CHOSEN_ON:] + val
@@ -178,6 +236,12 @@ def main() -> None:
             figures = measure_many(train + val, Path(name), options.many)
             print("\n".join(f"{label:20} {value:10.3f}" for label, value in figures.items()))
             print(json.dumps(figures))
+            return
+        if options.patterns:
+            table = measure_patterns(options.data, train, Path(name))
+            print("| images | count | called copies | called takes |\n|---|---|---|---|")
+            print("\n".join("| " + " | ".join(map(str, row.values())) + " |" for row in table))
+            print(json.dumps(table))
             return
         table = measure_kinds(photos, Path(name))
     print("| copies | recall | precision |\n|---|---|---|")

@@ -10,15 +10,17 @@ from dltool.cluster.likeness import SIDE, grey_of, without_surroundings
 
 # Coarse, then fine: pixels of a side, what is subtracted around each, iterations.
 _COARSE, _FINE = (16, 7, 6), (32, 9, 6)
-_AROUND = 9
+_AROUND, _AROUND_FINE = 9, 5
 # What moves a map at first (size, and shift in x and y), and all that it can be moved by.
 _SCALE_AND_SHIFT = ((1.0, 0.0, 0.0, 0.0, 1.0, 0.0), (0.0, 0.0, 1.0, 0.0, 0.0, 0.0), (0.0, 0.0, 0.0, 0.0, 0.0, 1.0))
 _SCALES, _SHIFTS = (0.87, 1.0, 1.15), (-0.12, 0.0, 0.12)
 _DAMPING = 1e-3
 # Of sides of 64: patches that are compared on their own, how far apart, how far they may have moved.
 _PATCH, _PATCH_STEP, _REACH = 16, 8, 2
-_PATCH_ALIKE, _FLAT, _FEWEST_PATCHES = 0.8, 2.0, 16
+_PATCH_ALIKE, _FLAT, _FEWEST_PATCHES = 0.7, 2.0, 16
 _TINTS = 8
+# Another place of an image is at least so far away, and has so much of it, in shares.
+_ELSEWHERE, _LEAST_IN_COMMON = 0.1, 0.5
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,36 @@ class Alignment:
     Attributes:
         matrix: B × 2 × 3, from places in the second image to places in the first.
         correlation: B, of brightness less its surroundings, where they overlap: 1 is equal.
+        fine: B, the same at twice the resolution, less nearer surroundings.
+        repeats: B, correlation of the more regular of the two with itself when it is moved elsewhere.
+        shear: B, how far the map is from scaling and shifting alone: the tangent of an angle.
         overlap: B, share of the second image that the first one has too.
         area: B, how large the second image is in areas of the first.
-        patches: B, share of small patches that resemble each other, be the rest what it may; flat ones do not count.
+        patches: B, share of small patches whose details resemble each other, be the rest what it may; flat ones do not
+            count.
         lighter: B, how much brighter the second image is on the average.
         tint: B, median difference of colours less brightness.
     """
 
     matrix: Tensor
     correlation: Tensor
+    fine: Tensor
+    repeats: Tensor
+    shear: Tensor
     overlap: Tensor
     area: Tensor
     patches: Tensor
     lighter: Tensor
     tint: Tensor
+
+    @property
+    def doubt(self) -> Tensor:
+        """B, how far the two are from equal, in shares of what an image is from itself elsewhere.
+
+        A part of a wall resembles any other part of it, so that there correlation alone says little: the match must be
+        clearly better than the second best.
+        """
+        return (1 - self.correlation) / (1 - self.repeats).clamp_min(1e-6)
 
 
 @torch.inference_mode()
@@ -63,15 +81,20 @@ def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
         matrix = _improve(*fields, matrix, moves, iterations)
     warped, inside = _warp(first, matrix, SIDE)
     grey, weight = grey_of(warped), inside.float()
+    fine = [without_surroundings(values, _AROUND_FINE) for values in (grey, greys[1])]
+    sizes = matrix[:, [0, 4]].abs().clamp_min(1e-3)
     share = weight.mean((1, 2, 3))
     lighter = ((greys[1] - grey) * weight).mean((1, 2, 3)) / share.clamp_min(1e-3)
     tints = [functional.adaptive_avg_pool2d(image - grey_of(image), _TINTS) for image in (warped, second)]
     return Alignment(
         matrix=matrix.view(-1, 2, 3),
         correlation=_correlation(grey, greys[1], inside),
+        fine=(_normalized(fine[0], inside) * _normalized(fine[1], inside)).sum(1),
+        repeats=torch.maximum(*(self_similarity(values) for values in greys)),
+        shear=(matrix[:, [1, 3]].abs() / sizes).amax(1),
         overlap=share,
         area=torch.linalg.det(matrix.view(-1, 2, 3)[:, :, :2]).abs(),
-        patches=_alike_patches(grey, greys[1], inside),
+        patches=_alike_patches(*fine, inside),
         lighter=lighter,
         tint=(tints[0] - tints[1]).norm(dim=1).flatten(1).median(1).values,
     )
@@ -137,6 +160,27 @@ def _correlation(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:
     small = [without_surroundings(functional.avg_pool2d(grey, 2), _AROUND) for grey in (first, second)]
     within = functional.avg_pool2d(inside.float(), 2) == 1
     return (_normalized(small[0], within) * _normalized(small[1], within)).sum(1)
+
+
+def self_similarity(grey: Tensor) -> Tensor:
+    """B, the largest correlation of B × 1 × SIDE × SIDE brightness with itself when it is moved elsewhere.
+
+    That is normalized correlation with every shift, by Fourier transforms, of what `Alignment.correlation` compares.
+    """
+    field = without_surroundings(functional.avg_pool2d(grey, 2), _AROUND)[:, 0]
+    field = field - field.mean((1, 2), keepdim=True)
+    side = field.shape[-1]
+    size = 2 * side, 2 * side
+    values, energy, ones = (torch.fft.rfft2(x, size) for x in (field, field.square(), torch.ones_like(field)))
+    product, own, others, common = (
+        torch.fft.irfft2(one * other.conj(), size)
+        for one, other in ((values, values), (energy, ones), (ones, energy), (ones, ones))
+    )
+    found = product / (own.clamp_min(1e-3) * others.clamp_min(1e-3)).sqrt()
+    steps = torch.fft.fftfreq(2 * side, 1 / (2 * side))
+    elsewhere = steps[:, None].square() + steps.square() > (_ELSEWHERE * side) ** 2
+    counted = elsewhere & (common >= _LEAST_IN_COMMON * side**2)
+    return found.masked_fill(~counted, -1.0).flatten(1).amax(1)
 
 
 def _alike_patches(first: Tensor, second: Tensor, inside: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dltool.cluster.alignment import align
+from dltool.cluster.alignment import Alignment, align
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.likeness import Candidates, find_candidates, inverse, thumbnail, turned
 from dltool.cluster.settings import ClusterData, count_of
@@ -30,10 +30,13 @@ from dltool.training.context import RunContext
 _BATCH = 256
 # Thumbnails of JPEGs are made from no less than four times their side.
 _READ_SIDE = 128
-# Chosen by benchmarks/duplicates.py on 100 photos: altered copies have more, of other photos none has.
-_COPY, _COPY_OVERLAP, _WHOLE = 0.8, 0.3, 0.9
-# Takes of one scene: most small patches are alike, whatever the rest does, and the colours are.
-_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = 0.5, 0.5, 0.55, 10.0
+# Chosen by benchmarks/duplicates.py on 100 photos and on parts of regular patterns: altered copies are upright, one has
+# all of the other, details agree, and no other place of theirs is nearly as like.
+_COPY, _COPY_OVERLAP, _WHOLE = 0.8, 0.3, 0.95
+_COPY_FINE, _COPY_SHEAR, _COPY_DOUBT = 0.7, 0.04, 0.2
+# Takes of one scene: many small patches are alike, whatever the rest does, and the colours are; nothing repeats itself.
+_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = 0.5, 0.45, 0.55, 10.0
+_TAKE_SHEAR, _TAKE_DOUBT, _TAKE_REPEATS = 0.1, 0.7, 0.5
 # An image with less of its contrast in its finest details counts as one that has been enlarged.
 _SHARP = 0.05
 # Numbers of pixels that count as equal, as a difference of logarithms.
@@ -214,15 +217,28 @@ def _link(thumbnails: torch.Tensor, pairs: Candidates, part: slice) -> Iterator[
     first, second, turns = (row[part].tolist() for row in (pairs.first, pairs.second, pairs.orientation))
     seen = torch.stack([turned(thumbnails[image], turn) for image, turn in zip(second, turns, strict=True)])
     found = align(thumbnails[first].float(), seen.float(), torch.from_numpy(pairs.start[part]))
-    figures = (found.correlation, found.overlap, found.area, found.patches, found.lighter, found.tint)
+    kinds = _copies(found), _takes(found)
+    figures = (found.correlation, found.overlap, found.area, found.lighter, found.tint, *kinds)
     for one, other, turn, *values in zip(first, second, turns, *(row.tolist() for row in figures), strict=True):
-        similarity, overlap, area, patches, lighter, tint = values
-        shown = min(1.0, overlap * area)
-        link = Link(min(1.0, similarity), inverse(turn), shown, overlap, lighter, tint)
-        if similarity >= _COPY and max(overlap, shown) >= _WHOLE and min(overlap, shown) >= _COPY_OVERLAP:
-            yield GroupKind.COPIES, one, other, link
-        elif similarity >= _TAKE and patches >= _TAKE_PATCHES and overlap >= _TAKE_OVERLAP and tint <= _TAKE_TINT:
-            yield GroupKind.SCENE, one, other, link
+        similarity, overlap, area, lighter, tint, copy, take = values
+        if copy or take:
+            link = Link(min(1.0, similarity), inverse(turn), min(1.0, overlap * area), overlap, lighter, tint)
+            yield GroupKind.COPIES if copy else GroupKind.SCENE, one, other, link
+
+
+def _copies(found: Alignment) -> torch.Tensor:
+    """Which pairs are altered copies, such as parts, of each other."""
+    shown = (found.overlap * found.area).clamp_max(1.0)
+    alike = (found.correlation >= _COPY) & (found.fine >= _COPY_FINE) & (found.doubt <= _COPY_DOUBT)
+    whole = torch.maximum(found.overlap, shown) >= _WHOLE
+    return alike & whole & (torch.minimum(found.overlap, shown) >= _COPY_OVERLAP) & (found.shear <= _COPY_SHEAR)
+
+
+def _takes(found: Alignment) -> torch.Tensor:
+    """Which pairs show one scene."""
+    alike = (found.correlation >= _TAKE) & (found.patches >= _TAKE_PATCHES) & (found.tint <= _TAKE_TINT)
+    certain = (found.doubt <= _TAKE_DOUBT) & (found.repeats <= _TAKE_REPEATS)
+    return alike & certain & (found.overlap >= _TAKE_OVERLAP) & (found.shear <= _TAKE_SHEAR)
 
 
 @dataclass

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from dltool.cluster.alignment import align
+from dltool.cluster.alignment import align, self_similarity
 from dltool.cluster.duplicate_files import describe_difference
 from dltool.cluster.duplicates import DuplicateGroup, GroupKind, find_duplicates, measure_image
 from dltool.cluster.likeness import ORIENTATIONS, inverse, thumbnail, turned
@@ -88,6 +88,37 @@ def test_equal_files_and_takes_are_groups_and_nothing_else_is(groups: dict[str, 
     scene = next(group for group in groups.values() if group.kind is GroupKind.SCENE)
     assert {member.name for member in scene.members} == {"2.png", "again.jpg"}
     assert 0.5 < scene.members[1].link.similarity < 0.99
+
+
+def test_parts_of_a_pattern_are_not_each_other(sample_images: Path, tmp_path: Path) -> None:
+    """Bricks of one wall, and pieces of a woven cloth; of one each there is a smaller copy, and a part of gravel."""
+    random = np.random.default_rng(0)
+    bricks = [Image.open(file) for file in sorted((sample_images / "textures" / "brick").iterdir())[:12]]
+    down, right = np.mgrid[0:256, 0:256] * np.pi / 6
+    for number, image in enumerate(bricks):
+        image.save(tmp_path / f"brick{number}.png")
+        start = random.uniform(0, 6, 2)
+        cloth = 128 + 40 * np.sin(right + start[0]) + 40 * np.sin(down + start[1]) + random.normal(0, 9, right.shape)
+        Image.fromarray(cloth.clip(0, 255).astype(np.uint8)).save(tmp_path / f"cloth{number}.png")
+    bricks[0].resize((60, 60)).save(tmp_path / "brick0-small.png")
+    gravel = Image.open(sorted((sample_images / "textures" / "gravel").iterdir())[0])
+    gravel.save(tmp_path / "gravel.png")
+    gravel.crop((4, 8, 76, 80)).save(tmp_path / "gravel-part.png")
+    Image.open(tmp_path / "cloth2.png").resize((200, 200)).save(tmp_path / "cloth2-small.png")
+    found = finish(find_duplicates(ClusterData(str(tmp_path)), CONTEXT)).groups
+    assert sorted(sorted(member.path.stem for member in group.members) for group in found) == [
+        ["brick0", "brick0-small"],
+        ["cloth2", "cloth2-small"],
+        ["gravel", "gravel-part"],
+    ]
+
+
+def test_what_repeats_itself_is_told() -> None:
+    """A wave of period 16 is itself again at a shift of one period, noise nowhere, at any brightness and contrast."""
+    wave = torch.sin(torch.arange(64.0) * torch.pi / 8)[:, None].expand(64, 64)
+    noise = torch.rand(64, 64, generator=torch.Generator().manual_seed(0))
+    repeats = self_similarity(torch.stack([wave, 90 * wave + 7, noise])[:, None])
+    assert repeats[0] > 0.95 and repeats[1] == pytest.approx(float(repeats[0]), abs=1e-3) and repeats[2] < 0.3
 
 
 def test_turning_back_gives_the_image_again() -> None:
