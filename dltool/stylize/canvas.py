@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from dltool.stylize.colors import color_statistics, luminance, match_luminance, move_colors, with_luminance
+from dltool.stylize.colors import color_statistics, luminance, move_colors, with_luminance
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.margin import Margin
 from dltool.stylize.objective import Hold, Objective, Region
@@ -38,11 +38,11 @@ class Canvas:
         self._opacity = opacity
         self._content = content
         if settings.preserve_color is PreserveColor.LUMINANCE:
-            self._content = luminance(content)
+            self._content = luminance(content)  # the chroma comes back at the end
             styles = [targets.grey() for targets in styles]
-            # The photo's range of light is the painting's for the whole run; the chroma comes back at the end.
-        elif settings.preserve_color is PreserveColor.HISTOGRAM:
-            own = color_statistics(content, opacity)
+        if settings.preserve_color is not PreserveColor.NONE:
+            # In the photo's own range of light, too: what is dark in it stays so, whatever else is cut out of it.
+            own = color_statistics(self._content, opacity)
             styles = [targets.recolored(own) for targets in styles]
         self._styles = styles
 
@@ -121,8 +121,6 @@ class Canvas:
         return moved if self._settings.strength == 1 else content.lerp(moved, self._settings.strength)
 
     def _moved(self, content: Tensor, targets: StyleTargets, mask: Tensor | None) -> Tensor:
-        if self._settings.preserve_color is PreserveColor.LUMINANCE:
-            return match_luminance(content, targets.colors, self._opacity)
         return move_colors(content, color_statistics(content, self._times_opacity(mask)), targets.colors)
 
 

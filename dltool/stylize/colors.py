@@ -95,16 +95,6 @@ def _luma(image: Tensor) -> Tensor:
     return (image * weights).sum(1, keepdim=True)
 
 
-def match_luminance(grey: Tensor, target: ColorStatistics, mask: Tensor | None = None) -> Tensor:
-    """Give a grey image the mean and the deviation of the luminance of a grey image with statistics `target`.
-
-    A 1 × 1 × H × W `mask` weighs the positions that the image's own are taken from.
-    """
-    own = color_statistics(grey, mask)
-    deviation = (target.covariance[0, 0] / own.covariance[0, 0]).sqrt().item()
-    return ((grey - own.mean[0].item()) * deviation + target.mean[0].item()).clamp(0, 1)
-
-
 def with_luminance(colors: Tensor, painted: Tensor) -> Tensor:
     """Return the image with the chroma (Cb, Cr) of `colors` and the luminance of `painted`, clamped to [0, 1]."""
     return (colors + luminance(painted) - luminance(colors)).clamp(0, 1)

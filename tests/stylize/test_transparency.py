@@ -46,7 +46,7 @@ def _luminance(pixels: np.ndarray) -> float:
     return float((pixels[..., :3] @ np.array([0.299, 0.587, 0.114])).mean())
 
 
-@pytest.mark.parametrize("keep", [PreserveColor.NONE, PreserveColor.HISTOGRAM])
+@pytest.mark.parametrize("keep", PreserveColor)
 def test_a_cut_out_photo_is_as_bright_as_the_whole_one(tmp_path: Path, sample_images: Path, network, keep):
     photo = Image.open(sample_images / "photos" / "cat.jpg").resize((96, 64))
     photo.save(tmp_path / "whole.png")
