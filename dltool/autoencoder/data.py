@@ -77,6 +77,11 @@ class Loaded:
     size: tuple[int, int] | None = None
 
     @property
+    def line(self) -> str:
+        """What is in the splits, in words."""
+        return "data: " + ", ".join(f"{len(split)} {name}" for name, split in self.splits.items())
+
+    @property
     def digest(self) -> str:
         """One text that depends on every image and its split."""
         parts = [f"{name}{split.hashes}" for name, split in self.splits.items()]

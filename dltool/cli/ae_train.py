@@ -13,12 +13,12 @@ from dltool.autoencoder.train import AeResult, Prepared, describe_epoch, train_a
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
-from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
+from dltool.cli.training import Watcher, describe_data, report_run, run_training, stored_settings
 from dltool.errors import DltoolError
 from dltool.events import finish
 from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
-from dltool.training.events import EpochEnd, StepEnd
+from dltool.training.events import EpochEnd
 from dltool.training.run_folder import RunFolder
 
 
@@ -55,13 +55,10 @@ class _AeWatcher(Watcher):
         match event:
             case Loaded():
                 self._typed.refuse(self._settings.without_effect(learns_crops(self._settings, event)))
-                for line in _describe_data(event):
+                for line in describe_data(event):
                     self.say(line)
             case Prepared():
                 self.say(event.line)
-            case StepEnd():
-                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
-                self._progress.update(f"training, step {done} of {total}", done, total, f"loss {event.loss:.5f}")
             case EpochEnd():
                 self._show_epoch(event)
             case _:
@@ -74,23 +71,11 @@ class _AeWatcher(Watcher):
         self.say(describe_epoch(event))
 
 
-def _describe_data(loaded: Loaded) -> list[str]:
-    """Lines for people: what is in the splits, and what could not be read."""
-    counts = ", ".join(f"{len(split)} {name}" for name, split in loaded.splits.items())
-    return [f"data: {counts}", *describe_findings(loaded.notes, loaded.unreadable)]
-
-
 def _report(console: Console, folder: RunFolder, result: AeResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
     console.unreadable = result.data.unreadable
-    document = console.document(
-        as_plain(result.settings) | {"precision": result.precision},
-        device,
-        run=folder.path,
-        model=folder.model,
-        **result.figures,
-    )
-    folder.write_json("results.json", document)
+    settings = as_plain(result.settings) | {"precision": result.precision}
+    report_run(console, folder.path, settings, device, result.figures)
     for line in result.lines:
         console.result(line)
     console.result(f"model {folder.model}")
@@ -111,7 +96,7 @@ def _show_dry_run(
         workers = machine.reading_threads
         loaded = finish(load_images(data, workers, 0, settings, place.output), watcher.show)
     typed.refuse(settings.without_effect(learns_crops(settings, loaded)))
-    for line in _describe_data(loaded):
+    for line in describe_data(loaded):
         console.result(line)
     plan = plan_training(settings, loaded)
     console.result(f"would train {describe_steps(plan.settings, plan.samples, plan.steps)}")

@@ -16,8 +16,9 @@ from dltool.cli.signals import ReportedCode, Terminated, raise_on_sigterm
 from dltool.errors import DltoolError
 from dltool.files import printable
 
-_MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _PLACE = (
-    f"dltool.cli.options:{name}" for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunPlace")
+_MACHINE, _PROCESSOR, _OUTPUTS, _OVERWRITE, _RUN, _PLACE = (
+    f"dltool.cli.options:{name}"
+    for name in ("Machine", "Processor", "Outputs", "OverwriteOnly", "RunOutput", "RunPlace")
 )
 _PAGE = "dltool.pages.settings:PageChoice"
 _STYLIZE = tuple(
@@ -35,6 +36,11 @@ COMMANDS: dict[str, Command] = {
         "dltool.cli.stylize",
         "Restyle photos: each is optimized until a network sees the photo's content in the painting's style.",
         (_OUTPUTS, _MACHINE, *_STYLIZE, _PAGE),
+    ),
+    "style train": Command(
+        "dltool.cli.style_train",
+        "Teach a small network paintings, so that stylize -s RUN paints any image like them in one pass.",
+        (*(f"dltool.instant.settings:{kind}" for kind in ("InstantSettings", "TrainingPhotos")), _RUN, _MACHINE),
     ),
     "finetune": Command(
         "dltool.cli.finetune",
@@ -62,7 +68,7 @@ COMMANDS: dict[str, Command] = {
     ),
     "export": Command(
         "dltool.cli.export",
-        "Write a classifier, an autoencoder, the denoiser or a generator as ONNX; all it needs is inside.",
+        "Write a classifier, an autoencoder, the denoiser, a generator or a style as ONNX; all is inside.",
         ("dltool.export.settings:ExportSettings", _OVERWRITE),
     ),
     "cluster": Command(
@@ -131,6 +137,7 @@ COMMANDS: dict[str, Command] = {
 # Those of them that processes started by torchrun share the work of; the others are for one process.
 SHARING = frozenset({"stylize", "finetune", "predict", "featmap", "gan train", "ae train", "ae denoise"})
 GROUPS = {
+    "style": "Styles that paint in one pass.",
     "gan": "Train generators of images, draw from them, measure them.",
     "ae": "Autoencoders: train one, look at what comes back, take the noise out of photos.",
 }

@@ -6,7 +6,7 @@ from typing import Any
 from dltool.cli.console import Console
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
-from dltool.cli.training import Watcher, describe_data, follow, run_training, stored_settings
+from dltool.cli.training import Watcher, describe_data, follow, report_run, run_training, stored_settings
 from dltool.data.features import Extracted
 from dltool.data.load import DataReport
 from dltool.data.settings import LabelledData
@@ -30,7 +30,7 @@ from dltool.finetune.train import MAY_CHANGE, Decided, FinetuneResult, PhaseStar
 from dltool.images.folder import process_rank
 from dltool.outputs import check_file, files_read
 from dltool.settings import Typed, as_plain
-from dltool.training.events import EpochEnd, StepEnd
+from dltool.training.events import EpochEnd
 from dltool.training.run_folder import RunFolder
 
 
@@ -106,10 +106,6 @@ class _FinetuneWatcher(Watcher):
             case HeadFit():
                 self._progress.update("fitting the head", event.done, event.total)
                 return
-            case StepEnd():
-                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
-                self._progress.update(f"training ({event.phase})", done, total, f"loss {event.loss:.4f}")
-                return
             case _:
                 super().show(event)
                 return
@@ -130,14 +126,8 @@ def _report(console: Console, folder: RunFolder, result: FinetuneResult, device:
     write_report(folder.path, metrics, result.logits[kind], split, class_names, result.history)
     scored = {name: (result.dataset.splits[name], logits) for name, logits in result.logits.items()}
     write_predictions(folder.path / "predictions.csv", scored, class_names)
-    document = console.document(
-        as_plain(result.settings) | {"precision": result.precision},
-        device,
-        run=folder.path,
-        model=folder.model,
-        **result.figures,
-    )
-    folder.write_json("results.json", document)
+    settings = as_plain(result.settings) | {"precision": result.precision}
+    report_run(console, folder.path, settings, device, result.figures)
     for line in class_table(metrics):
         console.say(line)
     if result.cross_validation is None:

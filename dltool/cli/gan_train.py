@@ -6,18 +6,16 @@ from typing import Any
 from dltool.cli.console import Console, Progress
 from dltool.cli.options import Machine, RunPlace
 from dltool.cli.page import offer_page
-from dltool.cli.training import Watcher, describe_findings, run_training, stored_settings
+from dltool.cli.training import Watcher, describe_data, report_run, run_training, stored_settings
 from dltool.data.settings import DataSettings
 from dltool.events import finish
-from dltool.gan.data import GanData, load_images
+from dltool.gan.data import load_images
 from dltool.gan.loop import GanEpochEnd, GanStepEnd
 from dltool.gan.settings import GanSettings
 from dltool.gan.train import Decided, GanResult, decide_settings, train_gan
 from dltool.outputs import files_read
 from dltool.settings import Typed, as_plain
 from dltool.training.run_folder import RunFolder
-
-_FIGURES = {"frechet": "Fréchet distance", "kid": "KID"}
 
 
 def run(
@@ -53,7 +51,7 @@ class _GanWatcher(Watcher):
             case Decided():
                 self._typed.refuse(event.settings.without_effect(len(event.data)))
                 self._seconds = event.settings.time
-                for line in [*_describe_data(event.data), event.line]:
+                for line in [*describe_data(event.data), event.line]:
                     self.say(line)
             case GanStepEnd():
                 done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
@@ -71,28 +69,11 @@ class _GanWatcher(Watcher):
             self.say(event.describe(timed=self._seconds is not None))
 
 
-def _describe_data(data: GanData) -> list[str]:
-    """Lines for people: how many images of what kind, and what the check found."""
-    return [data.line, *describe_findings(data.notes, data.unreadable)]
-
-
 def _report(console: Console, folder: RunFolder, result: GanResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
     console.unreadable = result.decided.data.unreadable
-    document = console.document(
-        as_plain(result.decided.settings),
-        device,
-        run=folder.path,
-        model=folder.model,
-        **result.figures,
-    )
-    folder.write_json("results.json", document)
-    if result.figure:
-        value = result.generator.metrics[result.figure]
-        best = f"best snapshot: epoch {result.best_epoch}, {_FIGURES[result.figure]} {value:.4g} (quick features)"
-    else:
-        best = f"{result.epochs} epochs; too few pictures for a quality figure, so the last snapshot is kept"
-    console.result(best)
+    report_run(console, folder.path, as_plain(result.decided.settings), device, result.figures)
+    console.result(result.line)
     console.result(f"model {folder.model}")
 
 
@@ -105,7 +86,7 @@ def _show_dry_run(console: Console, typed: Typed, settings: GanSettings, data: D
         (found,) = finish(load_images(data, settings.size, 0, exclude=place.output), watcher.show)
     typed.refuse(settings.without_effect(len(found)))
     settings, _ = decide_settings(settings, found)
-    for line in _describe_data(found):
+    for line in describe_data(found):
         console.result(line)
     console.result(f"would train {settings.arch} for {settings.epochs} epochs")
     console.result(f"would write {place.output}/ (dry run: nothing is written)")

@@ -134,10 +134,15 @@ class Overwriting(OverwriteOnly):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunPlace(TrainingPageChoice):
-    """The folder of a training run, and its page."""
+class RunOutput:
+    """The folder of a training run."""
 
     output: Annotated[Path, Option("The run's folder.", flags=("--output", "-o"), metavar="FOLDER")]
     resume: Annotated[bool, Option("Go on with the run in -o, with its settings.", panel="Output")] = False
     overwrite: Overwrite = False
     dry_run: DryRun = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunPlace(RunOutput, TrainingPageChoice):
+    """The folder of a training run, and its page."""

@@ -3,7 +3,6 @@
 from dataclasses import replace
 from typing import Any
 
-from dltool.backbones.registry import create_backbone
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import collect_items, report_batch, report_planned, say_unread
 from dltool.cli.options import Machine, Outputs
@@ -12,14 +11,13 @@ from dltool.cli.signals import stop_requests
 from dltool.device import describe_device, select_device, set_threads
 from dltool.images.batch import FileDone, FileStep
 from dltool.images.folder import Job
-from dltool.settings import Typed, as_plain
-from dltool.stylize.features import feature_network
+from dltool.instant.files import PaintStep
+from dltool.settings import Typed
 from dltool.stylize.frames import FrameStep
 from dltool.stylize.grid import GridStep
 from dltool.stylize.optimize import StylizeStep
 from dltool.stylize.plan import StylizeTask
-from dltool.stylize.styles import Style
-from dltool.stylize.work import figures, start_work
+from dltool.stylize.work import begin_work, figures
 
 
 def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *groups: Any) -> None:
@@ -29,8 +27,7 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *gro
     typed.refuse(task.without_effect())
     jobs = task.plan(outputs.on_existing)
     say_unread(console, task.files.content, task.files.output)
-    reported = as_plain(task.settings) | as_plain(task.network)
-    reported |= {"recipe": task.files.recipe, "style": _as_typed(task.styles), "mask": task.files.mask}
+    reported = task.reported
     # Frames are looked at as a film.
     shown = None if task.frames.frames else output_page(task.files.output, jobs, page, always=task.grid.grid)
     if shown is None:
@@ -40,16 +37,6 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *gro
     if report_planned(console, jobs, reported, outputs.dry_run):
         return
     _work(console, task, jobs, machine, reported, shown)
-
-
-def _as_typed(styles: list[Style]) -> Any:
-    """One painting as its path, a blend as paths with weights, a folder as a list of paths."""
-    if len(styles) > 1:
-        return [style.images[0][0] for style in styles]
-    images = styles[0].images
-    if len(images) == 1:
-        return images[0][0]
-    return [{"style": path, "weight": weight} for path, weight in images]
 
 
 def _work(
@@ -69,16 +56,13 @@ def _work(
         progress.update("loading the network", 0, 1)
         set_threads(machine.threads)
         device = select_device(machine.device, machine.deterministic)
-        backbone = create_backbone(task.network.backbone, task.network.weights, task.settings.seed)
-        if backbone.leftovers:
-            progress.say(backbone.leftovers)
         watcher = _Watcher(progress)
         workers = 1 if machine.workers is None else machine.workers
-        with feature_network(backbone, task.network, task.settings, device) as network:
-            reported |= {"content_layers": network.content_layers, "style_layers": network.style_layers}
-            reported["precision"] = "bf16" if network.bf16 else "fp32"
-            events = start_work(task, jobs, network, device, workers, lambda: bool(stop))
-            items = collect_items(events, jobs, watcher.show, figures)
+        with begin_work(task, jobs, device, workers, lambda: bool(stop)) as work:
+            for line in work.notes:
+                progress.say(line)
+            reported |= work.reported
+            items = collect_items(work.events, jobs, watcher.show, figures)
     report_batch(console, items, reported, describe_device(device), stop, len(jobs), page=page)
 
 
@@ -88,8 +72,7 @@ class _Watcher:
     def __init__(self, progress: Progress) -> None:
         self._progress = progress
         self._last: dict[Job, StylizeStep] = {}  # of the images at work
-        self._ran_away: set[Job] = set()
-        self._told_seams = False
+        self._told: set[str] = set()
 
     def show(self, event: FileStep | FileDone) -> None:
         """Take one event."""
@@ -101,6 +84,8 @@ class _Watcher:
                 self._show_step(event)
             case GridStep(cell, cells, step):
                 self._progress.update(f"{event.job.input.name} cell {cell}/{cells}", step.step, step.steps)
+            case PaintStep():
+                self._progress.update(event.job.output.stem, event.number, event.count)
             case FrameStep(number, count, step):
                 self._progress.update(f"{event.job.input.name} frame {number}/{count}", step.step, step.steps)
 
@@ -112,18 +97,8 @@ class _Watcher:
             figure = f"content {step.content_loss:.3g} style {step.style_loss:.3g}"
             name = (place if event.count > 1 else "") + event.job.output.stem
             self._progress.update(name, step.step, step.steps, figure)
-        if step.restarts and event.job not in self._ran_away:
-            self._ran_away.add(event.job)
-            self._progress.say(
-                f"{event.job.input}: the loss ran away at step {step.step}; going on from the best picture so far "
-                "with shorter steps"
-            )
-        if last is not None and last.tile is not None and step.tile is not None and step.tile < last.tile:
-            self._progress.say(f"{event.job.input}: now in tiles of {step.tile} px")
-        if step.seams and not self._told_seams:
-            self._told_seams = True
-            self._progress.say(
-                f"{event.job.input}: this network sees tiles of {step.tile} px differently than the whole picture; "
-                "where their borders show, a larger --max-memory or a smaller --size helps"
-            )
+        for line in step.remarks(last):
+            if line not in self._told:
+                self._told.add(line)
+                self._progress.say(f"{event.job.input}: {line}")
         self._last[event.job] = replace(step, image=None)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, TypeVar
 
 from dltool.cli.console import Console, Progress
 from dltool.cli.items import left_out
-from dltool.cli.options import Machine, RunPlace
+from dltool.cli.options import Machine, RunOutput
 from dltool.cli.page import WatchedPage
 from dltool.cli.signals import StopRequest, stop_requests
 from dltool.data.check import Checked
@@ -21,13 +21,12 @@ from dltool.errors import SettingsError
 from dltool.settings import Typed
 from dltool.training import distributed
 from dltool.training.context import RunContext
-from dltool.training.events import EpochEnd, Notice, Stopped
+from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
 from dltool.training.run_folder import RunFolder
 
 _Settings = TypeVar("_Settings")
 _Result = TypeVar("_Result")
 _Data = TypeVar("_Data", bound=DataSettings)
-_CLASSES_NAMED = 8
 
 
 class Watcher:
@@ -47,8 +46,12 @@ class Watcher:
         self._quiet = quiet
 
     def show(self, event: Any) -> None:
-        """Show what every run has: the data's check, features, notices."""
+        """Show what every run has: the data's check, features, steps, notices."""
         match event:
+            case StepEnd():
+                done, total = (event.epoch - 1) * event.steps + event.step, event.epochs * event.steps
+                place = f" ({event.phase})" if event.phase else f", step {done} of {total}"
+                self._progress.update(f"training{place}", done, total, f"loss {event.loss:.5f}")
             case Checked():
                 self._progress.update("checking the data", event.done, event.total)
             case Extracted():
@@ -80,7 +83,7 @@ def follow(
                 return None
 
 
-def stored_settings(place: RunPlace, settings: _Settings, data: _Data, typed: Typed) -> tuple[_Settings, _Data]:
+def stored_settings(place: RunOutput, settings: _Settings, data: _Data, typed: Typed) -> tuple[_Settings, _Data]:
     """A resumed run's own settings, where nothing else was typed; what was typed is compared with them later.
 
     Raises:
@@ -100,7 +103,7 @@ def stored_settings(place: RunPlace, settings: _Settings, data: _Data, typed: Ty
 
 def run_training(
     console: Console,
-    place: RunPlace,
+    place: RunOutput,
     machine: Machine,
     start: Callable[[RunContext], Generator[Any, None, _Result]],
     watcher: Callable[[Progress, bool], Watcher],
@@ -140,7 +143,7 @@ def run_training(
                 overwrite=place.overwrite,
             )
             seen = watcher(progress, console.quiet) if first else watcher(Progress(), True)
-            page = WatchedPage(progress, place.output) if first and place.watch_page else None
+            page = WatchedPage(progress, place.output) if first and getattr(place, "watch_page", False) else None
             try:
                 result = follow(start(context), _showing(console, seen, page), stop, seen.leaves_at)
             except BaseException:
@@ -174,15 +177,14 @@ def _leave(console: Console, run: RunFolder, resumed: bool, nothing: str, stop: 
     stop.leave()
 
 
-def describe_data(report: DataReport) -> list[str]:
-    """Lines for people: which classes are in the splits, and what the check found."""
-    names = report.dataset.class_names
-    counts = ", ".join(f"{len(split)} {name}" for name, split in report.dataset.splits.items())
-    some = ", ".join(names[:_CLASSES_NAMED]) + (", …" if len(names) > _CLASSES_NAMED else "")
-    head = f"data: {len(names)} classes ({some}), {counts}"
-    return [head, *describe_findings(report.notes, report.unreadable)]
+def report_run(console: Console, output: Path, settings: dict[str, Any], device: str, figures: dict[str, Any]) -> None:
+    """The document of a training that is done, on stdout and in the run's folder."""
+    run = RunFolder(output)
+    document = console.document(settings, device, run=run.path, model=run.model, **figures)
+    run.write_json("results.json", document)
 
 
-def describe_findings(notes: Sequence[str], unreadable: Sequence[str]) -> list[str]:
-    """Lines about what the data's check found: notes, and the files that are left out."""
-    return [f"  note: {note}" for note in notes] + [f"  {line}" for line in left_out(unreadable)]
+def describe_data(data: Any) -> list[str]:
+    """Lines for people: what a data set is, what its check found, and the files that are left out."""
+    notes = [f"note: {note}" for note in data.notes]
+    return [data.line, *(f"  {line}" for line in [*notes, *left_out(data.unreadable)])]

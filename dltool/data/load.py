@@ -26,6 +26,9 @@ from dltool.images.folder import natural_key
 _MOST_VAL = 5000
 
 
+_CLASSES_NAMED = 8
+
+
 @dataclass(frozen=True)
 class Listed:
     """The samples that shall be used, files not yet looked into, and what was found on the way.
@@ -52,6 +55,14 @@ class DataReport:
     facts: dict[str, Any] = field(repr=False)
     findings: tuple[Finding, ...] = field(default=(), repr=False)
     depth: Depth = field(default_factory=Depth)
+
+    @property
+    def line(self) -> str:
+        """Which classes are in the splits, in words."""
+        names = self.dataset.class_names
+        counts = ", ".join(f"{len(split)} {name}" for name, split in self.dataset.splits.items())
+        some = ", ".join(names[:_CLASSES_NAMED]) + (", …" if len(names) > _CLASSES_NAMED else "")
+        return f"data: {len(names)} classes ({some}), {counts}"
 
 
 def load_data(

@@ -14,10 +14,13 @@ from dltool.export.settings import DENOISER
 from dltool.finetune.classifier_file import TrainedClassifier, load_classifier
 from dltool.gan.generator_file import TrainedGenerator, load_generator
 from dltool.images.tensors import LUMA
+from dltool.instant.settings import find_style
+from dltool.instant.style_file import TrainedStyle, load_style
+from dltool.instant.whole import WholeStyle
 from dltool.training.model_file import load_model, model_path
 from dltool.training.seeds import new_generator
 
-Model = TrainedClassifier | TrainedAutoencoder | TrainedGenerator
+Model = TrainedClassifier | TrainedAutoencoder | TrainedGenerator | TrainedStyle
 # Sides of the images that a network of any size is compared on; its strides divide neither.
 _UNEVEN = (43, 51)
 _BATCH = {0: "batch"}
@@ -31,8 +34,10 @@ def load_any(path: Path) -> Model:
     """
     if str(path) == DENOISER and not path.exists():
         path = SHIPPED_DENOISER
-    path = model_path(path)
+    path = model_path(find_style(path))
     match load_model(path).command:
+        case "style":
+            return load_style(path)
         case "ae":
             return load_autoencoder(path)
         case "gan":
@@ -48,6 +53,8 @@ def exportable(model: Model) -> Exportable:
             return _classifier(model)
         case TrainedAutoencoder():
             return _denoiser(model) if model.size is None else _autoencoder(model)
+        case TrainedStyle():
+            return _style(model)
         case _:
             return _generator(model)
 
@@ -120,6 +127,19 @@ def _denoiser(model: TrainedAutoencoder) -> Exportable:
         outputs=("restored",),
         shapes={"images": shape, "restored": shape},
         texts={"architecture": model.arch, "range": [0, 1]},
+    )
+
+
+def _style(model: TrainedStyle) -> Exportable:
+    axes = {**_BATCH, 2: "height", 3: "width"}
+    shape = _shape("float32", 3, "H", "W")
+    return Exportable(
+        module=WholeStyle(model).eval(),
+        example=lambda batch: {"images": _random_images(batch, 3, *_UNEVEN)},
+        dynamic={"images": axes, "painted": axes},
+        outputs=("painted",),
+        shapes={"images": shape, "painted": shape},
+        texts={"architecture": "style", "paintings": [painting.name for painting in model.paintings], "range": [0, 1]},
     )
 
 

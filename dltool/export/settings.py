@@ -18,7 +18,7 @@ class ExportSettings:
     """Which model is exported, how, and to where.
 
     Attributes:
-        model: a model file or the folder of a run of finetune, ae train or gan train; or `denoiser`.
+        model: a model file or the folder of a run of finetune, ae train, gan train or style train; or `denoiser`.
         opset: of ONNX; None takes the first of `OPSETS` that can express the network.
         int8: round weights and activations to 8 bits, by images of `data`; None takes the run's own.
     """
@@ -26,7 +26,7 @@ class ExportSettings:
     model: Annotated[
         Path,
         Option(
-            "A model file or a run's folder, of finetune, ae train or gan train; or 'denoiser', the bundled one.",
+            "A model file or a run's folder, of finetune, ae, gan or style train; or 'denoiser', the bundled one.",
             metavar="MODEL",
             argument=True,
         ),

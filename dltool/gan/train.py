@@ -72,6 +72,15 @@ class GanResult:
     seconds: float
 
     @property
+    def line(self) -> str:
+        """Which snapshot is the best, in words."""
+        if not self.figure:
+            return f"{self.epochs} epochs; too few pictures for a quality figure, so the last snapshot is kept"
+        name = {"frechet": "Fréchet distance", "kid": "KID"}[self.figure]
+        value = self.generator.metrics[self.figure]
+        return f"best snapshot: epoch {self.best_epoch}, {name} {value:.4g} (quick features)"
+
+    @property
     def figures(self) -> dict[str, Any]:
         """What was made of what, and how well, as the JSON document has it."""
         generator, discriminator = self.decided.parameters

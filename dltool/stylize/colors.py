@@ -37,16 +37,27 @@ def move_colors(image: Tensor, source: ColorStatistics, target: ColorStatistics)
     The map is the linear one of least motion between the two (Monge-Kantorovich; Pitié & Kokaram 2007):
     x ↦ μt + A (x - μs) with A = Σs^-½ (Σs^½ Σt Σs^½)^½ Σs^-½.
     """
-    root = _symmetric_power(source.covariance, 0.5)
-    inverse_root = _symmetric_power(source.covariance, -0.5)
-    matrix = inverse_root @ _symmetric_power(root @ target.covariance @ root, 0.5) @ inverse_root
-    offset = target.mean - matrix @ source.mean
+    matrix, offset = color_map(source, target)
     colors = image.flatten(2).squeeze(0)
     moved = torch.empty_like(colors)
     for start in range(0, colors.shape[1], _CHUNK):  # in float64, but never the whole of a large image
         part = slice(start, start + _CHUNK)
         moved[:, part] = (matrix @ colors[:, part].double() + offset[:, None]).clamp(0, 1).to(image.dtype)
     return moved.view_as(image)
+
+
+def color_map(source: ColorStatistics, target: ColorStatistics) -> tuple[Tensor, Tensor]:
+    """The map of `move_colors`: a matrix, 3 × 3, and what is added after it, 3; in float64."""
+    root = _symmetric_power(source.covariance, 0.5)
+    inverse_root = _symmetric_power(source.covariance, -0.5)
+    matrix = inverse_root @ _symmetric_power(root @ target.covariance @ root, 0.5) @ inverse_root
+    return matrix, target.mean - matrix @ source.mean
+
+
+def apply_colors(images: Tensor, maps: Tensor) -> Tensor:
+    """Move the colours of N × 3 × H × W images, each by a map, N × 3 × 4 (matrix, offset); clamped to [0, 1]."""
+    moved = (maps[:, :, :3] @ images.flatten(2) + maps[:, :, 3:]).clamp_(0, 1)
+    return moved.view_as(images)
 
 
 def color_statistics(image: Tensor, mask: Tensor | None = None) -> ColorStatistics:

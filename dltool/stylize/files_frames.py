@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,10 +19,13 @@ from dltool.images.video import FrameStore, VideoFrames, file_mark, is_video
 from dltool.images.write import write_image
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.files import read_photo, read_start
-from dltool.stylize.frames import FrameStep, stylize_frames
+from dltool.stylize.frames import FrameDone, FrameSource, FrameStep, stylize_frames
 from dltool.stylize.settings import StylizeSettings
 from dltool.stylize.styles import Style
 from dltool.stylize.targets import StyleTargets, read_style
+
+MakeFrames = Callable[[FrameSource, Callable[[int], np.ndarray | None]], Iterator[FrameStep | FrameDone]]
+"""Makes frames in order, but for those whose pixels are there already, by number from 1."""
 
 
 @dataclass(frozen=True)
@@ -56,18 +60,42 @@ def frame_files(
     Raises:
         DataError: an animation's frame or the painting cannot be read.
     """
-    if is_video(jobs[0].input):
-        yield from _video(jobs[0], style, network, settings, device, hold_weight, should_stop)
-        return
-    with memory_errors("try a smaller --size"), FrameSpool() as spool:
+
+    def begin() -> MakeFrames:
         targets = StyleTargets(network, read_style(style, settings))
         init = read_start(settings)
         start = None if init is None else to_tensor(init.pixels)
+        return lambda frames, ready: stylize_frames(
+            frames, targets, network, settings, device, hold_weight, ready, start
+        )
+
+    made_by = {"style": style, "layers": [network.content_layers, network.style_layers], "hold_weight": hold_weight}
+    return made_frames(jobs, settings, begin, made_by, should_stop, animated)
+
+
+def made_frames(
+    jobs: Sequence[Job],
+    settings: StylizeSettings,
+    begin: Callable[[], MakeFrames],
+    made_by: dict[str, Any],
+    should_stop: Callable[[], bool] = lambda: False,
+    animated: bool = False,
+) -> Iterator[FileStep | FileDone]:
+    """Do what `frame_files` does, by whatever `begin` says makes the frames.
+
+    Args:
+        made_by: what of the making, beside input and settings, a video's frames depend on.
+    """
+    if is_video(jobs[0].input):
+        yield from _video(jobs[0], settings, begin, made_by, should_stop)
+        return
+    with memory_errors("try a smaller --size"), FrameSpool() as spool:
+        make = begin()
         clip = read_frames(jobs[0].input)[0] if animated else None
         frames = _FolderFrames(jobs, settings) if clip is None else _ClipFrames(clip, settings)
         if clip is None:
             yield from (FileDone(job, "skipped") for job in jobs if job.exists)
-        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, frames.ready, start):
+        for event in make(frames, frames.ready):
             job = jobs[0] if clip is not None else jobs[event.number - 1]
             yield from frames.failures()
             if isinstance(event, FrameStep):
@@ -87,23 +115,16 @@ def frame_files(
 
 def _video(
     job: Job,
-    style: Style,
-    network: FeatureNetwork,
     settings: StylizeSettings,
-    device: torch.device,
-    hold_weight: float,
+    begin: Callable[[], MakeFrames],
+    made_by: dict[str, Any],
     should_stop: Callable[[], bool],
 ) -> Iterator[FileStep | FileDone]:
     """Stylize a video, of which a few frames are in memory; those that are done are on disk until all are."""
     with memory_errors("try a smaller --size"):
         frames = VideoFrames(job.input, settings.size)
-        layers = [network.content_layers, network.style_layers]
-        made_by = {"input": file_mark(job.input), "style": style, "settings": settings, "layers": layers}
-        store = FrameStore(job.output, made_by | {"hold_weight": hold_weight})
-        targets = StyleTargets(network, read_style(style, settings))
-        init = read_start(settings)
-        start = None if init is None else to_tensor(init.pixels)
-        for event in stylize_frames(frames, targets, network, settings, device, hold_weight, store.get, start):
+        store = FrameStore(job.output, made_by | {"input": file_mark(job.input), "settings": settings})
+        for event in begin()(frames, store.get):
             if isinstance(event, FrameStep):
                 yield FileStep(job, event.number, event.count, event, (event.number, event.number))
                 if should_stop():

@@ -59,6 +59,22 @@ class StylizeStep:
     seams: bool = False
     image: Tensor | None = None
 
+    def remarks(self, last: "StylizeStep | None") -> list[str]:
+        """What is out of the ordinary since the `last` step of the same image, in words."""
+        lines = []
+        if self.restarts and not (last is not None and last.restarts):
+            lines.append(
+                f"the loss ran away at step {self.step}; going on from the best picture so far with shorter steps"
+            )
+        if last is not None and last.tile is not None and self.tile is not None and self.tile < last.tile:
+            lines.append(f"now in tiles of {self.tile} px")
+        if self.seams:
+            lines.append(
+                f"this network sees tiles of {self.tile} px differently than the whole picture; "
+                "where their borders show, a larger --max-memory or a smaller --size helps"
+            )
+        return lines
+
 
 @dataclass(frozen=True)
 class StylizeResult:

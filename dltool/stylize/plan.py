@@ -1,14 +1,16 @@
 """What a run over files shall do, looked at before any work starts; free of torch."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from dltool.errors import DataError, SettingsError
 from dltool.images.animation import ANIMATED
 from dltool.images.folder import Job, OnExisting, claim_results, plan_file, plan_outputs, process_rank
 from dltool.images.video import is_video, plan_video
+from dltool.settings import as_plain
 from dltool.stylize.settings import (
     INITS,
     Extras,
@@ -20,6 +22,9 @@ from dltool.stylize.settings import (
     StylizeSettings,
 )
 from dltool.stylize.styles import Style, parse_styles
+
+# What of the settings trained styles know, too.
+_INSTANT = {"size", "strength", "preserve_color"}
 
 
 @dataclass(frozen=True)
@@ -50,9 +55,43 @@ class StylizeTask:
         """The paintings; see `parse_styles` for what it raises."""
         return parse_styles(self.files.style)
 
+    @property
+    def reported(self) -> dict[str, Any]:
+        """The settings that the work depends on, as the JSON document has them."""
+        given = {"style": self._style_as_typed, "mask": self.files.mask}
+        settings = as_plain(self.settings)
+        if self.instant:
+            return {name: value for name, value in settings.items() if name in _INSTANT} | given
+        return settings | as_plain(self.network) | {"recipe": self.files.recipe} | given
+
+    @property
+    def _style_as_typed(self) -> Any:
+        """One painting as its path, a blend as paths with weights, a folder as a list of paths."""
+        if len(self.styles) > 1:
+            return [style.images[0][0] for style in self.styles]
+        images = self.styles[0].images
+        if len(images) == 1:
+            return images[0][0]
+        return [{"style": path, "weight": weight} for path, weight in images]
+
+    @property
+    def instant(self) -> bool:
+        """Whether trained styles paint, in one pass, rather than an optimization."""
+        return self.styles[0].trained
+
+    @property
+    def animated(self) -> bool:
+        """Whether the one input is an animation, rather than a folder of frames."""
+        return not self.files.content[0].is_dir()
+
     def without_effect(self) -> dict[str, str]:
         """Options that change nothing beside the others, and why."""
         found = {}
+        if self.instant:
+            groups = (StylizeSettings, NetworkSettings, Extras, GridSettings)
+            optimizing = {each.name for group in groups for each in fields(group)} | {"recipe", "hold_weight"}
+            found = dict.fromkeys(optimizing - _INSTANT, "with a trained style, which paints in one pass")
+            return found | ({"workers": "with --frames"} if self.frames.frames else {})
         if self.settings.optimizer is Optimizer.ADAM:
             found["history"] = "with --optimizer adam"
         if not self.grid.grid:

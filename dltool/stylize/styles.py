@@ -7,6 +7,10 @@ from pathlib import Path
 
 from dltool.errors import DataError, SettingsError
 from dltool.images.folder import find_images
+from dltool.instant.settings import find_style
+
+TRAINED = ".safetensors"
+_MODEL = "model.safetensors"
 
 
 @dataclass(frozen=True)
@@ -16,15 +20,23 @@ class Style:
     images: tuple[tuple[Path, float], ...]
     name: str = ""
 
+    @property
+    def trained(self) -> bool:
+        """Whether it is model files of `dltool style train` rather than paintings."""
+        return self.images[0][0].suffix == TRAINED
+
 
 def parse_styles(words: Sequence[str]) -> list[Style]:
     """Read what `--style` was given: files with weights (`a.jpg:2`) are one blend, a folder is one style an image.
 
     Raises:
         DataError: a file is missing, or a folder holds no image.
-        SettingsError: a weight is not above zero, or a folder stands beside other styles.
+        SettingsError: a weight is not above zero, a folder stands beside other styles, or a trained style beside a
+            painting.
     """
     pairs = [_split_weight(word) for word in words]
+    if len({path.suffix == TRAINED for path, _ in pairs}) > 1:
+        raise SettingsError("--style: paintings, or trained styles (.safetensors), not both")
     folders = [path for path, _ in pairs if path.is_dir()]
     if not folders:
         return [Style(tuple(pairs))]
@@ -42,18 +54,24 @@ def parse_styles(words: Sequence[str]) -> list[Style]:
 
 
 def _split_weight(word: str) -> tuple[Path, float]:
-    path = Path(word)
+    path = _file(word)
     if path.exists():
         return path, 1.0
     name, colon, text = word.rpartition(":")
-    if not colon or not Path(name).exists():
+    if not colon or not _file(name).exists():
         raise DataError(f"--style {name if colon and _number(text) is not None else word}: no such file or folder")
     weight = _number(text)
     if weight is None or not 0 < weight < float("inf"):
         raise SettingsError(f"--style {word}: '{text}' is no weight; give FILE:NUMBER with a number above 0")
-    if Path(name).is_dir():
+    if _file(name).is_dir():
         raise SettingsError(f"--style {word}: a folder takes no weight")
-    return Path(name), weight
+    return _file(name), weight
+
+
+def _file(word: str) -> Path:
+    """What a word names: a shipped style, the model in the folder of a run, or itself."""
+    path = find_style(Path(word))
+    return path / _MODEL if (path / _MODEL).is_file() else path
 
 
 def _number(text: str) -> float | None:
