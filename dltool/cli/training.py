@@ -185,6 +185,10 @@ def report_run(console: Console, output: Path, settings: dict[str, Any], device:
 
 
 def describe_data(data: Any) -> list[str]:
-    """Lines for people: what a data set is, what its check found, and the files that are left out."""
-    notes = [f"note: {note}" for note in data.notes]
-    return [data.line, *(f"  {line}" for line in [*notes, *left_out(data.unreadable)])]
+    """Lines for people: what a data set is, and what its check found."""
+    return [data.line, *describe_findings(data.notes, data.unreadable)]
+
+
+def describe_findings(notes: Sequence[str], unreadable: Sequence[str]) -> list[str]:
+    """Lines about what the data's check found: notes, and the files that are left out."""
+    return [f"  note: {note}" for note in notes] + [f"  {line}" for line in left_out(unreadable)]

@@ -32,7 +32,7 @@ def test_version():
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["stylise"], "No such command 'stylise'. Did you mean 'stylize'?"),
+        (["stylise"], "No such command 'stylise'. Did you mean 'stylize'"),
         (["stylize", "a.jpg", "--styl", "b.jpg", "-o", "c.png"], "No such option: --styl"),
         (["stylize", "a.jpg", "-o", "c.png"], "Missing option"),
         (["stylize", "a.jpg", "-s", "b.jpg", "-o", "c.png", "--size", "big"], "--size big: pixels"),
