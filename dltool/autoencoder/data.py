@@ -1,8 +1,9 @@
 """Images without labels, from a folder or a set by name, divided into train, val and test."""
 
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -91,9 +92,9 @@ class Loaded:
 class _Keeper:
     """Reads files, remembers what each is, and keeps the pixels while there is room."""
 
-    def __init__(self, budget: int, size: tuple[int, int] | None) -> None:
+    def __init__(self, budget: int, fit: Callable[[np.ndarray], np.ndarray] | None) -> None:
         self._left = budget
-        self._size = size
+        self._fit = fit
         self._kept: dict[str, np.ndarray] = {}
         self._seen: dict[str, tuple[tuple[int, int], str, bool]] = {}
         self._lock = threading.Lock()
@@ -104,7 +105,7 @@ class _Keeper:
         grey = is_grey(pixels)
         self._seen[str(path)] = pixels.shape[:2], content_hash(str(pixels.shape).encode() + pixels.tobytes()), grey
         wanted = pixels[..., 0].copy() if grey else pixels
-        wanted = wanted if self._size is None else fit_pixels(wanted, self._size)
+        wanted = wanted if self._fit is None else self._fit(wanted)
         with self._lock:
             if wanted.nbytes <= self._left:
                 self._left -= wanted.nbytes
@@ -132,6 +133,7 @@ def load_images(
     budget: int | None = None,
     settings: AeSettings | None = None,
     exclude: Path | None = None,
+    fit: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> Generator[Checked, None, Loaded]:
     """Decode every image once; yield the progress and return what there is.
 
@@ -140,13 +142,15 @@ def load_images(
         budget: bytes of decoded images to keep; None takes what suits the machine.
         settings: of what learns from them: images that it takes whole are kept at its size; None keeps all as they are.
         exclude: a folder whose images are not data: the run's.
+        fit: what is kept of an image's pixels, H × W (× 3) uint8, where `settings` do not say it.
 
     Raises:
         DataError: no such data, none of it readable, or (with on_bad `fail`) a bad file.
     """
     listed = list_data(data, exclude)
     size, said = _whole_size(next(iter(listed.dataset.splits.values())), settings)
-    keeper = _Keeper(default_budget() if budget is None else budget, size)
+    fit = fit if size is None else partial(fit_pixels, size=size)
+    keeper = _Keeper(default_budget() if budget is None else budget, fit)
     report = yield from check_data(listed, data, None, keeper.read, workers, keeper.digest)
     splits = {name: keeper.images(split) for name, split in report.dataset.splits.items()}
     return Loaded(report.dataset.name, splits, (*report.notes, *said), report.unreadable, size)
