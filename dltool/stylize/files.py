@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from dltool.device import is_out_of_memory
 from dltool.errors import DeviceError, DltoolError, SettingsError
@@ -20,6 +21,8 @@ from dltool.images.read import DecodedImage, fit_longest, read_image
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
 from dltool.images.transparency import fill_transparent, visible_share
 from dltool.images.write import write_gif, write_image
+from dltool.instant.painting import Paint, mixed, paint
+from dltool.instant.style_file import load_style
 from dltool.stylize.budget import images_together
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.masks import Mask, read_mask
@@ -70,7 +73,8 @@ def stylize_files(
     style = Style(((style, 1.0),)) if isinstance(style, Path) else style
     styles = {each.name: each for each in ([style] if isinstance(style, Style) else style)}
     gallery = _Gallery(styles, network, settings, mask)
-    easel = _Easel(gallery, network, settings, device, read_start(settings), extras or Extras(), together)
+    start = read_painted_start(settings, device), read_start(settings)
+    easel = _Easel(gallery, network, settings, device, *start, extras or Extras(), together)
     yield from run_batch(
         jobs,
         lambda job: read_photo(job.input, settings.size),
@@ -90,6 +94,7 @@ class _Easel:
     network: FeatureNetwork
     settings: StylizeSettings
     device: torch.device
+    paint: Paint | None
     init: DecodedImage | None
     extras: Extras
     together: int | None
@@ -97,10 +102,10 @@ class _Easel:
     def kind(self, photo: OpenedFile[DecodedImage]) -> tuple[Hashable, int]:
         """Size and style, which images that go together have in common, and how many go together.
 
-        One with transparency goes alone, since those that go together have one mask.
+        One with transparency goes alone, since those that go together have one mask, and so have they one start.
         """
         size = photo.content.pixels.shape[1::-1]
-        if photo.content.alpha is not None:
+        if photo.content.alpha is not None or self.paint is not None:
             return photo.number, 1
         limit = self.together
         if limit is None:
@@ -128,7 +133,7 @@ class _Easel:
 
         with of_this_size(size):
             targets = self.gallery.targets(photos[0].job.variant)
-            init = None if self.init is None else to_tensor(self.init.pixels)
+            init = self._start(images[0])
             what = (contents, targets, self.network, self.settings, self.device, init, mask, None)
             opacity = visible_share(images[0].alpha)
             results = yield from mapped(stylize_together(*what, lapses[0].every, opacity), watch)
@@ -140,6 +145,12 @@ class _Easel:
             partial(_write, output, pixels, image, replace(result, notes=notes))
             for output, pixels, image, result in zip(outputs, shown, images, results, strict=True)
         ]
+
+    def _start(self, photo: DecodedImage) -> Tensor | None:
+        """The image to begin with, where one is given."""
+        if self.paint is not None:
+            return to_tensor(paint(photo.pixels, self.paint, opacity=visible_share(photo.alpha)))
+        return None if self.init is None else to_tensor(self.init.pixels)
 
     def _stretched(self, size: tuple[int, int]) -> tuple[str, ...]:
         """What of the mask and the start image is of another shape than a photo of `size`, in words."""
@@ -249,7 +260,18 @@ def read_start(settings: StylizeSettings) -> DecodedImage | None:
     Raises:
         DataError: it cannot be read.
     """
-    return None if settings.init in INITS else read_photo(Path(settings.init), settings.size)
+    if settings.init in INITS or settings.starts_painted:
+        return None
+    return read_photo(Path(settings.init), settings.size)
+
+
+def read_painted_start(settings: StylizeSettings, device: torch.device) -> Paint | None:
+    """What `settings.init` paints the photo with for a start; None where it names no trained style.
+
+    Raises:
+        ModelError: it is damaged.
+    """
+    return mixed(load_style(settings.init), False, device) if settings.starts_painted else None
 
 
 def read_photo(path: Path, size: int | None) -> DecodedImage:

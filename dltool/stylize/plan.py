@@ -10,6 +10,7 @@ from dltool.errors import DataError, SettingsError
 from dltool.images.animation import ANIMATED
 from dltool.images.folder import Job, OnExisting, claim_results, plan_file, plan_outputs, process_rank
 from dltool.images.video import is_video, plan_video
+from dltool.instant.settings import find_style
 from dltool.settings import as_plain
 from dltool.stylize.settings import (
     INITS,
@@ -114,7 +115,7 @@ class StylizeTask:
             SettingsError: options do not go together, or outputs cannot be written where they shall be.
         """
         styles, files, init = self.styles, self.files, self.settings.init
-        if init not in INITS and not Path(init).is_file():
+        if init not in INITS and not find_style(Path(init)).is_file():
             raise SettingsError(f"--init {init}: neither a picture file nor one of {', '.join(INITS)}")
         if files.mask is not None and not files.mask.is_file():
             raise DataError(f"--mask {files.mask}: no such file")
@@ -143,6 +144,8 @@ class StylizeTask:
         for other, given in unwanted.items():
             if given:
                 raise SettingsError(f"{self.special} and {other} do not go together")
+        if self.settings.starts_painted:
+            raise SettingsError(f"{self.special} and --init {self.settings.init}, a trained style, do not go together")
         if len(self.styles) > 1:
             raise SettingsError(f"{self.special}: one style or one blend is needed, not a folder of styles")
         if self.frames.frames and len(self.files.content) > 1:

@@ -61,6 +61,7 @@ class GramForm(StrEnum):
 
 
 INITS = ("colors", "content", "noise", "style")
+TRAINED = ".safetensors"
 _LARGEST_RATE = 1e9  # far beyond all sense, and steps can still be computed in float32
 _STYLE, _DESCENT, _LOSS, _NETWORK, _MORE = "Style", "Optimization", "Loss", "Network", "More outputs"
 
@@ -154,7 +155,8 @@ class StylizeSettings:
         style_scale: size of the painting, and so of its strokes, in units of the result's size.
         strength: between the photo's own style (0) and the painting's (1).
         preserve_color: whether and how the photo keeps its colours.
-        init: `colors` (the photo in the style's colours), `content`, `noise`, `style`, or an image's path.
+        init: `colors` (the photo in the style's colours), `content`, `noise`, `style`, or the path of an image, or of a
+            trained style that paints the start.
         scales: sizes that are optimized one after the other, each √2 larger, up to `size`; 0 starts at 256 pixels,
             with at least 3 scales.
         optimizer: L-BFGS (needs fewer steps) or Adam.
@@ -257,6 +259,11 @@ class StylizeSettings:
             raise SettingsError("--content-weight 0 and --style-weight 0: nothing is left to optimize")
         self._take_layer_weights("content")
         self._take_layer_weights("style")
+
+    @property
+    def starts_painted(self) -> bool:
+        """Whether `init` names a trained style, which paints the start."""
+        return Path(self.init).suffix == TRAINED
 
     def _take_layer_weights(self, kind: str) -> None:
         option, weights = f"--{kind}-layers", tuple(getattr(self, f"{kind}_layer_weights"))

@@ -8,8 +8,8 @@ from pathlib import Path
 from dltool.errors import DataError, SettingsError
 from dltool.images.folder import find_images
 from dltool.instant.settings import find_style
+from dltool.stylize.settings import TRAINED
 
-TRAINED = ".safetensors"
 _MODEL = "model.safetensors"
 
 

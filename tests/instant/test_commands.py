@@ -86,3 +86,17 @@ def test_a_style_is_exported_for_images_of_any_size(run: Path, tmp_path: Path) -
     session = onnxruntime.InferenceSession(tmp_path / "style.onnx")
     (painted,) = session.run(None, {"images": np.random.default_rng(0).random((2, 3, 37, 50), np.float32)})
     assert painted.shape == (2, 3, 37, 50) and 0 <= painted.min() < painted.max() <= 1
+
+
+def test_a_trained_style_paints_the_start_of_an_optimization(
+    photos: Path, run: Path, paintings, tmp_path: Path
+) -> None:
+    style = run / "sea_storm.safetensors"
+    words = ("stylize", photos / "deep" / "cat.png", "-s", paintings[1], "--size", 64, "--learning-rate", 1e-9)
+    still = ("--optimizer", "adam", "--scales", 1, "--steps", 2, "--margin", 0, "-o", tmp_path / "begun.png")
+    assert run_inside(*words, *still, "--init", style).exit_code == 0
+    run_inside("stylize", photos / "deep" / "cat.png", "-s", style, "--size", 64, "-o", tmp_path / "painted.png")
+    begun, painted = (np.asarray(Image.open(tmp_path / name), int) for name in ("begun.png", "painted.png"))
+    assert np.abs(begun - painted).max() <= 1
+    done = run_inside(*words, "--init", style, "--grid", "-o", tmp_path / "grid.png")
+    assert done.exit_code == 2 and "a trained style, do not go together" in done.stderr
