@@ -19,6 +19,8 @@ _DAMPING = 1e-3
 _PATCH, _PATCH_STEP, _REACH = 16, 8, 2
 _PATCH_ALIKE, _FLAT, _FEWEST_PATCHES = 0.7, 2.0, 16
 _TINTS = 8
+# Of pairs that correlate less their patches are not compared.
+WORTH_MEASURING = 0.5
 # Another place of an image is at least so far away, and has so much of it, in shares.
 _ELSEWHERE, _LEAST_IN_COMMON = 0.1, 0.5
 
@@ -36,7 +38,7 @@ class Alignment:
         overlap: B, share of the second image that the first one has too.
         area: B, how large the second image is in areas of the first.
         patches: B, share of small patches whose details resemble each other, be the rest what it may; flat ones do not
-            count.
+            count, and with a correlation below `WORTH_MEASURING` it is 0.
         lighter: B, how much brighter the second image is on the average.
         tint: B, median difference of colours less brightness.
     """
@@ -63,22 +65,35 @@ class Alignment:
 
 
 @torch.inference_mode()
-def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
+def place(first: Tensor, second: Tensor, start: Tensor) -> tuple[Tensor, Tensor]:
+    """Find roughly how B × 3 × SIDE × SIDE images in [0, 255] lie on each other, scaled and shifted.
+
+    Args:
+        start: B × 3: scale, and shift in x and y, to begin from.
+
+    Returns:
+        B × 6 affine maps from places in the second to those in the first, and B correlations where they overlap.
+    """
+    side, around, iterations = _COARSE
+    moves = torch.tensor(_SCALE_AND_SHIFT)
+    fields = _fields(first, second, side, around)
+    matrix = _improve(*fields, _best_start(*fields, start @ moves), moves, iterations)
+    return matrix, 1 - _difference(*fields, matrix).square().sum(1) / 2
+
+
+@torch.inference_mode()
+def align(first: Tensor, second: Tensor, matrix: Tensor) -> Alignment:
     """Find the affine map under which B × 3 × SIDE × SIDE images in [0, 255] resemble each other most.
 
     Lucas and Kanade, "An iterative image registration technique", 1981, by normalized correlation and with the damping
     of Levenberg and Marquardt.
 
     Args:
-        start: B × 3: scale, and shift in x and y, to begin from.
+        matrix: B × 6 maps to begin from, as `place` finds them.
     """
+    side, around, iterations = _FINE
+    matrix = _improve(*_fields(first, second, side, around), matrix, torch.eye(6), iterations)
     greys = grey_of(first), grey_of(second)
-    matrix = start @ torch.tensor(_SCALE_AND_SHIFT)
-    for (side, around, iterations), moves in ((_COARSE, torch.tensor(_SCALE_AND_SHIFT)), (_FINE, torch.eye(6))):
-        fields = [without_surroundings(functional.avg_pool2d(grey, SIDE // side), around) for grey in greys]
-        if len(moves) == 3:
-            matrix = _best_start(*fields, matrix)
-        matrix = _improve(*fields, matrix, moves, iterations)
     warped, inside = _warp(first, matrix, SIDE)
     grey, weight = grey_of(warped), inside.float()
     fine = [without_surroundings(values, _AROUND_FINE) for values in (grey, greys[1])]
@@ -86,18 +101,28 @@ def align(first: Tensor, second: Tensor, start: Tensor) -> Alignment:
     share = weight.mean((1, 2, 3))
     lighter = ((greys[1] - grey) * weight).mean((1, 2, 3)) / share.clamp_min(1e-3)
     tints = [functional.adaptive_avg_pool2d(image - grey_of(image), _TINTS) for image in (warped, second)]
+    correlation = _correlation(grey, greys[1], inside)
+    patches = torch.zeros(len(matrix))
+    some = correlation >= WORTH_MEASURING  # it takes as long as all else
+    patches[some] = _alike_patches(fine[0][some], fine[1][some], inside[some])
     return Alignment(
         matrix=matrix.view(-1, 2, 3),
-        correlation=_correlation(grey, greys[1], inside),
+        correlation=correlation,
         fine=(_normalized(fine[0], inside) * _normalized(fine[1], inside)).sum(1),
         repeats=torch.maximum(*(self_similarity(values) for values in greys)),
         shear=(matrix[:, [1, 3]].abs() / sizes).amax(1),
         overlap=share,
         area=torch.linalg.det(matrix.view(-1, 2, 3)[:, :, :2]).abs(),
-        patches=_alike_patches(*fine, inside),
+        patches=patches,
         lighter=lighter,
         tint=(tints[0] - tints[1]).norm(dim=1).flatten(1).median(1).values,
     )
+
+
+def _fields(first: Tensor, second: Tensor, side: int, around: int) -> list[Tensor]:
+    """B × 1 × side × side brightness of both, less its surroundings."""
+    greys = grey_of(first), grey_of(second)
+    return [without_surroundings(functional.avg_pool2d(grey, SIDE // side), around) for grey in greys]
 
 
 def _warp(images: Tensor, matrix: Tensor, side: int) -> tuple[Tensor, Tensor]:

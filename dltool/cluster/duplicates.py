@@ -14,7 +14,7 @@ from PIL import Image
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from dltool.cluster.alignment import Alignment, align
+from dltool.cluster.alignment import WORTH_MEASURING, Alignment, align, place
 from dltool.cluster.clustering import GroupingStep
 from dltool.cluster.likeness import Candidates, find_candidates, inverse, thumbnail, turned
 from dltool.cluster.settings import ClusterData, count_of
@@ -34,8 +34,10 @@ _READ_SIDE = 128
 # all of the other, details agree, and no other place of theirs is nearly as like.
 _COPY, _COPY_OVERLAP, _WHOLE = 0.8, 0.3, 0.95
 _COPY_FINE, _COPY_SHEAR, _COPY_DOUBT = 0.7, 0.04, 0.2
+# Half of the pairs that resemble each other at first have less when scaled and shifted; of copies and takes hardly one.
+_ROUGHLY = 0.58
 # Takes of one scene: many small patches are alike, whatever the rest does, and the colours are; nothing repeats itself.
-_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = 0.5, 0.45, 0.55, 10.0
+_TAKE, _TAKE_PATCHES, _TAKE_OVERLAP, _TAKE_TINT = WORTH_MEASURING, 0.45, 0.55, 10.0
 _TAKE_SHEAR, _TAKE_DOUBT, _TAKE_REPEATS = 0.1, 0.7, 0.5
 # An image with less of its contrast in its finest details counts as one that has been enlarged.
 _SHARP = 0.05
@@ -206,20 +208,23 @@ def _link_all(thumbnails: torch.Tensor) -> Generator[GroupingStep, None, dict[Gr
     links: dict[GroupKind, Links] = {kind: defaultdict(list) for kind in GroupKind}
     for start in range(0, len(pairs), _BATCH):
         yield GroupingStep("aligning pairs", start, len(pairs))
-        for kind, one, other, link in _link(thumbnails, pairs, slice(start, start + _BATCH)):
+        for kind, one, other, link in _link(thumbnails, pairs.take(slice(start, start + _BATCH))):
             links[kind][one].append((other, link))
             links[kind][other].append((one, link.reversed()))
     return links
 
 
-def _link(thumbnails: torch.Tensor, pairs: Candidates, part: slice) -> Iterator[tuple[GroupKind, int, int, Link]]:
+def _link(thumbnails: torch.Tensor, pairs: Candidates) -> Iterator[tuple[GroupKind, int, int, Link]]:
     """Those of a few pairs that are linked: first and second image, and what the second is beside the first."""
-    first, second, turns = (row[part].tolist() for row in (pairs.first, pairs.second, pairs.orientation))
-    seen = torch.stack([turned(thumbnails[image], turn) for image, turn in zip(second, turns, strict=True)])
-    found = align(thumbnails[first].float(), seen.float(), torch.from_numpy(pairs.start[part]))
-    kinds = _copies(found), _takes(found)
-    figures = (found.correlation, found.overlap, found.area, found.lighter, found.tint, *kinds)
-    for one, other, turn, *values in zip(first, second, turns, *(row.tolist() for row in figures), strict=True):
+    turns = zip(pairs.second.tolist(), pairs.orientation.tolist(), strict=True)
+    seen = torch.stack([turned(thumbnails[image], turn) for image, turn in turns]).float()
+    own = thumbnails[pairs.first].float()
+    matrix, rough = place(own, seen, torch.from_numpy(pairs.start))
+    kept = (rough >= _ROUGHLY).nonzero()[:, 0]
+    found, pairs = align(own[kept], seen[kept], matrix[kept]), pairs.take(kept.numpy())
+    names = pairs.first, pairs.second, pairs.orientation
+    figures = found.correlation, found.overlap, found.area, found.lighter, found.tint, _copies(found), _takes(found)
+    for one, other, turn, *values in zip(*(row.tolist() for row in (*names, *figures)), strict=True):
         similarity, overlap, area, lighter, tint, copy, take = values
         if copy or take:
             link = Link(min(1.0, similarity), inverse(turn), min(1.0, overlap * area), overlap, lighter, tint)

@@ -44,6 +44,10 @@ class Candidates:
     def __len__(self) -> int:
         return len(self.first)
 
+    def take(self, rows: np.ndarray | slice) -> "Candidates":
+        """Some of them."""
+        return Candidates(self.first[rows], self.second[rows], self.orientation[rows], self.start[rows])
+
 
 @dataclass(frozen=True)
 class _View:

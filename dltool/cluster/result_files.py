@@ -21,7 +21,7 @@ from dltool.images.sorting import place_file
 from dltool.settings import as_plain
 from dltool.training.events import Notice
 
-_MOST_SHEETS, _MOST_COMPARED = 200, 20_000
+_MOST_SHEETS, _MOST_COMPARED = 200, 10_000
 
 
 def write_result(

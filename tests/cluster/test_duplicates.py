@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image, ImageEnhance, ImageOps
 
-from dltool.cluster.alignment import align, self_similarity
+from dltool.cluster.alignment import align, place, self_similarity
 from dltool.cluster.duplicate_files import describe_difference
 from dltool.cluster.duplicates import DuplicateGroup, GroupKind, find_duplicates, measure_image
 from dltool.cluster.likeness import ORIENTATIONS, inverse, thumbnail, turned
@@ -133,7 +133,7 @@ def test_alignment_finds_the_place_of_a_part(sample_images: Path) -> None:
     pixels = np.asarray(Image.open(sample_images / "photos" / "china.jpg").convert("RGB").resize((320, 320)))
     arrays = (thumbnail(array) for array in (pixels, pixels[32:272, 48:288]))
     whole, part = (torch.from_numpy(array).permute(2, 0, 1)[None].float() for array in arrays)
-    found = align(whole, part, torch.tensor([[0.8, 0.0, 0.0]]))
+    found = align(whole, part, place(whole, part, torch.tensor([[0.8, 0.0, 0.0]]))[0])
     wanted = torch.tensor([[0.75, 0.0, 2 * 168 / 320 - 1], [0.0, 0.75, 2 * 152 / 320 - 1]])
     assert torch.allclose(found.matrix[0], wanted, atol=0.03)
     assert found.correlation > 0.95 and found.patches > 0.9 and found.area == pytest.approx(0.5625, abs=0.03)
