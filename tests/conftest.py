@@ -1,7 +1,9 @@
 """What many tests need: the sample images, the optional test data, a quick network."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -12,6 +14,8 @@ if "OMP_WAIT_POLICY" not in os.environ:
 if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("PYTORCH_ENABLE_MPS_FALLBACK", "1")
+# Read when the hub's client is imported, which otherwise asks for a minute again and again.
+os.environ["HF_HUB_OFFLINE"] = "1"
 
 ROOT = Path(__file__).parents[1]
 
@@ -35,5 +39,19 @@ def test_data() -> Path:
 def _no_downloads(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Weights are looked for in an empty cache and never fetched: the tests know nothing of this machine."""
     os.environ["TORCH_HOME"] = str(tmp_path_factory.mktemp("torch_home"))
-    os.environ["HF_HUB_OFFLINE"] = "1"
     os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"
+
+
+@pytest.fixture(scope="module")
+def narrow_vgg() -> Iterator[None]:
+    """VGGs whose classifiers are 16 units wide: of 4096 they draw 120 million numbers, for most tests in vain."""
+    from torch import nn
+    from torchvision.models import vgg
+
+    class Linear(nn.Linear):
+        def __init__(self, inputs: int, outputs: int) -> None:
+            super().__init__(*(16 if width == 4096 else width for width in (inputs, outputs)))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(vgg, "nn", SimpleNamespace(**{**vars(nn), "Linear": Linear}))
+        yield

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import pytest
@@ -9,17 +10,21 @@ import torch
 from safetensors.torch import load_file
 
 from dltool.backbones.registry import create_backbone
+from dltool.cluster.kmeans import lloyd_torch
 from dltool.denoise.denoiser import SHIPPED_DENOISER, load_denoiser
 from dltool.denoise.tiles import restore_in_tiles
 from dltool.device import select_device
 from dltool.events import finish
+from dltool.gan.loop import GanLoop
 from dltool.images.read import read_image
 from dltool.images.tensors import resize_image, to_tensor
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings
 from dltool.stylize.descent import Descents
 from dltool.stylize.objective import Objective, Region
 from dltool.stylize.optimize import stylize_together
+from dltool.training.loop import TrainingLoop
 from tests.cli.run import run_inside
+from tests.pretend.runs import run_one_epoch
 
 pytestmark = [
     pytest.mark.gpu,
@@ -108,6 +113,45 @@ def test_a_step_of_style_transfer_waits_for_its_losses_alone(cuda: torch.device,
         assert objective._recorded._replay is not None and losses.isfinite().all()
 
 
+@pytest.mark.parametrize("command", ["finetune", "ae", "gan"])
+def test_steps_of_training_wait_for_nothing(command: str, tmp_path: Path, sample_images: Path):
+    loop = GanLoop if command == "gan" else TrainingLoop
+    real, steps = loop._train_step, 0
+
+    def silent(*arguments: object) -> object:
+        nonlocal steps
+        steps += 1
+        if steps <= 3:  # libraries choose and prepare
+            return real(*arguments)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            return real(*arguments)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+    words = {
+        "finetune": ("finetune", sample_images / "textures", "--strategy", "full", "--size", 64, "--batch-size", 8),
+        "ae": ("ae", "train", sample_images / "photos", "--arch", "unet", "--noise", "gaussian:25/255"),
+        "gan": ("gan", "train", "digits", "--limit", 60, "--batch-size", 8),
+    }[command]
+    with patch.object(loop, "_train_step", silent):
+        done = run_inside(*words, "--epochs", 1, "--no-page", "--device", "cuda", "-o", tmp_path / "run")
+    assert (done.exit_code == 0 or "is no better than" in done.output) and steps > 6, done.output
+
+
+def test_groups_are_as_narrow_as_the_cpus(cuda: torch.device):
+    random = torch.Generator().manual_seed(0)
+    centers = 3 * torch.randn(10, 16, generator=random)
+    rows = centers.repeat(300, 1) + torch.randn(3000, 16, generator=random)
+    found = [
+        lloyd_torch(rows.to(device), rows[:10].to(device), rows.mean(0).to(device), 100, 0.0) for device in (CPU, cuda)
+    ]
+    inertia = [
+        (rows.double() - each.centers.cpu().double()[each.labels.cpu().long()]).square().sum().item() for each in found
+    ]
+    assert inertia[1] == pytest.approx(inertia[0], rel=1e-4)
+
+
 def test_little_memory_ends_in_tiles_and_parts(tmp_path: Path, sample_images: Path):
     torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * 2**30 / torch.cuda.mem_get_info()[1]))
     words = ["stylize", sample_images / "photos" / "cat.jpg", "-s", sample_images / "styles" / "retina.jpg"]
@@ -137,4 +181,24 @@ def test_equal_runs_give_equal_bytes(tmp_path: Path):
     finally:
         torch.use_deterministic_algorithms(False)
     one, other = (load_file(tmp_path / str(number) / "model.safetensors") for number in range(2))
+    assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())
+
+
+@pytest.mark.parametrize("words", ["finetune digits --backbone cnn", "ae train digits --arch conv", "gan train digits"])
+def test_a_run_that_was_stopped_goes_on_as_if_it_had_not(words: str, tmp_path: Path):
+    command = words.split()
+    asked = [*command, "--limit", 200, "--epochs", 2, "--no-page", "--deterministic", "--device", "cuda"]
+    try:
+        whole = run_inside(*asked, "-o", tmp_path / "whole")
+        run_one_epoch(*asked, "-o", tmp_path / "parts")
+        assert not (tmp_path / "parts" / "results.json").exists()
+        data = 2 if command[0] == "finetune" else 3
+        again = ["--resume", "--no-page", "--deterministic", "--device", "cuda", "-o", tmp_path / "parts"]
+        parts = run_inside(*command[:data], *again)
+    finally:
+        torch.use_deterministic_algorithms(False)
+    for done in (whole, parts):
+        assert done.exit_code == 0 or "is no better than" in done.output, done.output
+    one, other = (load_file(tmp_path / name / "model.safetensors") for name in ("whole", "parts"))
+    assert one.keys() == other.keys()
     assert all(torch.equal(tensor, other[name]) for name, tensor in one.items())

@@ -35,10 +35,11 @@ def _shift(images: Tensor) -> Tensor:
     """Move by up to an eighth of the sides; what comes in from outside is as dark as -1."""
     sides = images.shape[-2:]
     down, right = (max(1, round(side * _SHIFT)) for side in sides)
-    most = torch.tensor([down, right], device=images.device)
-    by = torch.floor(_uniform(images, 2) * (2 * most + 1)).long()
-    rows = (torch.arange(sides[0], device=images.device) + by[:, :1]).view(-1, 1, sides[0], 1)
-    columns = (torch.arange(sides[1], device=images.device) + by[:, 1:]).view(-1, 1, 1, sides[1])
+    drawn = _uniform(images, 2)
+    # Numbers, not a tensor of them: that would be a copy to the device, which is waited for.
+    lower, further = ((drawn[:, axis, None] * (2 * most + 1)).floor().long() for axis, most in ((0, down), (1, right)))
+    rows = (torch.arange(sides[0], device=images.device) + lower).view(-1, 1, sides[0], 1)
+    columns = (torch.arange(sides[1], device=images.device) + further).view(-1, 1, 1, sides[1])
     padded = F.pad(images, [right, right, down, down], value=-1.0)
     padded = padded.gather(2, rows.expand(-1, images.shape[1], -1, padded.shape[3]))
     return padded.gather(3, columns.expand(-1, images.shape[1], sides[0], -1))

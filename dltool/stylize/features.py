@@ -123,7 +123,7 @@ class FeatureNetwork:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in weights:
                 kept[storage.data_ptr()] = storage.nbytes()
-            return tensor
+            return tensor.detach()  # an operation that keeps its own result would keep itself, forever
 
         image = torch.zeros(1, 3, side, side, device=self._device, requires_grad=True)
         with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):

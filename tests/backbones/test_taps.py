@@ -9,7 +9,7 @@ from dltool.errors import ModelError, SettingsError
 
 
 @pytest.fixture(scope="module")
-def vgg() -> nn.Module:
+def vgg(narrow_vgg: None) -> nn.Module:
     return create_backbone("vgg11", "none").module.requires_grad_(False)
 
 
@@ -100,7 +100,7 @@ def test_outputs_that_are_no_tensor_and_layers_never_reached_are_named():
         taps(torch.rand(2, 1, 4))
 
 
-def test_vgg_answers_to_the_literature_s_names():
+def test_vgg_answers_to_the_literature_s_names(narrow_vgg: None):
     vgg19 = create_backbone("vgg19", "none").module
     names = resolve_layers(
         vgg19, ["conv1_1", "relu4_1", "conv4_2", "pool3", "conv_4", "features.5"], "--content-layers"

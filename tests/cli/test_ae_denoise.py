@@ -10,7 +10,7 @@ from PIL import Image
 
 from dltool.images.deep import read_deep_image
 from dltool.images.write import write_image
-from tests.cli.run import files_in, run_inside, run_process
+from tests.cli.run import files_in, run_inside
 from tests.denoise.denoisers import noisy_pixels, photo_pixels, save_smoother
 
 
@@ -35,8 +35,8 @@ def test_one_photo_its_figures_and_the_page_of_before_and_after(
 ):
     write_image(tmp_path / "clean.png", clean)
     words = ["--model", model, "--reference", tmp_path / "clean.png", "--compare", "--json", "--threads", 1]
-    done = run_process("ae", "denoise", noisy, "-o", tmp_path / "out.png", *words)
-    assert done.returncode == 0, done.stderr
+    done = run_inside("ae", "denoise", noisy, "-o", tmp_path / "out.png", *words)
+    assert done.exit_code == 0, done.stderr
     document = json.loads(done.stdout)
     assert document["command"] == "ae denoise"
     assert document["settings"]["strength"] == 1.0

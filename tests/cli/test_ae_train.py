@@ -160,7 +160,7 @@ class Crash(BaseException):
         ("--epochs 3", "stacked"),
         ("--steps 30", "conv"),
         ("", "stacked"),
-        ("--time 900000h", "conv"),
+        ("--time 900000h", "stacked"),
         ("--config", "stacked"),
     ],
 )
@@ -198,6 +198,7 @@ def test_resume_alone_goes_on_however_a_run_was_started(
 
 def test_ctrl_c_saves_and_resume_ends_as_if_never_stopped(tmp_path: Path) -> None:
     words = ("--arch", "stacked", "--noise", "gaussian:0.3", "--batch-size", 8, "--epochs", 5, "--threads", 1, *PLACE)
+    words += ("--limit", 900)
     process = start_process("ae", "train", "digits", "-o", tmp_path / "run", *words)
     deadline = time.monotonic() + 100
     while not (tmp_path / "run" / "samples" / "epoch-001.png").is_file() and time.monotonic() < deadline:

@@ -76,7 +76,7 @@ def test_no_arguments_prints_help():
 
 def test_a_traceback_is_shown_only_on_demand(monkeypatch: pytest.MonkeyPatch):
     words = ("stylize", "missing.jpg", "-s", "missing.png", "-o", "out.png")
-    assert "Traceback" not in run_process(*words).stderr
+    assert "Traceback" not in run_inside(*words).stderr
     monkeypatch.setenv("DLTOOL_DEBUG", "1")
     assert "Traceback" in run_process(*words).stderr
 

@@ -113,7 +113,7 @@ def test_an_output_that_exists_is_left_alone_unless_told(tmp_path: Path) -> None
 
 
 def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path) -> None:
-    words = ["cluster", photos, "-o", tmp_path, "--size", "64", "--sort", "link", "-q", "--overwrite"]
+    words = ["cluster", photos, "-o", tmp_path, "--size", "64", "--sort", "link", "-q", "--no-page", "--overwrite"]
     assert run_inside(*words, "-k", "2").exit_code == 1
     (tmp_path / "sorted" / "cluster-0" / "mine.jpg").write_bytes(b"mine")
     assert run_inside(*words, "-k", "1").exit_code == 1
@@ -131,7 +131,7 @@ def test_sorting_anew_takes_back_its_own_links_only(photos: Path, tmp_path: Path
 
 def test_an_older_table_removes_nothing_outside_its_folder(photos: Path, tmp_path: Path) -> None:
     out, mine = tmp_path / "out", tmp_path / "mine.jpg"
-    words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copy", "-q"]
+    words = ["cluster", photos, "-o", out, "--size", "64", "-k", "2", "--sort", "copy", "-q", "--no-page"]
     assert run_inside(*words).exit_code == 1
     mine.write_bytes(b"mine")
     (out / "sorted" / "cluster-0" / "kept.txt").write_text("keeps the folder, through which a path may lead out")
@@ -197,13 +197,13 @@ def test_a_group_of_one_is_said_and_embeddings_are_kept_where_asked_for(tmp_path
 def test_the_same_seed_gives_the_same_table(tmp_path: Path) -> None:
     for name in ("a", "b"):
         words = ["cluster", "digits", "--limit", "120", "-k", "4", "--pca", "8", "--normalize", "-o", tmp_path / name]
-        assert run_inside(*words).exit_code == 0
+        assert run_inside(*words, "--no-page").exit_code == 0
     assert (tmp_path / "a" / "assignments.csv").read_bytes() == (tmp_path / "b" / "assignments.csv").read_bytes()
     assert not (tmp_path / "a" / "centers.png").exists()
 
 
 def test_pixels_have_centres_that_can_be_looked_at_and_k_a_plot(tmp_path: Path) -> None:
-    done = run_inside("cluster", "digits", "--limit", "150", "--k-max", "4", "-o", tmp_path / "out")
+    done = run_inside("cluster", "digits", "--limit", "150", "--k-max", "4", "--no-page", "-o", tmp_path / "out")
     assert done.exit_code == 0 and "largest silhouette" in done.stderr
     assert (tmp_path / "out" / "centers.png").is_file() and (tmp_path / "out" / "choose_k.png").is_file()
 

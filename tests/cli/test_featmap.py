@@ -63,8 +63,8 @@ def test_first_convolution_of_a_trained_vgg16(cat, tmp_path, test_data) -> None:
 
 def test_explanations_side_by_side_with_scores(cat, tmp_path) -> None:
     out = tmp_path / "out"
-    words = ("-m", "gradcam,saliency", "-c", "tiger cat", "-c", "287", "--contrast", "--score", "--raw", "--threads", 1)
-    result = featmap(cat, "-o", out, *words, "--json")
+    words = ("-m", "gradcam,saliency", "-c", "tiger cat", "-c", "287", "--contrast", "--score", "--raw", "--size", 96)
+    result = featmap(cat, "-o", out, *words, "--threads", 1, "--json")
     assert result.exit_code == 0, result.output
     entries = [e for e in json.loads((out / "manifest.json").read_text())["pictures"] if e["kind"] == "overlay"]
     assert [(e["method"], e["class"], e["against"]) for e in entries] == [

@@ -348,7 +348,8 @@ def test_options_without_effect_are_said_where_only_the_run_knows(data: Path, tm
         shutil.copytree(data, split / name)
     (tmp_path / "config.toml").write_text("[finetune]\nlayer-decay = 0.5\nstrategy = 'features'\n")
     for chosen in ((), ("--config", tmp_path / "config.toml")):
-        options = (*FAST, "--val", 0.3, "--overwrite", *(chosen or ("--layer-decay", 0.5)))
+        options = (*FAST, "--head-l2", 0.1, "--no-page", "--val", 0.3, "--overwrite")
+        options += chosen or ("--layer-decay", 0.5)
         result = run_inside("finetune", split, "-o", tmp_path / "run", *options)
         assert result.exit_code == 0, result.output
         assert "strategy: features" in result.stderr

@@ -17,6 +17,7 @@ from dltool.data.settings import DataSettings
 from dltool.events import finish
 from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.train import finetune
+from dltool.gan import loop
 from dltool.gan.settings import GanSettings
 from dltool.gan.train import train_gan
 from dltool.images import read
@@ -79,7 +80,8 @@ def test_a_second_run_of_finetune_decodes_nothing(photos: Path, decoded: list[st
 
 
 @pytest.mark.parametrize("size", [0, 32])
-def test_gan(size: int, photos: Path, decoded: list[str]) -> None:
+def test_gan(size: int, photos: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "_MEASURED", 128)
     settings = GanSettings(arch="mlp", size=size, epochs=1, passes=1)
     assert finish(train_gan(DataSettings(str(photos)), settings, RunContext(CPU))) is not None
     assert sorted(decoded) == sorted(map(str, photos.rglob("*.jpg")))

@@ -80,7 +80,7 @@ def test_three_ways_three_named_results(wide: Path, cache: Path, tmp_path: Path)
     for fit in FITS:
         run = tmp_path / fit
         result = result_of(
-            events_of(wide, quick(fit=Fit(fit), strategy=Strategy.FEATURES, epochs=30), run, cache=cache)
+            events_of(wide, quick(fit=Fit(fit), strategy=Strategy.FEATURES, head_l2=0.1), run, cache=cache)
         )
         classifier, file = load_classifier(run)
         assert (file.settings["fit"], file.preprocessing.fit) == (fit, fit)

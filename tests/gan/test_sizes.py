@@ -64,7 +64,8 @@ def test_each_trains_samples_and_evaluates(
     assert found["pictures"]["size"] == facts["size"] and found["metrics"]["kid"] is not None
 
 
-def test_a_typed_size_is_obeyed_and_remembered(tmp_path: Path) -> None:
+def test_a_typed_size_is_obeyed_and_remembered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(settings, "SHORTEST_EPOCH", 16)
     write_images(tmp_path / "data", 9, (40, 24), "RGB")
     words = ("gan", "train", tmp_path / "data", "-o", tmp_path / "run", *FAST)
     result = run_inside(*words, "--size", "24x16", "--json")

@@ -6,17 +6,24 @@ from pathlib import Path
 
 import pytest
 
+from dltool.featmap import gradients
 from dltool.finetune import linear_head
+from dltool.gan import loop as gan_loop
+from dltool.gan import settings as gan_settings
 from tests.pretend.runs import run_on_cpu
 
 
 @pytest.fixture(scope="package", autouse=True)
-def _short_fits() -> Iterator[None]:
-    """A head need not be at its optimum to be the same on both devices; every operation of a card costs here."""
+def _little_work() -> Iterator[None]:
+    """What is the same on both devices need be neither good nor long; every operation of a card costs here."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(linear_head, "PENALTIES", (0.1, 0.01))
         for name, value in {"_FOLDS": 2, "_ITERATIONS": 5, "_ITERATIONS_OF_A_CHOICE": 3}.items():
             patch.setattr(linear_head, name, value)
+        patch.setattr(gradients, "_TOLERANCE", 0.5)
+        patch.setattr(gan_settings, "SHORTEST_EPOCH", 60)
+        patch.setattr(gan_loop, "_MEASURED", 120)
+        patch.setattr(gan_loop, "_NEAREST_SAMPLES", 20)
         yield
 
 

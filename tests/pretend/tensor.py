@@ -1,11 +1,11 @@
 """Tensors that say they are on cuda:0 while a tensor on the CPU, which they wrap, holds and computes their values."""
 
+from functools import cache
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_flatten, tree_map
 
 from tests.pretend.counts import Counts
 
@@ -42,8 +42,8 @@ class Pretended(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        tensors = [each for each in tree_flatten((args, kwargs))[0] if isinstance(each, cls)]
-        return dispatch(tensors[0].card, func, args, kwargs or {})
+        ours = next(each for each in _flat(args, kwargs or {}) if isinstance(each, cls))
+        return dispatch(ours.card, func, args, kwargs or {})
 
     @property
     def device(self) -> torch.device:
@@ -122,23 +122,42 @@ class OnCard(TorchDispatchMode):
         self._card = card
 
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        if not kwargs and torch._C._current_graph_task_id() != self._card.backward_pass and not _holds_ours(args):
+        outside = torch._C._current_graph_task_id() != self._card.backward_pass
+        if not kwargs and outside and not any(isinstance(each, Pretended) for each in _flat(args, {})):
             return func(*args)  # most of what the CPU does for itself
         return dispatch(self._card, func, args, kwargs or {})
 
 
-def _holds_ours(args: tuple) -> bool:
-    return any(
-        isinstance(each, Pretended)
-        or (isinstance(each, list | tuple) and any(isinstance(inner, Pretended) for inner in each))
-        for each in args
-    )
+def _flat(args: tuple, kwargs: dict[str, Any]) -> list[Any]:
+    """All that an operation is given; no list of torch's operations has lists in it."""
+    flat: list[Any] = []
+    for each in (*args, *kwargs.values()):
+        if isinstance(each, list | tuple):
+            flat.extend(each)
+        else:
+            flat.append(each)
+    return flat
+
+
+def _host_of(each: Any) -> Any:
+    if isinstance(each, Pretended):
+        return each.host
+    if isinstance(each, list | tuple):
+        return [inner.host if isinstance(inner, Pretended) else inner for inner in each]
+    return each
+
+
+@cache
+def _facts(func: Any) -> tuple[str, bool]:
+    """An operation's name, and whether it takes a generator."""
+    draws = any("Generator" in str(each.type) for each in func._schema.arguments)
+    return func._schema.name.removeprefix("aten::"), draws
 
 
 def dispatch(card: Counts, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Do one operation of torch, as on a machine with a card, and count it if the card has a part in it."""
-    name = func._schema.name.removeprefix("aten::")
-    flat = tree_flatten((args, kwargs))[0]
+    name, draws = _facts(func)
+    flat = _flat(args, kwargs)
     ours = [each for each in flat if isinstance(each, Pretended)]
     asked = kwargs.get("device")
     asked = None if asked is None else torch.device(asked)
@@ -154,25 +173,29 @@ def dispatch(card: Counts, func: Any, args: tuple, kwargs: dict[str, Any]) -> An
     others = [each for each in flat if isinstance(each, Tensor) and not isinstance(each, Pretended)]
     if name not in ("_to_copy", "copy_"):
         _check_devices(card, name, args, others)
-    generator = next((each for each in flat if isinstance(each, torch.Generator)), None)
+    generator = next((each for each in flat if isinstance(each, torch._C.Generator)), None) if draws else None
     if generator is not None and not card.owns(generator):
         raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({name})")
     to_host = _count(card, func, name, args, kwargs, asked)
-    plain_args, plain_kwargs = tree_map(lambda each: each.host if isinstance(each, Pretended) else each, (args, kwargs))
+    plain_kwargs = {key: _host_of(each) for key, each in kwargs.items()}
     if asked is not None or "device" in kwargs:
         plain_kwargs["device"] = CPU
     plain_kwargs.pop("pin_memory", None)
-    found = func(*plain_args, **plain_kwargs)
+    found = func(*map(_host_of, args), **plain_kwargs)
+    if name == "copy_":
+        return args[0]
+    if to_host:
+        return found
     known = {id(each.host): each for each in ours}
 
     def wrap(each: Any) -> Any:
-        if not isinstance(each, Tensor) or to_host:
+        if isinstance(each, list | tuple):
+            return type(each)(map(wrap, each))
+        if not isinstance(each, Tensor):
             return each
         return known[id(each)] if id(each) in known else Pretended(each, card)
 
-    if name == "copy_":
-        return args[0]
-    return tree_map(wrap, found)
+    return wrap(found)
 
 
 def _check_devices(card: Counts, name: str, args: tuple, others: list[Tensor]) -> None:

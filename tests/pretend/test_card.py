@@ -12,6 +12,8 @@ from tests.pretend.card import CUDA, pretend_card
 from tests.pretend.conftest import AE, FINETUNE, GAN, UNET
 from tests.pretend.runs import assert_same, run_on_card, run_on_cpu, run_one_epoch
 
+pytestmark = pytest.mark.usefixtures("narrow_vgg")
+
 
 def _training(command: str, textures: Path, sample_images: Path) -> tuple[object, ...]:
     """The words of a quick training, without its precision."""
@@ -54,8 +56,8 @@ def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, textures: Path
     card, said = run_on_card(*words, "-o", tmp_path / "full", exhaust=9)
     assert card.exhausted == 1
     assert "out of memory: every batch" in said and "goes in 2 parts" in said
-    run_on_cpu(*words, "-o", tmp_path / "cpu")
     if command == "ae":  # no batch norm, which sees other batches then
+        run_on_cpu(*words, "-o", tmp_path / "cpu")
         assert_same(tmp_path / "cpu" / "model.safetensors", tmp_path / "full" / "model.safetensors")
 
 
@@ -87,17 +89,14 @@ def test_a_full_card_halves_how_many_tiles_are_denoised_together():
     assert len(steps) == 3 * 11
 
 
-@pytest.mark.parametrize("devices", [("cpu", "cuda"), ("cuda", "cpu")])
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_a_run_goes_on_on_the_other_device(
-    tmp_path: Path, textures: Path, sample_images: Path, command: str, devices: tuple[str, str]
-):
+def test_a_run_goes_on_on_the_other_device(tmp_path: Path, textures: Path, sample_images: Path, command: str):
     words = [*_training(command, textures, sample_images), "--epochs", 2]
     run_on_cpu(*words, "-o", tmp_path / "whole")
-    place = ["-o", tmp_path / "parts"]
-    with pretend_card():
-        run_one_epoch(*words, *place, "--device", devices[0])
-    assert (tmp_path / "parts" / "last.ckpt").is_file() and not (tmp_path / "parts" / "results.json").exists()
-    go_on = run_on_cpu if devices[1] == "cpu" else run_on_card
-    go_on(*words[: 2 if command == "finetune" else 3], "--resume", "--no-page", *place)
-    assert_same(tmp_path / "whole" / "model.safetensors", tmp_path / "parts" / "model.safetensors")
+    for first, then in (("cpu", run_on_card), ("cuda", run_on_cpu)):
+        place = ["-o", tmp_path / first]
+        with pretend_card():
+            run_one_epoch(*words, *place, "--device", first)
+        assert (tmp_path / first / "last.ckpt").is_file() and not (tmp_path / first / "results.json").exists()
+        then(*words[: 2 if command == "finetune" else 3], "--resume", "--no-page", *place)
+        assert_same(tmp_path / "whole" / "model.safetensors", tmp_path / first / "model.safetensors")

@@ -1,3 +1,5 @@
+import gc
+import weakref
 from pathlib import Path
 
 import pytest
@@ -8,6 +10,8 @@ from dltool.backbones import DEFAULT_BACKBONE
 from dltool.backbones.registry import create_backbone
 from dltool.errors import ModelError, SettingsError
 from dltool.stylize.features import FeatureNetwork, default_layers
+
+pytestmark = pytest.mark.usefixtures("narrow_vgg")
 
 CPU = torch.device("cpu")
 
@@ -83,3 +87,13 @@ def test_bf16_is_chosen_for_dense_networks_on_cpus_that_have_it_and_agrees(monke
             assert (quick(image)[name].float() - features).norm() <= 0.02 * features.norm()
     monkeypatch.setattr("dltool.device.has_fast_bf16", lambda device: False)
     assert not FeatureNetwork(vgg, CPU, bf16=None).bf16
+
+
+def test_a_network_whose_memory_was_measured_leaves_none_behind():
+    backbone = create_backbone("squeezenet1_1", "none")
+    with FeatureNetwork(backbone, CPU) as network:
+        assert network.bytes_per_pixel > 100
+        weight = weakref.ref(next(network._module.parameters()))
+    del backbone, network
+    gc.collect()
+    assert weight() is None

@@ -16,6 +16,8 @@ from dltool.stylize.settings import GramForm, LossForm, Pooling, StylizeSettings
 from dltool.stylize.targets import style_grams
 from dltool.stylize.tiles import cut_tiles
 
+pytestmark = pytest.mark.usefixtures("narrow_vgg")
+
 CPU = torch.device("cpu")
 PLAIN = StylizeSettings()
 EVERYTHING = replace(PLAIN, tv_weight=3.0, loss=LossForm.MSE, gram=GramForm.ELEMENTS, style_weight=1e4)

@@ -88,7 +88,7 @@ def _vgg19_plainly(model: nn.Module, average: bool):
 
 
 @pytest.mark.parametrize("pooling", ["max", "avg"])
-def test_gatys_vgg19_is_the_textbook_s_loss(words, pooling: str):
+def test_gatys_vgg19_is_the_textbook_s_loss(words, narrow_vgg: None, pooling: str):
     read = _settings(words, "--recipe", "gatys-vgg19", "--pooling", pooling)
     assert (read["size"], read["steps"], read["init"], read["optimizer"]) == (256, 300, "content", "lbfgs")
     photo, painting, image = torch.rand(3, 1, 3, 40, 48, generator=torch.Generator().manual_seed(1)).unbind()
