@@ -8,6 +8,7 @@ from torch import Tensor
 from dltool.stylize.colors import color_statistics, luminance, move_colors, with_luminance
 from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.margin import Margin
+from dltool.stylize.motifs import LARGEST_SIDE, motif_maps
 from dltool.stylize.objective import Hold, Objective, Region
 from dltool.stylize.settings import PreserveColor, StylizeSettings
 from dltool.stylize.targets import StyleTargets, resize_tensor, style_grams
@@ -81,6 +82,12 @@ class Canvas:
         own = style_grams(network, content, settings.gram, tile_side, opacity)
         return [{name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams]
 
+    def motifs(self, network: FeatureNetwork, image: Tensor, size: tuple[int, int], tile_side: int | None) -> dict:
+        """What each content layer's features of an image of `size`, as it is now, shall come near to."""
+        side = max(1, round(max(size) * self._settings.style_scale))
+        masks = self._at(self._mask if len(self._styles) > 1 else None, size)
+        return motif_maps(network, image, self._styles, masks, side, tile_side)
+
     def masks(self, size: tuple[int, int]) -> list[Tensor | None]:
         """Where each style goes in an image of `size`: where the mask says so and something can be seen."""
         return self._at(self._times_opacity(self._mask), size)
@@ -132,8 +139,12 @@ def joint_objective(
     device: torch.device,
     tile_side: int | None,
     hold: Hold | None = None,
+    images: Sequence[Tensor] = (),
 ) -> Objective:
-    """The losses of images of `size`, one for each canvas; all canvases have the same mask and opacity."""
+    """The losses of images of `size`, one for each canvas; all canvases have the same mask and opacity.
+
+    `images` are what they begin with, where motifs are looked for.
+    """
     contents = [canvas.content(size).to(device) for canvas in canvases]
     asked = [
         canvas.grams(network, size, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)
@@ -144,12 +155,16 @@ def joint_objective(
         margin = canvases[0].margin
         image, weight = (resize_tensor(margin.add(each), margin.outer_size(size)) for each in (hold.image, hold.weight))
         hold = Hold(image.to(device), weight.to(device))
+    motifs = None
+    if settings.motif_weight * settings.strength and max(size) <= LARGEST_SIDE:
+        pairs = zip(canvases, images, strict=True)
+        motifs = _stacked([canvas.motifs(network, image, size, tile_side) for canvas, image in pairs])
     contents = contents[0] if len(contents) == 1 else torch.cat(contents)
-    return Objective(network, contents, regions, settings, tile_side, hold)
+    return Objective(network, contents, regions, settings, tile_side, hold, motifs)
 
 
-def _stacked(grams: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
-    """One for all where all images share it, as they do a painting's own."""
-    if all(each is grams[0] for each in grams):
-        return grams[0]
-    return {name: torch.cat([each[name] for each in grams]) for name in grams[0]}
+def _stacked(own: Sequence[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """One for all where all images share it, as they do a painting's Gram matrices."""
+    if all(each is own[0] for each in own):
+        return own[0]
+    return {name: torch.cat([each[name] for each in own]) for name in own[0]}

@@ -80,15 +80,21 @@ class Objective:
         settings: StylizeSettings,
         tile_side: int | None = None,
         hold: Hold | None = None,
+        motifs: dict[str, Tensor] | None = None,
     ) -> None:
         """Take the N photos, N × 3 × H × W, at the size of the images to come, on the network's device.
 
         `tile_side` is the longest side, halo included, that the network sees at once; None for the whole image.
+        `motifs` are what `settings.motif_weight` draws the content layers' features to, N × C × h × w.
         """
         self._network = network
         self._photo = content
         self._settings = settings
         self._hold = hold
+        self._motifs = motifs or {}
+        self._motif_energies = {
+            name: energies(maps - maps.mean((2, 3), keepdim=True)) for name, maps in self._motifs.items()
+        }
         self._regions = regions
         self._layers = tuple(dict.fromkeys((*network.content_layers, *network.style_layers)))
         self.tile_side = tile_side
@@ -208,6 +214,10 @@ class Objective:
         wanted = self._wanted(index)
         for name in self._network.content_layers:
             sums["content", name] = squared_distances(features[name], wanted[name])
+        for name, maps in self._motifs.items():
+            if len(self._tiles) > 1:
+                maps = tile.place_features(maps, self._network.geometry.strides[name])
+            sums["motif", name] = squared_distances(features[name], maps)
         sums["pixels",] = self._pixel_terms(tile, piece)
         return sums
 
@@ -224,6 +234,10 @@ class Objective:
         )
         style = self._over_layers({name: self._style_loss(name, sums) for name in self._network.style_layers}, "style")
         total = self._settings.content_weight * content + self._settings.style_weight * style + sums["pixels",]
+        if self._motifs:
+            losses = {name: self._motif_loss(name, sums["motif", name]) for name in self._motifs}
+            weight = self._settings.motif_weight * self._settings.strength  # at strength 0 the photo itself comes back
+            total = total + weight * self._over_layers(losses, "content")
         return total, content, style
 
     def _over_layers(self, losses: dict[str, Tensor], kind: str) -> Tensor:
@@ -239,6 +253,10 @@ class Objective:
         if self._settings.loss is LossForm.RELATIVE:
             return distance / self._energies[name]
         return distance / self._elements[name]
+
+    def _motif_loss(self, name: str, distance: Tensor) -> Tensor:
+        relative = self._settings.loss is LossForm.RELATIVE
+        return distance / (self._motif_energies[name] if relative else self._elements[name])
 
     def _style_loss(self, name: str, sums: dict[tuple, Tensor]) -> Tensor:
         """Every region's loss, by the region's share of the image."""

@@ -170,7 +170,7 @@ def stylize_together(
         if number == len(sizes) - 1:
             starts, start = [], None  # a large image's memory has a better use now
         plan = plan_memory(network, size, settings, device, count)
-        objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold)
+        objective = joint_objective(canvases, network, size, settings, device, plan.tile_side, hold, images)
         descents = Descents(objective, images, settings, plan.history_bytes)
         del images
         for _ in range(share):

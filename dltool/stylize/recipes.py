@@ -8,7 +8,7 @@ from typing import Any
 from dltool.errors import SettingsError, did_you_mean
 
 _FOLDER = Path(__file__).parent / "recipe_files"
-_ORDER = ("default", "fast", "fine", "gatys-vgg19", "gram-resnet50")
+_ORDER = ("default", "fast", "motifs", "fine", "gatys-vgg19", "gram-resnet50")
 
 
 @dataclass(frozen=True)

@@ -165,6 +165,8 @@ class StylizeSettings:
         history: how many past steps L-BFGS learns the curvature from; fewer where memory does not hold them.
         average: each scale ends with the exponential average of its images with this decay; 0 takes the best one.
         content_weight, style_weight: of the two losses (with `loss` relative each is near 1 for an unrelated image).
+        motif_weight: of the distance of the content layers' features to those of the painting's patches that are most
+            similar to them at the start of each scale, up to 1024 pixels; see `dltool.stylize.motifs`.
         tv_weight: of the mean squared difference of neighbouring pixels; smooths.
         chroma_weight: the same of what is left of the pixels without their luma: nothing in the features holds fine
             colour noise, and the eye sees it.
@@ -230,6 +232,10 @@ class StylizeSettings:
     ] = 0.0
     content_weight: Annotated[float, Option("Of keeping what is in the photo.", min=0, panel=_LOSS)] = 0.2
     style_weight: Annotated[float, Option("Of looking painted like the style.", min=0, panel=_LOSS)] = 1.0
+    motif_weight: Annotated[
+        float,
+        Option("Of shapes from the painting: patches become like the most similar there.", min=0, panel=_LOSS),
+    ] = 0.0
     tv_weight: Annotated[float, Option("Of smoothness between neighbouring pixels.", min=0, panel=_LOSS)] = 0.0
     chroma_weight: Annotated[
         float, Option("Of smoothness of the colours alone: no coloured grain.", min=0, panel=_LOSS)

@@ -1,6 +1,7 @@
 """What the painting asks for: Gram matrices of one style image or of a blend, computed once for each size."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from typing import NamedTuple
 
 import torch
@@ -70,17 +71,22 @@ class StyleTargets:
         key = (longest_side, gram)
         if key not in self._grams:
             mixed: dict[str, Tensor] = {}
-            for photo, weight, opacity in self._paintings:
-                size = fit_longest(photo.shape[:1:-1], longest_side)
-                image = resize_tensor(photo, size).to(device)
-                if opacity is not None:
-                    opacity = F.interpolate(opacity, size[::-1], mode="area").to(device)
+            scaled = self.scaled(longest_side, device)
+            for (image, opacity), (_, weight, _) in zip(scaled, self._paintings, strict=True):
                 for name, matrix in style_grams(self._network, image, gram, tile_side, opacity).items():
                     mixed[name] = weight * matrix if name not in mixed else mixed[name] + weight * matrix
             if len(self._grams) >= _KEPT_SIZES:  # photos of a thousand sizes do not fill the memory
                 del self._grams[next(iter(self._grams))]
             self._grams[key] = mixed
         return self._grams[key]
+
+    def scaled(self, longest_side: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor | None]]:
+        """Yield each painting scaled to `longest_side`, and how much each of its pixels counts."""
+        for painting, _, opacity in self._paintings:
+            size = fit_longest(painting.shape[:1:-1], longest_side)
+            if opacity is not None:
+                opacity = F.interpolate(opacity, size[::-1], mode="area").to(device)
+            yield resize_tensor(painting, size).to(device), opacity
 
     def recolored(self, colors: ColorStatistics) -> "StyleTargets":
         """The same style painted in other colours."""
@@ -180,6 +186,18 @@ def inner_features(network: FeatureNetwork, tile: Tile, piece: Tensor, layers: S
         return {name: features[name] for name in layers}
     strides = network.geometry.strides
     return {name: tile.inner_features(features[name], strides[name]) for name in layers}
+
+
+def whole_features(
+    network: FeatureNetwork, image: Tensor, tile_side: int | None, layers: Sequence[str]
+) -> dict[str, Tensor]:
+    """Features of `layers` of the whole image, N × C × h × w, computed tile by tile."""
+    rows: dict[str, list[Tensor]] = {name: [] for name in layers}
+    for _, tiles in groupby(tiles_of(network, image, tile_side), lambda tile: tile.rows):
+        parts = [inner_features(network, tile, tile.cut(image), layers) for tile in tiles]
+        for name in layers:
+            rows[name].append(torch.cat([part[name] for part in parts], 3))
+    return {name: torch.cat(maps, 2) for name, maps in rows.items()}
 
 
 def resize_tensor(image: Tensor, size: tuple[int, int]) -> Tensor:

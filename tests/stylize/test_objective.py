@@ -48,8 +48,11 @@ def _both(network, size: tuple[int, int], side: int, settings: StylizeSettings, 
         other = style_grams(network, _image(90, 120, 4), settings.gram)
         regions = [Region(grams, ramp), Region(other, 1 - ramp)]
     hold = Hold(content, ramp) if masked else None
-    whole = Objective(network, content, regions, settings, None, hold)
-    tiled = Objective(network, content, regions, settings, side, hold)
+    with torch.no_grad():
+        features = network(style)
+    motifs = {name: features[name] for name in network.content_layers} if masked else None
+    whole = Objective(network, content, regions, settings, None, hold, motifs)
+    tiled = Objective(network, content, regions, settings, side, hold, motifs)
     assert len(whole._tiles) == 1
     assert len(tiled._tiles) > 1
     return whole.evaluate(image), tiled.evaluate(image)
@@ -78,8 +81,8 @@ def test_tiles_in_two_dimensions(shallow, settings: StylizeSettings):
     _assert_equal(*_both(shallow, (161, 183), 112, settings))
 
 
-def test_masks_and_holds_in_tiles_are_those_of_the_whole_image(shallow):
-    _assert_equal(*_both(shallow, (90, 203), 112, PLAIN, masked=True))
+def test_masks_holds_and_motifs_in_tiles_are_those_of_the_whole_image(shallow):
+    _assert_equal(*_both(shallow, (90, 203), 112, replace(PLAIN, motif_weight=0.5), masked=True))
 
 
 @pytest.mark.parametrize(
