@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 import numpy as np
+import torch
 import torch.nn.functional as F
+from scipy.ndimage import uniform_filter
 from torch import Tensor
 
 _FEW_COLORS = 256  # of an image that was drawn; any noise makes thousands
@@ -11,6 +13,15 @@ _FEW_GREYS = 32
 # What is taken away around a pixel: below the first it is left, above the second all of it is taken.
 _SPARED, _TRUSTED = 1.0 / 255, 2.5 / 255
 _RADIUS = 15  # of the square in which that is measured, in pixels
+_SQUARE = 4  # pixels of a side that are measured together
+_STRIP = 64 * _SQUARE  # rows that are looked at together
+_BRIGHTNESSES = 6
+_QUIETER = 25  # per cent of the parts of one brightness
+_EXCESS = 1.3  # times what is taken from those may be taken anywhere
+_JPEG_BLOCK = 8
+_BLOCKY = 1.4  # from JPEG quality 30 downwards; 1 to 1.2 above 60
+_EDGE = 10 / 255  # a step that counts no more when it is higher
+_LOOKED_AT = 512  # rows and columns for that
 _JUMP = 0.2  # of the range: from a wrong pixel to the median of its neighbours
 _FEWEST_WRONG = 0.002  # of the pixels, white ones and black ones each
 _AT_ONCE = 1 << 18  # pixels whose neighbours are looked at together
@@ -28,13 +39,74 @@ def is_drawn(pixels: np.ndarray) -> bool:
     return all(len(np.unique(part, axis=0)) <= most for part in (flat[:: max(1, len(flat) // 4096)], flat))
 
 
-def spare_small(taken: Tensor) -> Tensor:
-    """Leave what is hardly there: scale 1 × C × H × W noise down where its root mean square around a pixel is small.
+def shares_to_take(pixels: np.ndarray, restored: np.ndarray, alike: bool) -> Tensor:
+    """How much of what a network took from H × W × C pixels is noise, around each of them.
 
-    Below one step of 8 bits nothing is taken, from two and a half on all of it: a photo without noise comes back as it
-    was, though a network would change it by as much as it does not know for certain.
+    Two rules, by the root mean square of what was taken within 32 pixels. Below one step of 8 bits nothing is taken,
+    from two and a half on all of it: a photo without noise comes back as it was, though a network would change it by
+    as much as it does not know for certain. And noise depends on brightness alone, so that what was taken in excess of
+    the quieter parts of the same brightness was texture; but for compressed images, whose blocks and rings are where
+    the edges are.
+
+    Args:
+        restored: of the shape and type of `pixels`.
+        alike: apply the second rule.
+
+    Returns:
+        1 × 1 × h × w shares in [0, 1], one for every square of 4 × 4 pixels.
     """
-    return taken * ((local_level(taken) - _SPARED) / (_TRUSTED - _SPARED)).clamp(0, 1)
+    level, light = _levels(pixels, restored)
+    shares = np.ones_like(level)
+    if alike and _blockiness(pixels) < _BLOCKY:
+        shares = np.minimum(1, _EXCESS * _quiet_level(level, light) / np.maximum(level, 1e-9))
+    shares = shares * np.clip((shares * level - _SPARED) / (_TRUSTED - _SPARED), 0, 1)
+    return torch.from_numpy(shares.astype(np.float32))[None, None]
+
+
+def _levels(pixels: np.ndarray, restored: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Root mean square of what was taken, and brightness, around each square of pixels; h × w in the range [0, 1]."""
+    white = float(np.iinfo(pixels.dtype).max)
+    height, width = pixels.shape[:2]
+    energy = np.empty((-(-height // _SQUARE), -(-width // _SQUARE)), np.float32)
+    light = np.empty_like(energy)
+    for top in range(0, height, _STRIP):
+        strip = restored[top : top + _STRIP].astype(np.float32) / white
+        taken = pixels[top : top + _STRIP].astype(np.float32) / white - strip
+        rows = slice(top // _SQUARE, -(-min(top + _STRIP, height) // _SQUARE))
+        energy[rows] = _square_means(np.square(taken).mean(2))
+        light[rows] = _square_means(strip.mean(2))
+    side = (2 * _RADIUS + 2) // _SQUARE
+    rounding = 1 / 12 / white**2  # of what was restored
+    return np.sqrt(np.maximum(uniform_filter(energy, side) - rounding, 0)), uniform_filter(light, side)
+
+
+def _square_means(values: np.ndarray) -> np.ndarray:
+    """Means of the squares of H × W values; at the edges of what there is of a square."""
+    padded = np.pad(values, [(0, -side % _SQUARE) for side in values.shape], mode="edge")
+    height, width = padded.shape
+    return padded.reshape(height // _SQUARE, _SQUARE, width // _SQUARE, _SQUARE).mean((1, 3))
+
+
+def _quiet_level(level: np.ndarray, light: np.ndarray) -> np.ndarray:
+    """The level of the quieter parts that are as bright as each place, h × w."""
+    edges = np.unique(np.quantile(light, np.linspace(0, 1, _BRIGHTNESSES + 1)[1:-1]))
+    group = np.searchsorted(edges, light)
+    found = [(light[group == each].mean(), np.percentile(level[group == each], _QUIETER)) for each in np.unique(group)]
+    brightness, quiet = zip(*found, strict=True)
+    return np.interp(light, brightness, quiet)
+
+
+def _blockiness(pixels: np.ndarray) -> float:
+    """Steps at every eighth pixel over those elsewhere, as a JPEG of low quality shows them; 1 for none."""
+    found = []
+    for image in (pixels, pixels.swapaxes(0, 1)):
+        if image.shape[1] < 4 * _JPEG_BLOCK:
+            return 1.0
+        rows = image[:: max(1, len(image) // _LOOKED_AT)].mean(2, dtype=np.float32) / np.iinfo(pixels.dtype).max
+        steps = np.minimum(np.abs(np.diff(rows, axis=1)), _EDGE).mean(0)
+        phases = np.array([steps[phase::_JPEG_BLOCK].mean() for phase in range(_JPEG_BLOCK)])
+        found.append(float(phases.max() / max(np.median(phases), 1e-9)))
+    return min(found)
 
 
 def limit_energy(taken: Tensor, sigma: float) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.denoise.careful import is_drawn, limit_energy, replace_wrong, spare_small, wrong_pixels
+from dltool.denoise.careful import is_drawn, limit_energy, replace_wrong, shares_to_take, wrong_pixels
 from dltool.denoise.denoiser import Denoiser
 from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_noise, halve, noise_floor
 from dltool.denoise.self_supervised import LearnStep, learn_network
@@ -22,6 +22,7 @@ from dltool.images.tensors import LUMA, constant, is_grey
 from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
+_STRIP = 256  # rows that are worked on together after the tiles
 _SHARED_NOISE = 2.0  # coarse over fine noise from which neighbouring pixels share it; white noise has 1
 _SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
 _KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
@@ -104,7 +105,8 @@ def _apply_network(
     pixels: np.ndarray, denoiser: Denoiser, noise: NoiseLevel, settings: DenoiseSettings
 ) -> Generator[TileDone, None, tuple[np.ndarray, float]]:
     """What a trained network makes of an image, and the level of the noise that had to be drowned for it."""
-    result = yield from _apply(pixels, _for_pixels(denoiser, pixels, noise, settings), settings, denoiser.device)
+    ready = _for_pixels(denoiser, pixels, noise, settings)
+    result = yield from _apply(pixels, ready, settings, denoiser.device, denoiser.knows_photos)
     may_dither = settings.dither is Dither.AUTO and not denoiser.knows_photos
     dither = choose_dither(pixels, result, settings) if may_dither else 0.0
     if dither > 0:
@@ -208,19 +210,39 @@ def dithered(restore: Callable[[Tensor], Tensor], sigma: float, seed: int) -> Ca
 
 
 def _apply(
-    pixels: np.ndarray, restore: Callable[[Tensor], Tensor], settings: DenoiseSettings, device: torch.device
+    pixels: np.ndarray,
+    restore: Callable[[Tensor], Tensor],
+    settings: DenoiseSettings,
+    device: torch.device,
+    spares_texture: bool = False,
 ) -> Generator[TileDone, None, np.ndarray]:
     """Restore an image tile by tile, as far as the settings want it; returns the result."""
 
     def wanted(noisy: Tensor) -> Tensor:
-        taken = noisy - restore(noisy)
-        if settings.sigma is not None:
-            taken = limit_energy(taken, settings.sigma / 255)
-        if settings.method is Method.NETWORK:
-            taken = spare_small(taken)
-        return noisy - weigh(taken, settings)
+        restored = restore(noisy)
+        return restored if settings.sigma is None else noisy - limit_energy(noisy - restored, settings.sigma / 255)
 
-    return restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP, device)
+    restored = yield from restore_in_tiles(pixels, wanted, settings.tile, _OVERLAP, device)
+    if settings.method is Method.SELF:
+        return _take(pixels, restored, torch.ones(1, 1, 1, 1), settings)
+    return _take(
+        pixels, restored, shares_to_take(pixels, restored, spares_texture and settings.sigma is None), settings
+    )
+
+
+def _take(pixels: np.ndarray, restored: np.ndarray, shares: Tensor, settings: DenoiseSettings) -> np.ndarray:
+    """Take from H × W × C pixels the shares, 1 × 1 × h × w, of what was restored, weighed by the settings."""
+    height, width = pixels.shape[:2]
+    white = np.iinfo(pixels.dtype).max
+    if bool((shares == 1).all()) and settings.strength == 1 and settings.chroma_strength in (None, 1):
+        return restored
+    shares = F.interpolate(shares, size=(height, width), mode="bilinear", align_corners=False)
+    for top in range(0, height, _STRIP):
+        rows = slice(top, top + _STRIP)
+        taken = torch.from_numpy(pixels[rows].astype(np.float32) - restored[rows].astype(np.float32))
+        taken = weigh(taken.permute(2, 0, 1)[None] * shares[:, :, rows], settings)[0].permute(1, 2, 0).numpy()
+        restored[rows] = np.rint((pixels[rows] - taken).clip(0, white))
+    return restored
 
 
 def weigh(taken: Tensor, settings: DenoiseSettings) -> Tensor:
