@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from dltool.data.settings import DataSettings, LabelledData, NoCache
 from dltool.images.sorting import SortBy
 from dltool.pages.settings import PageChoice
 from dltool.settings import Option, Precision, PrecisionOption, check_options
+
+if TYPE_CHECKING:
+    from dltool.finetune.classifier_file import TrainedClassifier
 
 _Model = Annotated[Path, Option("A model file, or a run's folder.", metavar="MODEL", argument=True)]
 _Mirrored = Annotated[bool, Option("Average over each image and its mirror image.", flags=("--tta",))]
@@ -34,6 +37,8 @@ class PredictSettings:
         top: classes that are named for each image.
         csv_file: a table of the answers. sort: a folder that gets a folder of images for each class.
         sort_by: how they get there. threshold: images whose best class is less probable go to `unsure` instead.
+        unknown: call images unknown that lie further from the training images of the class than 95 % of those did that
+            were held out; they are sorted to `unknown`.
         tta: average the logits of an image and its mirror image.
     """
 
@@ -44,6 +49,7 @@ class PredictSettings:
     sort: Annotated[Path | None, Option("Sort the images into FOLDER/<class>/.", metavar="FOLDER")] = None
     sort_by: Annotated[SortBy, Option("Copies, or symbolic links.")] = SortBy.COPY
     threshold: Annotated[float, Option("Below this confidence an image is sorted into 'unsure'.", min=0, max=1)] = 0.0
+    unknown: Annotated[bool, Option("Say 'unknown' of images that are like none of the training images.")] = False
     tta: _Mirrored = False
     precision: PrecisionOption = Precision.AUTO
 
@@ -53,6 +59,13 @@ class PredictSettings:
         """Options that change nothing beside the others, and why."""
         found = {} if self.sort else dict.fromkeys(("sort_by", "threshold", "skip_existing"), "without --sort")
         return found if self.sort or self.csv_file else found | {"overwrite": "without --csv or --sort"}
+
+    def without_effect_on(self, model: "TrainedClassifier") -> dict[str, str]:
+        """Options that change nothing about what this model answers, and why."""
+        found = {"tta": NO_MIRRORING} if model.small else {}
+        if model.module.familiar is None:
+            found["unknown"] = f"with {self.model}, which does not know what it was trained on; train it again"
+        return found
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ from dltool.device import is_out_of_memory
 from dltool.errors import ModelError, SettingsError
 from dltool.finetune.settings import SMALL_NETWORKS, Head
 from dltool.finetune.small import small_body
+from dltool.finetune.unknown import Familiar
 from dltool.training.seeds import seeded
 
 
@@ -49,12 +50,16 @@ class Standardize(nn.Module):
 
 
 class Classifier(nn.Module):
-    """Body and head. What `freeze` froze stays frozen under `train()`: its batch norms keep their statistics."""
+    """Body and head. What `freeze` froze stays frozen under `train()`: its batch norms keep their statistics.
 
-    def __init__(self, body: nn.Module, head: nn.Module) -> None:
+    `familiar` knows what features of training images are like, once they have been learnt from.
+    """
+
+    def __init__(self, body: nn.Module, head: nn.Module, familiar: Familiar | None = None) -> None:
         super().__init__()
         self.body = body
         self.head = head
+        self.familiar = familiar
         self._still: list[nn.Module] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -101,14 +106,16 @@ def build_classifier(arguments: dict[str, Any]) -> Classifier:
     try:
         with seeded(arguments.get("seed", 0), "network"):
             body, dim = _build_body(arguments)
+            centers = arguments.get("familiar")
+            familiar = Familiar(dim, arguments["num_classes"], centers) if centers else None
             if arguments["backbone"] in SMALL_NETWORKS:
-                return Classifier(body, nn.Linear(dim, arguments["num_classes"]))
+                return Classifier(body, nn.Linear(dim, arguments["num_classes"]), familiar)
             head = new_head(arguments["head"], dim, arguments["num_classes"], arguments["hidden"], arguments["dropout"])
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, SettingsError) as error:
         if is_out_of_memory(error):
             raise
         raise ModelError(f"the model's description cannot be built ({error})") from error
-    return Classifier(body, head)
+    return Classifier(body, head, familiar)
 
 
 def _build_body(arguments: dict[str, Any]) -> tuple[nn.Module, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,12 +21,38 @@ from dltool.images.sorting import SortBy, place_file
 from dltool.outputs import TABLES, check_file, files_read
 from dltool.tables import to_csv
 
-UNSURE = "unsure"
+UNSURE, UNKNOWN = "unsure", "unknown"
 _BATCH = 16
 
 
-Answers = tuple[tuple[str, float], ...]
-"""The classes asked for with their probabilities, the most probable first."""
+@dataclass(frozen=True)
+class Answers:
+    """What an image shows.
+
+    Attributes:
+        ranks: the classes asked for with their probabilities, the most probable first.
+        distance: from the training images of the most probable class, in parts of the threshold beyond which an image
+            shows none of the classes; None where that is not asked for.
+    """
+
+    ranks: tuple[tuple[str, float], ...]
+    distance: float | None = None
+
+    @property
+    def unknown(self) -> bool:
+        """Whether it is none of the classes."""
+        return self.distance is not None and self.distance > 1
+
+    @property
+    def name(self) -> str:
+        """The most probable class, or `unknown`."""
+        return UNKNOWN if self.unknown else self.ranks[0][0]
+
+    @property
+    def figures(self) -> dict[str, Any]:
+        """As the JSON document has them."""
+        found = {"predictions": [{"class": name, "probability": probability} for name, probability in self.ranks]}
+        return found if self.distance is None else found | {"unknown": self.unknown, "distance": self.distance}
 
 
 def plan_predictions(settings: PredictSettings, on_existing: OnExisting) -> list[tuple[Path, Path]]:
@@ -79,9 +105,12 @@ def predict_files(
     sorter = new_sorter(settings, names, images, on_existing)
 
     def answer(files: Sequence[OpenedFile[np.ndarray]]) -> Generator[Any, None, list[Finish]]:
-        answers = scorer.score_pixels([file.content for file in files], settings.tta).softmax(1)
+        views = scorer.pixel_features([file.content for file in files], settings.tta)
+        logits = scorer.score_features(views)
+        distances = scorer.distances(views, logits.argmax(1)) if settings.unknown else None
+        found = [None] * len(files) if distances is None else distances.tolist()
         yield from ()  # there is nothing to tell on the way
-        return [partial(_rank, probabilities, names, settings.top) for probabilities in answers]
+        return [partial(_rank, names, settings.top, *each) for each in zip(logits.softmax(1), found, strict=True)]
 
     found = run_batch(
         [Job(path) for path, _ in images],
@@ -104,18 +133,23 @@ def predict_files(
     return ends
 
 
-def _rank(probabilities: Tensor, class_names: Sequence[str], top: int) -> Answers:
+def _rank(class_names: Sequence[str], top: int, probabilities: Tensor, distance: float | None) -> Answers:
     best = probabilities.topk(min(top, len(class_names)))
-    return tuple((class_names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
+    ranks = tuple((class_names[i], p) for p, i in zip(best.values.tolist(), best.indices.tolist(), strict=True))
+    return Answers(ranks, distance)
 
 
 class Sorter:
     """Puts images into a folder for each class, sub-folders mirrored, nothing overwritten unasked."""
 
-    def __init__(self, folder: Path, way: SortBy, threshold: float, on_existing: OnExisting) -> None:
+    def __init__(
+        self, folder: Path, way: SortBy, threshold: float, on_existing: OnExisting, unknown: bool = False
+    ) -> None:
         self._folder = folder
         self._way = way
         self._threshold = threshold
+        self._kept_apart = {UNSURE: "--threshold"} if threshold > 0 else {}
+        self._kept_apart |= {UNKNOWN: "--unknown"} if unknown else {}
         self._on_existing = on_existing
         self._taken: set[Path] = set()
 
@@ -126,9 +160,12 @@ class Sorter:
             SettingsError: an image might meet an output that exists, or a class is called as the folder of doubtful
                 images is.
         """
-        if self._threshold > 0 and any(name.lower() == UNSURE for name in class_names):
-            raise SettingsError(f"--threshold: a class of the model is called '{UNSURE}' itself; leave it out")
-        folders = [self._folder / name for name in (*class_names, UNSURE) if (self._folder / name).is_dir()]
+        for name in self._kept_apart.keys() & {name.lower() for name in class_names}:
+            raise SettingsError(
+                f"{self._kept_apart[name]}: a class of the model is called '{name}' itself; leave it out"
+            )
+        names = (*class_names, UNSURE, UNKNOWN)
+        folders = [self._folder / name for name in names if (self._folder / name).is_dir()]
         existing = [
             place
             for folder in folders
@@ -142,9 +179,10 @@ class Sorter:
         outputs.claim(self._folder)
 
     def sort(self, end: FileDone, relative: Path) -> FileDone:
-        """Copy or link an image under its class, or to the doubtful ones; return its end with its place or an error."""
-        name, probability = end.result[0]
-        source, target = end.job.input, self._find_place(name if probability >= self._threshold else UNSURE, relative)
+        """Copy or link an image under what it shows, or to the doubtful ones; return its end with place or error."""
+        answers: Answers = end.result
+        name = answers.name if answers.unknown or answers.ranks[0][1] >= self._threshold else UNSURE
+        source, target = end.job.input, self._find_place(name, relative)
         placed = replace(end.job, output=target)
         try:
             if target.exists() or target.is_symlink():
@@ -180,7 +218,7 @@ def new_sorter(
     """
     if settings.sort is None:
         return None
-    sorter = Sorter(settings.sort, settings.sort_by, settings.threshold, on_existing)
+    sorter = Sorter(settings.sort, settings.sort_by, settings.threshold, on_existing, settings.unknown)
     sorter.check(class_names, images)
     return sorter
 
@@ -188,14 +226,21 @@ def new_sorter(
 def write_table(path: Path, ends: Sequence[FileDone]) -> None:
     """Write a CSV file with a row per image: input, status, error, then class and probability by rank.
 
+    Where it was asked for whether images are unknown, `unknown` (yes or no) and `distance` stand before the classes.
+
     Raises:
         DltoolError: it cannot be written.
     """
-    ranks = max((len(end.result or ()) for end in ends), default=0)
+    found: list[Answers] = [end.result for end in ends if end.result is not None]
+    ranks = max((len(answers.ranks) for answers in found), default=0)
+    known = any(answers.distance is not None for answers in found)
     names = [f"{kind}{rank}" for rank in range(1, ranks + 1) for kind in ("class", "probability")]
-    rows: list[Sequence[object]] = [["input", "status", "error", *names]]
+    rows: list[Sequence[object]] = [["input", "status", "error", *(("unknown", "distance") if known else ()), *names]]
     for end in ends:
-        values = [value for name, probability in end.result or () for value in (name, f"{probability:.6f}")]
-        values += [""] * (2 * ranks - len(values))
-        rows.append([end.job.input, end.status, end.error, *values])
+        values: list[str] = []
+        if end.result is not None:
+            answers: Answers = end.result
+            values = ["yes" if answers.unknown else "no", f"{answers.distance:.4f}"] if known else []
+            values += [text for name, share in answers.ranks for text in (name, f"{share:.6f}")]
+        rows.append([end.job.input, end.status, end.error, *values, *[""] * (len(rows[0]) - 3 - len(values))])
     write_atomically(path, to_csv(rows))

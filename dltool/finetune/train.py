@@ -59,6 +59,7 @@ from dltool.finetune.setup import (
     small_reader,
     start_head,
 )
+from dltool.finetune.unknown import remember_images
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -333,6 +334,7 @@ def _finish(
     for name in [name for name in ("val", "test") if name not in logits and name in bench.dataset.splits]:
         logits[name] = yield from scorer.score_split(bench.dataset.splits[name])
         metrics[name] = classification_metrics(logits[name], bench.labels(name), classifier.class_names)
+    yield from remember_images(bench, scorer, logits["val"], found)
     if context.run is not None and distributed.rank() == 0:
         save_model(context.run.model, classifier.to_file(metrics, as_plain(bench.settings)))
         context.run.drop_previous()

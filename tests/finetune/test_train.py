@@ -50,6 +50,8 @@ def test_auto_on_textures_explains_itself_and_is_right(textures: Path, cache: Pa
     assert not head.mean.any() and bool((head.scale == 1).all())
     known = {content for split in result.dataset.splits.values() for content in split.hashes}
     assert read_trained(tmp_path / "run") == known
+    familiar = load_classifier(tmp_path / "run")[0].module.familiar
+    assert familiar.centers.shape == (3, 16, 1280) and 0 < float(familiar.threshold) < 1
 
 
 def test_auto_keeps_the_cheaper_way_where_the_dearer_gains_nothing(
