@@ -60,7 +60,7 @@ def decide(bench: Workbench, body: Body) -> Generator[Extracted | Decided | Noti
 
 def judge(
     bench: Workbench, body: Body, asked: FinetuneSettings, decided: Decided, logits: Tensor
-) -> Generator[Extracted | HeadFit, None, tuple[bool, Decided]]:
+) -> Generator[Extracted | HeadFit | Notice, None, tuple[bool, Decided]]:
     """Hold what was trained against a head on frozen features, both learnt from train and measured on val.
 
     Args:
@@ -74,7 +74,7 @@ def judge(
     """
     train, val = (bench.dataset.splits[name] for name in ("train", "val"))
     settings = complete(replace(asked, strategy=Strategy.FEATURES), bench.dataset.in_memory)
-    cheaper = replace(bench, settings=settings, parameters=[])
+    cheaper = replace(bench, settings=settings, parameters=[], unlabelled=None)
     classifier = new_classifier(cheaper, body)
     yield from body.fill(train)
     start_head(cheaper, body, classifier)

@@ -48,6 +48,7 @@ class HeadProblem:
         l2: penalty of `fit_logistic`; None leaves it to cross-validation.
         smoothing: share of the target given to all classes.
         start: weight and bias from which the penalty holds the head back; None for zeros.
+        sample_weights: N, of the samples' losses beside those of their classes; None for equal ones.
     """
 
     views: Tensor
@@ -59,6 +60,7 @@ class HeadProblem:
     l2: float | None = None
     smoothing: float = 0.0
     start: Solution | None = None
+    sample_weights: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -247,11 +249,16 @@ class _Space:
         self.basis = torch.linalg.qr(rows.T).Q if len(rows) < rows.shape[1] else None
         self.views = views if self.basis is None else views @ self.basis
         self.labels, self.num_classes = problem.labels, problem.num_classes
-        self._class_weights, self._smoothing = problem.class_weights, problem.smoothing
+        self._smoothing, self._weights = problem.smoothing, None
+        if problem.class_weights is not None:
+            self._weights = problem.class_weights.to(views)[self.labels]
+        if problem.sample_weights is not None:
+            own = problem.sample_weights.to(views) / problem.sample_weights.mean()
+            self._weights = own if self._weights is None else own * self._weights
 
     def weights(self, chosen: np.ndarray | slice) -> Tensor | None:
         """Of these samples' losses."""
-        return None if self._class_weights is None else self._class_weights.to(self.views)[self.labels[chosen]]
+        return None if self._weights is None else self._weights[chosen]
 
     def fit(self, chosen: np.ndarray | slice, l2: float, start: Solution | None, iterations: int) -> Solution:
         """The head of all views of these samples."""

@@ -25,6 +25,7 @@ from dltool.training.seeds import numpy_generator
 _MISTAKES = 16
 _VARIATIONS = 9
 _MANY_CLASSES = 20
+BELOW = ", which is more: these images do not tell the classes apart; try --balance weights or more images of the rare"
 
 
 def write_report(
@@ -180,7 +181,7 @@ def describe_accuracy(metrics: dict[str, Any]) -> str:
         f"(95 % interval {100 * low:.1f} to {100 * high:.1f}), balanced {100 * metrics['balanced_accuracy']:.1f} %, "
         f"macro-F1 {100 * metrics['macro_f1']:.1f} %; "
         f"always the largest class {100 * metrics['majority_accuracy']:.1f} %"
-    )
+    ) + (BELOW if metrics["accuracy"] < metrics["majority_accuracy"] else "")
 
 
 def describe_held_out(whole: dict[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.decide import Decided
 from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.setup import BlockParameters
+from dltool.finetune.unlabelled import SpreadLabels
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class FinetuneResult:
         epochs: epochs of the last phase that were run.
         precision: `bf16` or `fp32`, what the training computed in.
         name_matches: ImageNet labels that classes started from (`--head-init names`).
+        unlabelled: what images without labels were worth, if there were any.
         continued: what was made of the classes of the own model that the run went on from, if it did.
     """
 
@@ -52,11 +54,13 @@ class FinetuneResult:
     name_matches: dict[str, list[str]]
     continued: dict[str, Any]
     cross_validation: dict[str, Any] | None = None
+    unlabelled: SpreadLabels | None = None
 
     @property
     def figures(self) -> dict[str, Any]:
         """What was trained, why, and how well it does, as the JSON document has it."""
         own = ("name_matches", "continued", "epochs", "best_epoch", "metrics", "cross_validation", "test_metrics")
+        own += ("unlabelled",)
         return {
             "strategy": self.settings.strategy,
             "reason": self.decision.reason,

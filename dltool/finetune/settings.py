@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Any
 
 from dltool.data.settings import NoCache
@@ -98,6 +99,8 @@ class FinetuneSettings:
         head_lr: of the head. layer_decay: factor on `lr` from each block to the one before it.
         weight_decay: AdamW's or SGD's on the network. head_l2: the L2 penalty on a head over frozen features; None
             takes what cross-validation finds best.
+        unlabelled: a folder of images to whom a linear head over frozen features spreads its labels
+            (`dltool.finetune.unlabelled`).
         batch_size, accumulate: samples per step, and in how many parts they go through the network.
         optimizer, warmup, label_smoothing, balance, augment, ema: as named; `ema` 0 keeps no average.
         patience: epochs without a lower validation loss after which a phase ends; 0 never.
@@ -154,6 +157,10 @@ class FinetuneSettings:
     head_l2: Annotated[
         float | None,
         Option("L2 penalty on the head over frozen features.", min=0, shown="by cross-validation", panel=_HEAD),
+    ] = None
+    unlabelled: Annotated[
+        Path | None,
+        Option("Images without labels to learn from, too, where cross-validation says so.", panel=_HEAD),
     ] = None
     epochs: Annotated[int | None, Option("Epochs of the main phase.", min=1, shown="by strategy", panel=_TRAINING)] = (
         None
@@ -238,6 +245,8 @@ class FinetuneSettings:
             found["augment"] = "with --strategy features, whose features are of images as they are and mirrored"
         if self.head is not Head.MLP:
             found["hidden"] = "without --head mlp"
+        else:
+            found["unlabelled"] = "with --head mlp"
         return found
 
 
@@ -287,10 +296,10 @@ _OF_EPOCHS = (
 _WITHOUT_EFFECT: dict[Strategy, tuple[str, ...]] = {
     Strategy.AUTO: (),
     Strategy.FEATURES: ("lr", "layer_decay", "unfreeze", "head_epochs", "time"),
-    Strategy.PARTIAL: (),
-    Strategy.FULL: ("unfreeze", *_OF_A_HEAD_PHASE),
-    Strategy.TWO_PHASE: ("unfreeze",),
-    Strategy.SCRATCH: ("unfreeze", "layer_decay", "weights", "head_init", *_OF_A_HEAD_PHASE),
+    Strategy.PARTIAL: ("unlabelled",),
+    Strategy.FULL: ("unfreeze", "unlabelled", *_OF_A_HEAD_PHASE),
+    Strategy.TWO_PHASE: ("unfreeze", "unlabelled"),
+    Strategy.SCRATCH: ("unfreeze", "unlabelled", "layer_decay", "weights", "head_init", *_OF_A_HEAD_PHASE),
 }
 _WITHOUT_EFFECT_ON_SMALL = ("multiscale", "hidden", "dropout", "head_lr")
 

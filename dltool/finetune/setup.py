@@ -33,6 +33,7 @@ from dltool.finetune.network import (
 from dltool.finetune.phase import Phase
 from dltool.finetune.settings import Augment, Balance, FinetuneSettings, Head, HeadInit, Strategy
 from dltool.finetune.small import channel_statistics
+from dltool.finetune.unlabelled import SpreadLabels
 from dltool.training import distributed
 from dltool.training.context import RunContext
 from dltool.training.model_file import restore_module
@@ -54,7 +55,10 @@ class BlockParameters:
 
 @dataclass
 class Workbench:
-    """Everything that the phases of one run share; `bf16` is for the arithmetic of training."""
+    """Everything that the phases of one run share; `bf16` is for the arithmetic of training.
+
+    `unlabelled` are images without labels, and `spread` what they were worth.
+    """
 
     dataset: Dataset
     settings: FinetuneSettings
@@ -65,6 +69,8 @@ class Workbench:
     continuation: Continuation | None = None
     parameters: list[BlockParameters] = field(default_factory=list)
     continued: dict[str, Any] = field(default_factory=dict)
+    unlabelled: Split | None = None
+    spread: SpreadLabels | None = None
 
     @property
     def num_classes(self) -> int:

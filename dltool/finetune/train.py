@@ -60,6 +60,7 @@ from dltool.finetune.setup import (
     start_head,
 )
 from dltool.finetune.unknown import remember_images
+from dltool.finetune.unlabelled import load_unlabelled
 from dltool.settings import as_plain
 from dltool.training import distributed
 from dltool.training.context import RunContext
@@ -121,6 +122,8 @@ def finetune(
     bf16 = use_bf16(settings.precision, context.device)
     bench = Workbench(dataset, settings, context.device, bf16, context.workers, context.cache, continuation)
     yield from map(Notice, describe_trained(dataset, continuation))
+    if settings.unlabelled is not None and "unlabelled" not in settings.without_effect():
+        bench.unlabelled = yield from load_unlabelled(str(settings.unlabelled), dataset, reader, context.workers)
     if settings.backbone in SMALL_NETWORKS:
         return (yield from _run_small(bench, reader, session, state, context))
     backbone = backbone or load_backbone(settings, continuation)
@@ -360,4 +363,5 @@ def _finish(
         name_matches=matches,
         continued=bench.continued,
         cross_validation=metrics.get("cross_validation"),
+        unlabelled=bench.spread,
     )
