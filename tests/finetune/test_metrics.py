@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from sklearn import metrics as sk
 
 from dltool.finetune.metrics import calibration_error, classification_metrics, wilson_interval
-from dltool.finetune.report import _by_confusion, class_table
+from dltool.finetune.report import BELOW, _by_confusion, class_table, describe_accuracy
 from dltool.images.read import read_image
 from dltool.plots import fonts_for, plot_confusion
 
@@ -79,3 +80,12 @@ def test_names_that_no_font_has_become_numbers_without_a_warning(name: str, tmp_
         plot_confusion(tmp_path / "c.png", [[3, 1], [0, 4]], (name, "dog"))
     assert read_image(tmp_path / "c.png").pixels.std() > 5
     assert (fonts_for(["dog", "\U0010fffd"]), fonts_for(["dog"])) == (None, ["DejaVu Sans"])
+
+
+def test_a_line_says_where_guessing_the_largest_class_is_better() -> None:
+    labels = torch.tensor([0] * 9 + [1])
+    for wrong, worse in ((0, False), (1, False), (2, True)):
+        answers = labels.clone()
+        answers[:wrong] = 1
+        metrics = classification_metrics(F.one_hot(answers, 2).float(), labels, ("a", "b"))
+        assert describe_accuracy(metrics).endswith(BELOW) == worse
