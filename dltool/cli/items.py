@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from dltool.cli.console import Console
-from dltool.cli.page import OutputPage
 from dltool.cli.signals import StopRequest
 from dltool.errors import DltoolError
 from dltool.images.folder import Job, process_rank, unread_among
 
 if TYPE_CHECKING:
+    from dltool.cli.page import OutputPage
     from dltool.images.batch import FileDone, FileStep
 
 _MOST_NAMED = 8
@@ -89,7 +89,7 @@ def report_items(
     device: str | None,
     line: Callable[[dict[str, Any]], str] | None = None,
     list_items: bool = True,
-    page: OutputPage | None = None,
+    page: "OutputPage | None" = None,
     **fields: Any,
 ) -> None:
     """Print what became of every file and leave with the exit code: 0, 1 if some failed, or why all failed.
