@@ -75,8 +75,10 @@ def load_unlabelled(
     split = report.dataset.splits["train"]
     known = {content for each in dataset.splits.values() for content in each.hashes}
     first = {content: index for index, content in reversed(list(enumerate(split.hashes))) if content not in known}
-    left = len(split) - len(first)
-    yield Notice(f"--unlabelled: {len(first)} pictures" + (f", and {left} that the data has or twice" if left else ""))
+    left, bad = len(split) - len(first), len(report.unreadable)
+    parts = [f", {left} left out that the data has, too, or that are there twice"] * (left > 0)
+    parts += [f", {bad} that cannot be read"] * (bad > 0)
+    yield Notice(f"--unlabelled: {len(first)} pictures" + "".join(parts))
     return split.take(sorted(first.values()))
 
 

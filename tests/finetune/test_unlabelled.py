@@ -75,7 +75,7 @@ def test_a_run_learns_from_a_folder_and_says_what_it_was_worth(textures: Path, c
     settings = quick(strategy=Strategy.FEATURES, unlabelled=textures)
     events = events_of(few, settings, cache=cache)
     said = [event.text for event in events if isinstance(event, Notice)]
-    assert "--unlabelled: 24 pictures, and 12 that the data has or twice" in said
+    assert "--unlabelled: 24 pictures, 12 left out that the data has, too, or that are there twice" in said
     result = result_of(events)
     assert str(result.unlabelled) in said and result.unlabelled.images == 24
     assert result.figures["unlabelled"] == result.unlabelled
