@@ -44,7 +44,9 @@ class Familiar(nn.Module):
         A distance is 1 - the cosine to the nearest center.
         """
         likeness = F.normalize(features, dim=1) @ self.centers.flatten(0, 1).T
-        likeness = likeness.unflatten(1, self.centers.shape[:2])[torch.arange(len(answers)), answers]
+        likeness = likeness.unflatten(1, self.centers.shape[:2])[
+            torch.arange(len(answers), device=answers.device), answers
+        ]
         return (1 - likeness.amax(1)) / self.threshold
 
 
