@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from dltool.errors import SettingsError
 from dltool.images.batch import FileDone, FileStep, Finish, OpenedFile, run_batch
 from dltool.images.folder import Job
 from dltool.images.read import DecodedImage
@@ -68,6 +69,8 @@ class StyleBox:
         if self._paint is None or name != self._name:
             style = blend([(load_style(path), weight) for path, weight in self._styles[name].images])
             regions = self.mask is not None and self.mask.has_labels
+            if regions and len(style.paintings) != len(self.mask.layers):
+                raise SettingsError("--mask: a region for each painting is needed; give the paintings' own model files")
             self._name, self._paint = name, mixed(style, regions, self._device)
         return self._paint
 

@@ -111,9 +111,9 @@ class StylizeFiles:
     style: Annotated[
         tuple[str, ...],
         Option(
-            "The painting; several are blended by their weights; of a folder each in turn.",
+            "The painting, or a trained style; several are blended by their weights; of a folder each in turn.",
             flags=("--style", "-s"),
-            metavar="FILE[:WEIGHT]|FOLDER",
+            metavar="FILE[:WEIGHT]|FOLDER|RUN",
         ),
     ]
     output: Annotated[

@@ -56,6 +56,18 @@ def test_paintings_and_trained_styles_do_not_mix(photos: Path, run: Path, painti
     assert done.exit_code == 2 and "paintings, or trained styles (.safetensors), not both" in done.stderr
 
 
+def test_a_label_mask_needs_a_region_for_each_painting(photos: Path, run: Path, tmp_path: Path) -> None:
+    halves = np.zeros((40, 60, 3), np.uint8)
+    halves[:, 30:] = 255
+    Image.fromarray(halves).save(tmp_path / "mask.png")
+    swirls, storm = (run / f"{name}.safetensors" for name in ("night_swirls", "sea_storm"))
+    words = ("stylize", photos / "deep" / "cat.png", "--mask", tmp_path / "mask.png", "--size", 64)
+    done = run_inside(*words, "-s", swirls, "-s", storm, "-o", tmp_path / "both.png", "--json")
+    assert done.exit_code == 0 and "stretched" not in json.loads(done.stdout)["items"][0].get("note", "")
+    done = run_inside(*words, "-s", run, "-s", storm, "-o", tmp_path / "three.png")
+    assert done.exit_code == 2 and "a region for each painting is needed" in done.stderr
+
+
 def test_an_animation_is_painted_frame_by_frame(photos: Path, run: Path, tmp_path: Path) -> None:
     pixels = read_image(photos / "deep" / "cat.png").pixels
     write_gif(tmp_path / "clip.gif", [pixels[:56, shift : shift + 80] for shift in (0, 3, 6)], 0.1)
