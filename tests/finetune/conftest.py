@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from dltool.data.settings import DataSettings
+from dltool.finetune import linear_head
 from dltool.finetune.settings import FinetuneSettings
 from dltool.finetune.train import FinetuneResult, finetune
 from dltool.training.context import RunContext
@@ -16,6 +17,15 @@ from dltool.training.events import EpochEnd
 from dltool.training.run_folder import RunFolder
 
 CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_penalty(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Cross-validating twelve of a head's is what runs spend most on; how it is chosen has tests of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.module.__name__.rpartition(".")[2] not in ("test_linear_head", "test_probe"):
+            patch.setattr(linear_head, "PENALTIES", (0.1,))
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -36,12 +46,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quick(**settings: Any) -> FinetuneSettings:
-    """Settings that train the bundled backbone on tiny inputs.
-
-    Where a strategy is named that fits a head, its penalty is given: cross-validating twelve is what costs most.
-    """
-    given = {"head_l2": 0.1} if settings.get("strategy") in ("features", "partial", "two-phase") else {}
-    return FinetuneSettings(**{"size": 64, "multiscale": False, "batch_size": 8, **given, **settings})
+    """Settings that train the bundled backbone on tiny inputs."""
+    return FinetuneSettings(**{"size": 64, "multiscale": False, "batch_size": 8, **settings})
 
 
 def events_of(data: Path | str, settings: FinetuneSettings, folder: Path | None = None, **context: Any) -> list[Any]:
