@@ -29,8 +29,8 @@ _MOST_IMAGES = 3000
 class Familiar(nn.Module):
     """What features of training images are like: a few directions for each class.
 
-    The cosine to the nearest of them was as good at telling strangers as that to five training images, and better than
-    Mahalanobis' distance or the confidence of the head (`benchmarks/finetune_unknown.py`).
+    The cosine to the nearest of them tells strangers nearly as well as that to the five nearest training images, and
+    better than Mahalanobis' distance or the confidence of the head (`benchmarks/finetune_unknown.py`).
     """
 
     def __init__(self, dim: int, num_classes: int, centers: int) -> None:
