@@ -81,7 +81,9 @@ def mixed(sources: list[ClusterSource], count: int, seed: int) -> ClusterSource:
     parts = [take(source, np.sort(random.permutation(len(source))[:count])) for source in sources]
     labels = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
     names = tuple(source.name for source in sources)
-    return replace(parts[0], split=join_splits([part.split for part in parts]), labels=labels, class_names=names)
+    root = Path(os.path.commonpath([source.root for source in sources]))
+    split = join_splits([part.split for part in parts])
+    return replace(parts[0], split=split, root=root, labels=labels, class_names=names)
 
 
 def run(source: ClusterSource, settings: ClusterSettings) -> Grouped:

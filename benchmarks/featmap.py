@@ -48,7 +48,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("part", choices=("trust", "backbones"))
     parser.add_argument("folders", nargs="*", type=Path)
-    parser.add_argument("--pictures", type=int, default=20, help="in all, the same number from each folder")
+    parser.add_argument("--images", type=int, default=20, help="in all, the same number from each folder")
     parser.add_argument("--methods", default="all")
     parser.add_argument("--only", default="*", help="backbones whose names match")
     parser.add_argument("--threads", type=int)

@@ -10,7 +10,7 @@ from dltool.cluster.kmeans import group_by_kmeans
 from dltool.cluster.manifold import open_cuts
 from dltool.cluster.scores import count_different, sample_indices, silhouette, take
 from dltool.cluster.settings import ClusterMethod
-from dltool.events import mapped
+from dltool.events import finish, mapped
 from dltool.training.seeds import numpy_generator
 
 # Below this, groups overlap so much that their number is a matter of taste (Kaufman and Rousseeuw, 1990: 0.25).
@@ -20,7 +20,7 @@ _FIRST_K_MAX, _MORE_K, _MOST_K = 12, 6, 60
 _BEYOND = 1.5
 # Share of edges between groups that are taken to be apart, and a rise of modularity that is none: starts differ by it.
 _CLEAN, _LEVEL = 1e-3, 6e-3
-# Silhouettes of evenly spread points stay below; they are drawn for tables of few columns, for which they are alike.
+# Silhouettes of evenly spread points stay below; these are drawn for tables of few columns, for which they are alike.
 _CLEAR, _MARGIN, _EVEN_ROWS, _FEWEST_EVEN_ROWS, _MOST_EVEN_COLUMNS = 0.5, 0.03, 1000, 50, 16
 
 
@@ -81,7 +81,7 @@ def choose_k(task: GroupingTask) -> Generator[GroupingStep, None, Choice]:
         choice = by(tried, sampled, len(task.rows))
         enough = choice.k < highest if cuts is not None else _BEYOND * choice.k <= highest
         if enough or highest == most:
-            return choice if cuts is not None else _compare_with_even(choice, task)
+            return _compare_with_even(choice, task)
         highest = min(most, highest + _MORE_K)
 
 
@@ -105,27 +105,41 @@ def decide_by_modularity(tried: list[Tried], sampled: int, count: int) -> Choice
 
 
 def _compare_with_even(choice: Choice, task: GroupingTask) -> Choice:
-    """The same choice, with words where points that are spread evenly have as high a silhouette.
+    """The same choice, with words where points that are spread evenly have as high a silhouette or modularity.
 
     They are spread over the box of the rows' principal axes (the reference of Tibshirani, Walther and Hastie,
     "Estimating the number of clusters in a data set via the gap statistic", 2001).
     """
-    from sklearn.cluster import KMeans
-
     best = next((entry for entry in choice.tried if entry.k == choice.k), None)
     few = task.rows.shape[1] > _MOST_EVEN_COLUMNS or len(task.rows) < _FEWEST_EVEN_ROWS
-    if best is None or best.silhouette is None or best.silhouette >= _CLEAR or few:
+    if best is None or few or _is_clear(best):
         return choice
     rows = take(task.rows, sample_indices(len(task.rows), _EVEN_ROWS, task.settings.seed)).astype(np.float64)
     axes = np.linalg.svd(rows - rows.mean(0), full_matrices=False)[2]
     placed = (rows - rows.mean(0)) @ axes.T
     random = numpy_generator(task.settings.seed, "even", choice.k)
     even = random.uniform(placed.min(0), placed.max(0), placed.shape).astype(np.float32)
-    labels = KMeans(choice.k, n_init=3, random_state=0).fit_predict(even)
-    score, _ = silhouette(even, labels, task.settings.seed)
-    if score is None or best.silhouette > score + _MARGIN:
+    own = best.silhouette if best.modularity is None else _measure(rows, best, task)
+    score = _measure(even, best, task)
+    if own is None or score is None or own > score + _MARGIN:
         return choice
     return replace(choice, reason=f"{choice.reason}; there seem to be no groups: evenly spread points have {score:.3f}")
+
+
+def _is_clear(best: Tried) -> bool:
+    if best.modularity is None:
+        return best.silhouette is None or best.silhouette >= _CLEAR
+    return (best.crossing or 0.0) <= _CLEAN
+
+
+def _measure(rows: np.ndarray, like: Tried, task: GroupingTask) -> float | None:
+    """Of N × D rows what made another entry's k the best: modularity where that has one, else the silhouette."""
+    from sklearn.cluster import KMeans
+
+    seed = task.settings.seed
+    if like.modularity is not None:
+        return finish(open_cuts(rows, task.device)).cut(like.k, like.k, seed)[1]
+    return silhouette(rows, KMeans(like.k, n_init=3, random_state=0).fit_predict(rows), seed)[0]
 
 
 def decide(tried: list[Tried], sampled: int, count: int) -> Choice:

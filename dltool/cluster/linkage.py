@@ -15,7 +15,7 @@ from dltool.plots import chart
 # Of more items only neighbours are joined.
 _ALL_PAIRS = 5000
 MOST_IN_TREE = 500
-_MOST_NAMED, _LONGEST_NAME = 60, 24
+_MOST_NAMED, _LONGEST_NAME = 60, 36
 
 
 def group_by_distance(task: GroupingTask) -> Generator[GroupingStep, None, Clustering]:
@@ -61,7 +61,7 @@ def plot_tree(path: Path, rows: Rows, names: list[str], distance: float) -> None
 
     named = len(names) <= _MOST_NAMED
     with chart(path, min(24.0, 4 + len(names) / 8), 6.5) as axes:
-        shown = [name[-_LONGEST_NAME:] for name in names]
+        shown = [name if len(name) <= _LONGEST_NAME else "…" + name[1 - _LONGEST_NAME :] for name in names]
         how = {"labels": shown, "leaf_rotation": 90, "leaf_font_size": 7} if named else {"no_labels": True}
         dendrogram(tree_of(rows), ax=axes, color_threshold=distance, above_threshold_color="0.6", **how)
         axes.axhline(distance, color="C3", linestyle=":", label=f"--distance {distance:g}")

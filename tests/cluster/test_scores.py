@@ -57,7 +57,7 @@ def test_silhouette_is_scikit_learns_and_says_how_many_it_saw() -> None:
     assert silhouette(rows, np.zeros(300, int), 0)[0] is None
 
 
-def choose(rows: np.ndarray, **settings: int) -> Choice:
+def choose(rows: np.ndarray, **settings: object) -> Choice:
     """What is chosen for these rows."""
     task = GroupingTask(rows.astype(np.float32), 0, ClusterSettings(**settings), RunContext(torch.device("cpu")))
     return finish(choose_k(task))
@@ -102,6 +102,13 @@ def test_an_even_cloud_is_said_to_have_no_groups() -> None:
     assert "no groups" in choose(random.uniform(size=(400, 2)), k_max=5).reason
     clear = choose(make_blobs(400, centers=3, cluster_std=0.5, random_state=0)[0], k_max=5)
     assert clear.k == 3 and "no groups" not in clear.reason
+
+
+def test_an_even_cloud_has_no_groups_by_modularity_either() -> None:
+    cloud = np.random.default_rng(0).uniform(size=(200, 2))
+    for rows, said in ((cloud, True), (make_blobs(200, centers=3, cluster_std=0.5, random_state=0)[0], False)):
+        choice = choose(rows, k_max=4, method="manifold")
+        assert ("no groups: evenly spread points have" in choice.reason) is said, choice.reason
 
 
 def test_modularity_takes_clean_cuts_and_else_the_first_of_a_level() -> None:
