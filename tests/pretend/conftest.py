@@ -5,7 +5,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from safetensors.torch import save_file
 
+from dltool.backbones.registry import create_backbone
 from dltool.featmap import gradients
 from dltool.finetune import linear_head
 from dltool.gan import loop as gan_loop
@@ -36,6 +38,14 @@ def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> P
         for file in sorted(folder.iterdir())[:6]:
             shutil.copy(file, root / folder.name)
     return root
+
+
+@pytest.fixture(scope="session")
+def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
+    """The words for a network of half as many layers as the default one's, with weights of a file."""
+    file = tmp_path_factory.mktemp("weights") / "small.safetensors"
+    save_file(create_backbone("timm:lcnet_035", "none").module.state_dict(), file)
+    return "--backbone", "timm:lcnet_035", "--weights", file
 
 
 @pytest.fixture(scope="session")

@@ -42,9 +42,9 @@ def count_stylize(images: int = 1, masks: int = 0) -> Step:
         mask = None if not masks else torch.full((1, masks, 48, 64), 1 / masks)
         with network:
             styles = [StyleTargets(network, torch.rand(1, 3, 64, 64, generator=random)) for _ in range(max(1, masks))]
-            settings = StylizeSettings(steps=30, scales=1)
+            settings = StylizeSettings(steps=15, scales=1)
             events = stylize_together(contents, styles, network, settings, CUDA, mask=mask)
-            return _between(card, (each for index, each in _drained(events) if index == 0), 28)
+            return _between(card, (each for index, each in _drained(events) if index == 0), 13)
 
 
 def count_finetune() -> Step:

@@ -15,23 +15,24 @@ from tests.pretend.runs import assert_same, run_on_card, run_on_cpu, run_one_epo
 pytestmark = pytest.mark.usefixtures("narrow_vgg")
 
 
-def _training(command: str, textures: Path, sample_images: Path) -> tuple[object, ...]:
-    """The words of a quick training, without its precision."""
+_COMMANDS = ("finetune", "ae", "gan")
+
+
+@pytest.fixture
+def training(command: str, textures: Path, small: tuple[object, ...], sample_images: Path) -> tuple[object, ...]:
+    """The words of a quick training by the command that the test is about."""
     return {
-        "finetune": ("finetune", textures, *FINETUNE, "--strategy", "full"),
+        "finetune": ("finetune", textures, *FINETUNE, "--strategy", "full", *small),
         "ae": ("ae", "train", sample_images / "photos", *UNET, *AE),
         "gan": ("gan", "train", "digits", *GAN),
     }[command]
 
 
-_COMMANDS = ("finetune", "ae", "gan")
-
-
 @pytest.mark.parametrize("command", _COMMANDS)
 def test_a_card_that_only_emulates_bf16_computes_in_fp32_by_itself(
-    tmp_path: Path, textures: Path, sample_images: Path, command: str
+    tmp_path: Path, training: tuple[object, ...], command: str
 ):
-    words = [*_training(command, textures, sample_images), "--precision", "auto"]
+    words = [*training, "--precision", "auto"]
     for capability, expected in (((7, 5), "fp32"), ((8, 0), "bf16")):
         card, said = run_on_card(*words, "-o", tmp_path / expected, capability=capability)
         assert set(card.autocast) == ({torch.bfloat16} if expected == "bf16" else set())
@@ -51,13 +52,12 @@ def test_so_does_style_transfer_with_vgg(tmp_path: Path, sample_images: Path):
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, textures: Path, sample_images: Path, command: str):
-    words = _training(command, textures, sample_images)
-    card, said = run_on_card(*words, "-o", tmp_path / "full", exhaust=9)
+def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, training: tuple[object, ...], command: str):
+    card, said = run_on_card(*training, "-o", tmp_path / "full", exhaust=9)
     assert card.exhausted == 1
     assert "out of memory: every batch" in said and "goes in 2 parts" in said
     if command == "ae":  # no batch norm, which sees other batches then
-        run_on_cpu(*words, "-o", tmp_path / "cpu")
+        run_on_cpu(*training, "-o", tmp_path / "cpu")
         assert_same(tmp_path / "cpu" / "model.safetensors", tmp_path / "full" / "model.safetensors")
 
 
@@ -90,8 +90,8 @@ def test_a_full_card_halves_how_many_tiles_are_denoised_together():
 
 
 @pytest.mark.parametrize("command", _COMMANDS)
-def test_a_run_goes_on_on_the_other_device(tmp_path: Path, textures: Path, sample_images: Path, command: str):
-    words = [*_training(command, textures, sample_images), "--epochs", 2]
+def test_a_run_goes_on_on_the_other_device(tmp_path: Path, training: tuple[object, ...], command: str):
+    words = [*training, "--epochs", 2]
     run_on_cpu(*words, "-o", tmp_path / "whole")
     for first, then in (("cpu", run_on_card), ("cuda", run_on_cpu)):
         place = ["-o", tmp_path / first]

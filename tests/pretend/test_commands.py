@@ -13,8 +13,12 @@ pytestmark = pytest.mark.usefixtures("narrow_vgg")
 
 
 @pytest.mark.parametrize("strategy", ["features", "auto", "scratch", "full", "partial", "two-phase"])
-def test_finetune(tmp_path: Path, textures: Path, strategy: str):
+def test_finetune(tmp_path: Path, textures: Path, small: tuple[object, ...], strategy: str):
     words = FEATURES if strategy == "features" else (*FINETUNE, "--strategy", strategy)
+    if strategy in ("full", "partial", "two-phase"):
+        words += small
+    elif strategy == "scratch":
+        words += small[:2]
     assert_same(*on_both(tmp_path, "finetune", textures, *words))
 
 
@@ -120,8 +124,10 @@ def test_gan_sample_and_evaluate(tmp_path: Path, trained: dict[str, Path]):
     assert figures[0] == figures[1]
 
 
-@pytest.mark.parametrize("method", ["kmeans", "minibatch", "deep-kmeans --epochs 2", "manifold"])
+@pytest.mark.parametrize(
+    "method",
+    ["kmeans --size 64", "minibatch --features pixels", "deep-kmeans --epochs 2", "manifold --features pixels"],
+)
 def test_cluster(tmp_path: Path, textures: Path, method: str):
-    size = () if "deep" in method else ("--size", 64)
-    words = ("-k", 3, "--no-page", "--no-cache", *size, "--method", *method.split())
+    words = ("-k", 3, "--no-page", "--no-cache", "--method", *method.split())
     assert_same(*on_both(tmp_path, "cluster", textures, *words))

@@ -11,7 +11,7 @@ _MOST = {
     "stylize, three together": (600, 1, 0),
     "finetune full": (640, 0, 0),
     "ae, U-Net": (300, 0, 0),
-    "gan": (500, 0, 3),
+    "gan": (500, 0, 0),
     "k-means iteration": (36, 1, 0),
     "denoise tile": (20, 0.25, 0),
 }
