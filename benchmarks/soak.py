@@ -82,6 +82,7 @@ class Soak:
             "gan": "gan train digits -o out --limit 60 --arch mlp --batch-size 200 --epochs 1 --figure-every 0",
             "ae": "ae train ../data -o out --arch conv --size 32 --epochs 1 --color rgb",
             "cluster": "cluster ../data -o out -k 2",
+            "style": "style train ../style.jpg --photos ../photos -o out --size 64 --crop 32 --steps 2",
         }
         (self.work / "models").mkdir()
         for name, words in made.items():

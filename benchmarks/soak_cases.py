@@ -26,6 +26,11 @@ TRAINING = [
         "cluster digits -o out --limit 200 -k 4 --method deep-kmeans --epochs 6 --threads 1",
         "--resume",
     ),
+    Case(
+        "style train",
+        "style train ../style.jpg --photos ../photos -o out --size 64 --crop 32 --steps 40 --threads 1",
+        "--resume",
+    ),
 ]
 FILES = [
     Case("stylize", "stylize ../photos -s ../style.jpg -o out --size 48 --steps 6 --threads 1", "--skip-existing"),
@@ -40,6 +45,8 @@ FILES = [
 IMAGES = {
     "predict": "predict ../models/finetune.safetensors in --sort sorted",
     "stylize": "stylize in -s ../style.jpg -o out --size 32 --steps 2",
+    "style train": "style train ../style.jpg --photos in -o out --size 64 --crop 32 --steps 2",
+    "stylize by a style": "stylize in -s ../models/style.safetensors -o out --size 32",
     "ae denoise": "ae denoise in -o out",
     "featmap": "featmap in -o out --channels 1",
     "ae reconstruct": "ae reconstruct ../models/ae.safetensors in -o out.png",
@@ -63,6 +70,7 @@ SINGLE = {
         "ae denoise ../photos --model {} -o out",
         "featmap --model {} ../photos -o out --channels 1",
     ),
+    "models/style.safetensors": ("stylize ../photos -s {} -o out --size 48", "export {} -o out.onnx"),
     "models/cluster.safetensors": ("cluster ../data --model {} -o out",),
     "weights.pt": ("featmap --backbone squeezenet1_1 --weights {} ../photos/0.png -o out.png --channels 1",),
     "weights.safetensors": (
