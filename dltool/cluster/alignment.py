@@ -104,7 +104,8 @@ def align(first: Tensor, second: Tensor, matrix: Tensor) -> Alignment:
     correlation = _correlation(grey, greys[1], inside)
     patches = torch.zeros(len(matrix))
     some = correlation >= WORTH_MEASURING  # it takes as long as all else
-    patches[some] = _alike_patches(fine[0][some], fine[1][some], inside[some])
+    if some.any():
+        patches[some] = _alike_patches(fine[0][some], fine[1][some], inside[some])
     return Alignment(
         matrix=matrix.view(-1, 2, 3),
         correlation=correlation,

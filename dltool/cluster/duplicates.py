@@ -221,6 +221,8 @@ def _link(thumbnails: torch.Tensor, pairs: Candidates) -> Iterator[tuple[GroupKi
     own = thumbnails[pairs.first].float()
     matrix, rough = place(own, seen, torch.from_numpy(pairs.start))
     kept = (rough >= _ROUGHLY).nonzero()[:, 0]
+    if not len(kept):
+        return
     found, pairs = align(own[kept], seen[kept], matrix[kept]), pairs.take(kept.numpy())
     names = pairs.first, pairs.second, pairs.orientation
     figures = found.correlation, found.overlap, found.area, found.lighter, found.tint, _copies(found), _takes(found)

@@ -20,6 +20,7 @@ ALONE = {
     "gan evaluate": ["model.safetensors", "data", "--sheet", "out.png"],
     "ae reconstruct": ["model.safetensors", "image.png", "-o", "out.png", "--csv", "out.csv"],
     "ae sample": ["model.safetensors", "-o", "out"],
+    "style train": ["style.jpg", "-o", "out"],
     "info": [],
     "page": ["run"],
 }

@@ -113,6 +113,15 @@ def test_parts_of_a_pattern_are_not_each_other(sample_images: Path, tmp_path: Pa
     ]
 
 
+@pytest.mark.parametrize("roughly", [-1.0, 2.0], ids=["each pair looked at", "none fits roughly"])
+def test_images_with_nothing_in_them(tmp_path: Path, roughly: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dltool.cluster.duplicates._ROUGHLY", roughly)
+    for number in range(4):
+        Image.new("RGB", (90, 60), (40 * number,) * 3).save(tmp_path / f"{number}.png")
+    found = finish(find_duplicates(ClusterData(source=str(tmp_path)), CONTEXT))
+    assert (found.count, list(found.groups)) == (4, [])
+
+
 def test_what_repeats_itself_is_told() -> None:
     """A wave of period 16 is itself again at a shift of one period, noise nowhere, at any brightness and contrast."""
     wave = torch.sin(torch.arange(64.0) * torch.pi / 8)[:, None].expand(64, 64)
