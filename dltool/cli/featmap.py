@@ -99,9 +99,9 @@ def _draw_files(
     jobs = task.plan_files(outputs.on_existing)
     say_unread(console, task.files.images, task.files.output)
     settings = task.settings()
-    if report_planned(console, jobs, _reported(task, machine, settings), outputs.dry_run):
-        if not outputs.dry_run:
-            write_manifest(task.manifest, {}, [])  # of what an earlier run noted that was killed at its end
+    if not outputs.dry_run and all(job.exists for job in jobs):
+        write_manifest(task.manifest, {}, [])  # of what an earlier run noted that was killed at its end
+    if report_planned(console, jobs, _reported(task, machine, settings), outputs.dry_run, page=page):
         return
     entries: list[dict[str, Any]] = []
     with _loaded(console, task, machine) as (network, progress, stop):

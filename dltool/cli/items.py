@@ -46,13 +46,14 @@ def report_planned(
     settings: dict[str, Any],
     dry_run: bool,
     figures: Callable[[Any], dict[str, Any]] = lambda result: {},
+    page: "OutputPage | None" = None,
     **report: Any,
 ) -> bool:
     """Report a dry run, or that all outputs are there already; False if there is work to do."""
     if not dry_run and not all(job.exists for job in jobs):
         return False
     items = [new_item(job, "skipped" if job.exists else "planned") | figures(None) for job in jobs]
-    report_items(console, items, settings, None, **report)
+    report_items(console, items, settings, None, page=None if dry_run else page, **report)
     return True
 
 

@@ -34,7 +34,7 @@ def run(console: Console, typed: Typed, outputs: Outputs, machine: Machine, *gro
         typed.refuse({"no_page": "with --frames" if task.frames.frames else "on one result, which has no page"})
     if outputs.dry_run:
         machine.check(task.network.backbone)
-    if report_planned(console, jobs, reported, outputs.dry_run):
+    if report_planned(console, jobs, reported, outputs.dry_run, page=shown):
         return
     _work(console, task, jobs, machine, reported, shown)
 
@@ -47,11 +47,7 @@ def _work(
     reported: dict[str, Any],
     page: OutputPage | None,
 ) -> None:
-    """Do the jobs and report, also where it is stopped.
-
-    Raises:
-        typer.Exit: with the exit code where it is not 0.
-    """
+    """Do the jobs and report, also where it is stopped; typer.Exit has the exit code where it is not 0."""
     with stop_requests() as stop, console.progress() as progress:
         progress.update("loading the network", 0, 1)
         set_threads(machine.threads)

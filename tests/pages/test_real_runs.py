@@ -135,6 +135,11 @@ def test_restyled_photos_and_a_grid(tmp_path: Path) -> None:
     assert f"page {out / 'index.html'}" in make_run(*words, photos, "-o", out)
     text = (out / "index.html").read_text()
     assert text.count('class="divide"') == 2 and "2 steps for each" in text and 'alt="style image style.png"' in text
+    # Killed before the page was there; with the page nothing is new.
+    (out / "index.html").unlink()
+    assert "page " in make_run(*words, photos, "-o", out, "--skip-existing")
+    assert _page_text(out).count('class="divide"') == 2
+    assert "page " not in make_run(*words, photos, "-o", out, "--skip-existing")
     one = tmp_path / "one.png"
     assert "page" not in make_run(*words, photos / "a.png", "-o", one) and not (tmp_path / "index.html").exists()
     done = run_inside(*words, photos / "a.png", "-o", tmp_path / "two.png", "--no-page")
@@ -161,6 +166,9 @@ def test_a_look_into_a_network(tmp_path: Path) -> None:
     assert f"page {out / 'index.html'}" in make_run("featmap", photo, "-o", out, "-m", "gradcam,saliency", *words)
     text = _page_text(out)
     assert 'src="a%20b/conv_stem.png"' in text and text.count('type="radio"') == 4
+    (out / "index.html").unlink()
+    make_run("featmap", photo, "-o", out, "-m", "gradcam,saliency", *words, "--skip-existing")
+    assert _page_text(out).count('type="radio"') == 4
     make_run("featmap", "--filters", "-o", out, "--weights", "none")
     assert 'src="filters.png"' in _page_text(out) and "a%20b/conv_stem.png" in _page_text(out)
     make_run("featmap", photo, "-o", tmp_path / "one.png", "--layer", "conv_stem", *words)
