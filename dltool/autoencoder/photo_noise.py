@@ -13,7 +13,7 @@ from torch import Tensor
 
 from dltool.autoencoder.jpeg import through_jpeg
 from dltool.autoencoder.noise import Gaussian, Noise, blur_kernels, normal, share_mosaic
-from dltool.images.tensors import LUMA, constant
+from dltool.images.tensors import luma
 
 _Choice = TypeVar("_Choice")
 _GAMMA = 2.2
@@ -85,12 +85,8 @@ class Grain(Noise):
         own = 0.3 * torch.rand(len(clean), 1, 1, 1, generator=generator, device=clean.device)
         noise = _blur((1 - own**2).sqrt() * shared + own * normal(clean, generator), radius)
         values = clean.clamp(0, 1)
-        luma = (
-            values
-            if clean.shape[1] == 1
-            else torch.einsum("nchw,c->nhw", values, constant(LUMA, values.dtype, values.device))[:, None]
-        )
-        return clean + 2 * levels * (luma * (1 - luma)).sqrt() * noise
+        light = values if clean.shape[1] == 1 else luma(values)
+        return clean + 2 * levels * (light * (1 - light)).sqrt() * noise
 
 
 class Jpeg(Noise):

@@ -161,7 +161,7 @@ def train_autoencoder(
     parameters = sum(parameter.numel() for parameter in task.model.parameters())
     yield Prepared(settings, loaded, task.arguments, parameters, plan.samples, plan.steps)
     loop = new_loop(trained, task.source, held_out, settings, session, context)
-    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    state = context.load_checkpoint()
     if state is not None and state["model"].keys() != task.model.state_dict().keys():
         raise SettingsError("--resume: the run is of an older dltool, whose network was another; start a new run")
     if state is not None:

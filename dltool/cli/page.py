@@ -46,7 +46,7 @@ class OutputPage:
 
     def offer(self, console: Console, document: dict[str, Any]) -> None:
         """Keep the document and make the page, unless it is not wanted, or is there and nothing is new."""
-        nothing_new = all(item["status"] == "skipped" for item in document.get("items", [{"status": ""}]))
+        nothing_new = {item["status"] for item in document.get("items", ())} == {"skipped"}
         if self.choice.no_page or not self.folder.is_dir() or (nothing_new and has_page(self.folder)):
             return
         try:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from dltool.cluster.likeness import SIDE, grey_of, without_surroundings
+from dltool.cluster.likeness import SIDE, without_surroundings
+from dltool.images.tensors import luma
 
 # Coarse, then fine: pixels of a side, what is subtracted around each, iterations.
 _COARSE, _FINE = (16, 7, 6), (32, 9, 6)
@@ -93,14 +94,14 @@ def align(first: Tensor, second: Tensor, matrix: Tensor) -> Alignment:
     """
     side, around, iterations = _FINE
     matrix = _improve(*_fields(first, second, side, around), matrix, torch.eye(6), iterations)
-    greys = grey_of(first), grey_of(second)
+    greys = luma(first), luma(second)
     warped, inside = _warp(first, matrix, SIDE)
-    grey, weight = grey_of(warped), inside.float()
+    grey, weight = luma(warped), inside.float()
     fine = [without_surroundings(values, _AROUND_FINE) for values in (grey, greys[1])]
     sizes = matrix[:, [0, 4]].abs().clamp_min(1e-3)
     share = weight.mean((1, 2, 3))
     lighter = ((greys[1] - grey) * weight).mean((1, 2, 3)) / share.clamp_min(1e-3)
-    tints = [functional.adaptive_avg_pool2d(image - grey_of(image), _TINTS) for image in (warped, second)]
+    tints = [functional.adaptive_avg_pool2d(image - luma(image), _TINTS) for image in (warped, second)]
     correlation = _correlation(grey, greys[1], inside)
     patches = torch.zeros(len(matrix))
     some = correlation >= WORTH_MEASURING  # it takes as long as all else
@@ -122,7 +123,7 @@ def align(first: Tensor, second: Tensor, matrix: Tensor) -> Alignment:
 
 def _fields(first: Tensor, second: Tensor, side: int, around: int) -> list[Tensor]:
     """B × 1 × side × side brightness of both, less its surroundings."""
-    greys = grey_of(first), grey_of(second)
+    greys = luma(first), luma(second)
     return [without_surroundings(functional.avg_pool2d(grey, SIDE // side), around) for grey in greys]
 
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from dltool.cluster.clustering import GroupingStep
+from dltool.images.tensors import luma
 
 SIDE = 64
 ORIENTATIONS = 8
@@ -18,7 +19,6 @@ _CELLS, _AROUND, _COLOR_CELLS, _COLOR_SHARE = 12, 7, 4, 0.2
 # A part this much off its place, in shares of the image, still resembles: parts are taken in such steps.
 _PARTS, _STEP = (0.9, 0.8, 0.7, 0.6), 0.1
 _OVERLAPS = (0.85, 0.7)
-_LUMA = (0.299, 0.587, 0.114)
 _COLUMNS = 1024
 _MOST_ALIKE = 10
 # Chosen on 100 photos of bsds300 by benchmarks/duplicates.py: parts of 80 % are above it.
@@ -73,11 +73,6 @@ def turned(images: Tensor, orientation: int) -> Tensor:
 def inverse(orientation: int) -> int:
     """The orientation that turns back what was turned."""
     return orientation if orientation >= 4 else -orientation % 4
-
-
-def grey_of(images: Tensor) -> Tensor:
-    """B × 1 × H × W brightness (ITU-R BT.601) of B × 3 × H × W colours."""
-    return (images * images.new_tensor(_LUMA)[:, None, None]).sum(1, keepdim=True)
 
 
 def without_surroundings(grey: Tensor, around: int) -> Tensor:
@@ -167,7 +162,7 @@ def _features(images: Tensor, window: tuple[float, float, float] = (1.0, 0.0, 0.
     parts = []
     for piece in images[..., row : row + size, column : column + size].split(_COLUMNS):
         colors = piece.float()
-        grey = grey_of(colors)
+        grey = luma(colors)
         cells = without_surroundings(functional.adaptive_avg_pool2d(grey, _CELLS), _AROUND).flatten(1)
         tints = functional.adaptive_avg_pool2d(colors - grey, _COLOR_CELLS).flatten(1)
         cells = functional.normalize(cells - cells.mean(1, keepdim=True)) * (1 - _COLOR_SHARE) ** 0.5

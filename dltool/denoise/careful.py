@@ -14,7 +14,7 @@ _FEW_GREYS = 32
 _SPARED, _TRUSTED = 1.0 / 255, 2.5 / 255
 _RADIUS = 15  # of the square in which that is measured, in pixels
 _SQUARE = 4  # pixels of a side that are measured together
-_STRIP = 64 * _SQUARE  # rows that are looked at together
+STRIP = 64 * _SQUARE  # rows that are worked on together
 _BRIGHTNESSES = 6
 _QUIETER = 25  # per cent of the parts of one brightness
 _EXCESS = 1.3  # times what is taken from those may be taken anywhere
@@ -69,10 +69,10 @@ def _levels(pixels: np.ndarray, restored: np.ndarray) -> tuple[np.ndarray, np.nd
     height, width = pixels.shape[:2]
     energy = np.empty((-(-height // _SQUARE), -(-width // _SQUARE)), np.float32)
     light = np.empty_like(energy)
-    for top in range(0, height, _STRIP):
-        strip = restored[top : top + _STRIP].astype(np.float32) / white
-        taken = pixels[top : top + _STRIP].astype(np.float32) / white - strip
-        rows = slice(top // _SQUARE, -(-min(top + _STRIP, height) // _SQUARE))
+    for top in range(0, height, STRIP):
+        strip = restored[top : top + STRIP].astype(np.float32) / white
+        taken = pixels[top : top + STRIP].astype(np.float32) / white - strip
+        rows = slice(top // _SQUARE, -(-min(top + STRIP, height) // _SQUARE))
         energy[rows] = _square_means(np.square(taken).mean(2))
         light[rows] = _square_means(strip.mean(2))
     side = (2 * _RADIUS + 2) // _SQUARE

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.denoise.careful import is_drawn, limit_energy, replace_wrong, shares_to_take, wrong_pixels
+from dltool.denoise.careful import STRIP, is_drawn, limit_energy, replace_wrong, shares_to_take, wrong_pixels
 from dltool.denoise.denoiser import Denoiser
 from dltool.denoise.noise_level import NoiseLevel, color_differences, estimate_noise, halve, noise_floor
 from dltool.denoise.self_supervised import LearnStep, learn_network
@@ -18,11 +18,10 @@ from dltool.denoise.settings import DenoiseSettings, Dither, Method
 from dltool.denoise.tiles import TileDone, restore_in_tiles
 from dltool.device import pinned
 from dltool.errors import SettingsError
-from dltool.images.tensors import LUMA, constant, is_grey
+from dltool.images.tensors import is_grey, luma
 from dltool.training.seeds import new_generator
 
 _OVERLAP = 48  # pixels that tiles share
-_STRIP = 256  # rows that are worked on together after the tiles
 _SHARED_NOISE = 2.0  # coarse over fine noise from which neighbouring pixels share it; white noise has 1
 _SHARED_LEVEL = 14 / 255  # coarse noise below this may as well be texture
 _KEPT_NOISE = 0.75  # of the finest noise: a network that keeps more of it has taken it for texture
@@ -237,8 +236,8 @@ def _take(pixels: np.ndarray, restored: np.ndarray, shares: Tensor, settings: De
     if bool((shares == 1).all()) and settings.strength == 1 and settings.chroma_strength in (None, 1):
         return restored
     shares = F.interpolate(shares, size=(height, width), mode="bilinear", align_corners=False)
-    for top in range(0, height, _STRIP):
-        rows = slice(top, top + _STRIP)
+    for top in range(0, height, STRIP):
+        rows = slice(top, top + STRIP)
         taken = torch.from_numpy(pixels[rows].astype(np.float32) - restored[rows].astype(np.float32))
         taken = weigh(taken.permute(2, 0, 1)[None] * shares[:, :, rows], settings)[0].permute(1, 2, 0).numpy()
         restored[rows] = np.rint((pixels[rows] - taken).clip(0, white))
@@ -249,8 +248,8 @@ def weigh(taken: Tensor, settings: DenoiseSettings) -> Tensor:
     """Of 1 × C × H × W noise as much as the settings want away, of its luma and of its colours."""
     if settings.chroma_strength is None or taken.shape[1] == 1:
         return settings.strength * taken
-    luma = torch.einsum("nchw,c->nhw", taken, constant(LUMA, taken.dtype, taken.device))[:, None]
-    return settings.strength * luma + settings.chroma_strength * (taken - luma)
+    light = luma(taken)
+    return settings.strength * light + settings.chroma_strength * (taken - light)
 
 
 def _learn(

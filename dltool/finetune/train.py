@@ -114,7 +114,7 @@ def finetune(
             if continuation is not None:
                 write_trained(context.run.path, continuation.trained)
     session = Session(context.run, context.should_stop, settings.time, context.checkpoint_seconds)
-    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    state = context.load_checkpoint()
     if state is not None:
         session.resume(state)
     named = bool(settings.backbone)

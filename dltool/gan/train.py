@@ -110,7 +110,7 @@ def train_gan(
         DltoolError: the loss is not finite; the last good checkpoint is kept.
     """
     (images,) = yield from load_images(data, settings.size, context.workers, exclude=context.run and context.run.path)
-    state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+    state = context.load_checkpoint()
     settings, start = decide_settings(settings, images, begun=state is not None)
     if context.run is not None:
         context.open_run("gan train", data, images.digest, as_plain(settings), _MAY_CHANGE)

@@ -22,6 +22,11 @@ def constant(values: tuple[float, ...], dtype: torch.dtype, device: torch.device
         return torch.tensor(values, dtype=dtype, device=device)
 
 
+def luma(images: Tensor) -> Tensor:
+    """Brightness (ITU-R BT.601), N × 1 × H × W, of N × 3 × H × W images."""
+    return (images * constant(LUMA, images.dtype, images.device).view(1, 3, 1, 1)).sum(1, keepdim=True)
+
+
 def pool_areas(maps: Tensor, size: tuple[int, int]) -> Tensor:
     """Means over areas, N × C × h × w of N × C × H × W for a `size` (h, w); MPS has them for sizes that divide only."""
     place = maps.cpu() if maps.device.type == "mps" else maps

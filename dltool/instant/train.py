@@ -127,7 +127,7 @@ def train_style(
         trainer = StyleTrainer(trained, judge, grams, loaded.splits, settings, context)
         loop = TrainingLoop(_plan(network, settings), trainer, session)
         yield Prepared(loaded, sum(parameter.numel() for parameter in network.parameters()), settings)
-        state = context.run.load_checkpoint() if context.run is not None and context.resume else None
+        state = context.load_checkpoint()
         if state is not None:
             session.resume(state)
             loop.resume(state)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dltool.images.tensors import LUMA, constant
+from dltool.images.tensors import luma
 
 _CHUNK = 1 << 20
 
@@ -93,17 +93,12 @@ def mix_statistics(parts: Sequence[tuple[ColorStatistics, float]]) -> ColorStati
 
 def luminance(image: Tensor) -> Tensor:
     """Return the Y of a 1 × 3 × H × W image, as a grey image of the same shape."""
-    return _luma(image).expand_as(image).contiguous()
+    return luma(image).expand_as(image).contiguous()
 
 
 def chroma(image: Tensor) -> Tensor:
     """Return what is left of N × 3 × H × W images without their luma, the same number for the three channels."""
-    return image - _luma(image)
-
-
-def _luma(image: Tensor) -> Tensor:
-    weights = constant(LUMA, image.dtype, image.device).view(1, 3, 1, 1)
-    return (image * weights).sum(1, keepdim=True)
+    return image - luma(image)
 
 
 def with_luminance(colors: Tensor, painted: Tensor) -> Tensor:

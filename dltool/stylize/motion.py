@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from dltool.images.tensors import LUMA
+from dltool.images.tensors import luma
 
 _LARGEST = 256  # pixels of the longer side that motion is looked for on
 _SMALLEST_BLOCK = 32
@@ -51,8 +51,7 @@ def carry(image: Tensor, flow: Tensor) -> Tensor:
 
 
 def _grey(image: Tensor, size: tuple[int, int]) -> Tensor:
-    grey = (image * image.new_tensor(LUMA).view(1, 3, 1, 1)).sum(1, keepdim=True)
-    return F.interpolate(grey, size, mode="bilinear", antialias=True, align_corners=False)
+    return F.interpolate(luma(image), size, mode="bilinear", antialias=True, align_corners=False)
 
 
 def _block_shifts(before: Tensor, now: Tensor, blocks: int) -> Tensor:

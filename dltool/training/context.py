@@ -73,3 +73,7 @@ class RunContext:
             described["source"] = str(Path(described["source"]).resolve())  # to be known again from another folder
         config = {"command": command, "version": __version__, "data": {**described, "digest": digest}}
         self.run.write_json("config.json", {**config, "settings": settings})
+
+    def load_checkpoint(self) -> dict[str, Any] | None:
+        """The state that a resumed run goes on from; None for a run that begins."""
+        return self.run.load_checkpoint() if self.run is not None and self.resume else None

@@ -1,6 +1,5 @@
 """Small real data for training tests: texture crops in class folders, scikit-learn's digits, and quick settings."""
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from dltool.finetune.train import FinetuneResult, finetune
 from dltool.training.context import RunContext
 from dltool.training.events import EpochEnd
 from dltool.training.run_folder import RunFolder
+from tests.textures import copy_textures
 
 CPU = torch.device("cpu")
 
@@ -31,12 +31,7 @@ def _one_penalty(request: pytest.FixtureRequest) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
     """Twelve crops each of brick, grass and gravel."""
-    root = tmp_path_factory.mktemp("textures")
-    for folder in sorted((sample_images / "textures").iterdir()):
-        (root / folder.name).mkdir()
-        for file in sorted(folder.iterdir())[:12]:
-            shutil.copy(file, root / folder.name)
-    return root
+    return copy_textures(sample_images, tmp_path_factory.mktemp("textures"), 12)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,5 @@
 """What the commands on the pretend card are given: little of everything."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from dltool.finetune import linear_head
 from dltool.gan import loop as gan_loop
 from dltool.gan import settings as gan_settings
 from tests.pretend.runs import run_on_cpu
+from tests.textures import copy_textures
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -32,12 +32,7 @@ def _little_work() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
     """The first six of each kind of the sample textures."""
-    root = tmp_path_factory.mktemp("textures")
-    for folder in sorted((sample_images / "textures").iterdir()):
-        (root / folder.name).mkdir()
-        for file in sorted(folder.iterdir())[:6]:
-            shutil.copy(file, root / folder.name)
-    return root
+    return copy_textures(sample_images, tmp_path_factory.mktemp("textures"), 6)
 
 
 @pytest.fixture(scope="session")

@@ -24,12 +24,6 @@ QUICK = StylizeSettings(size=96, steps=12, scales=1)
 
 
 @pytest.fixture(scope="module")
-def network():
-    with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU) as network:
-        yield network
-
-
-@pytest.fixture(scope="module")
 def images(sample_images) -> tuple[Tensor, Tensor, Tensor]:
     names = ("photos/cat.jpg", "styles/night_swirls.jpg", "styles/bold_shapes.jpg")
     return tuple(to_tensor(resize_image(read_image(sample_images / name), 96).pixels) for name in names)

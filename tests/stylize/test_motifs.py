@@ -6,12 +6,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from dltool.backbones import DEFAULT_BACKBONE
-from dltool.backbones.registry import create_backbone
 from dltool.events import finish
 from dltool.images.read import read_image
 from dltool.images.tensors import resize_image, to_tensor
-from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.motifs import motif_maps
 from dltool.stylize.optimize import StyleTargets, first_image, stylize
 from dltool.stylize.settings import StylizeSettings
@@ -19,12 +16,6 @@ from dltool.stylize.targets import Painting, whole_features
 
 CPU = torch.device("cpu")
 QUICK = StylizeSettings(size=96, steps=12, scales=1)
-
-
-@pytest.fixture(scope="module")
-def network():
-    with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU) as network:
-        yield network
 
 
 @pytest.fixture(scope="module")

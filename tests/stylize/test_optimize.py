@@ -4,24 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from dltool.backbones import DEFAULT_BACKBONE
-from dltool.backbones.registry import create_backbone
 from dltool.errors import SettingsError
 from dltool.events import finish
 from dltool.images.read import read_image
 from dltool.images.tensors import resize_image, to_tensor
-from dltool.stylize.features import FeatureNetwork
 from dltool.stylize.optimize import StyleTargets, StylizeResult, StylizeStep, scale_sizes, stylize
 from dltool.stylize.settings import Optimizer, StylizeSettings
 
 CPU = torch.device("cpu")
 QUICK = StylizeSettings(size=96, steps=12, scales=2)
-
-
-@pytest.fixture(scope="module")
-def network():
-    with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU) as network:
-        yield network
 
 
 @pytest.fixture(scope="module")

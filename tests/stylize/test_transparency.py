@@ -8,8 +8,6 @@ import pytest
 import torch
 from PIL import Image
 
-from dltool.backbones import DEFAULT_BACKBONE
-from dltool.backbones.registry import create_backbone
 from dltool.errors import DataError
 from dltool.images.folder import Job
 from dltool.stylize.features import FeatureNetwork
@@ -20,12 +18,6 @@ from dltool.stylize.targets import StyleTargets, read_style, style_grams
 
 CPU = torch.device("cpu")
 QUICK = StylizeSettings(size=96, steps=8, scales=1)
-
-
-@pytest.fixture(scope="module")
-def network():
-    with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), CPU) as network:
-        yield network
 
 
 def _circle(size: tuple[int, int]) -> Image.Image:

@@ -6,7 +6,6 @@ What changes a hash changes what people get from the same command and seed: do s
 
 import hashlib
 import platform
-import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.cli.run import run_inside
+from tests.textures import copy_textures
 
 # Another version, instruction set or size of cache may add the same numbers in another order.
 _TAKEN_ON = ("2.14.1+cu130", "x86_64", "AVX512", "Intel(R) Xeon(R) Processor, model 167")
@@ -30,12 +30,7 @@ def _machine() -> tuple[str, ...]:
 @pytest.fixture(scope="module")
 def textures(tmp_path_factory: pytest.TempPathFactory, sample_images: Path) -> Path:
     """The first eight of each kind."""
-    root = tmp_path_factory.mktemp("textures")
-    for folder in sorted((sample_images / "textures").iterdir()):
-        (root / folder.name).mkdir()
-        for file in sorted(folder.iterdir())[:8]:
-            shutil.copy(file, root / folder.name)
-    return root
+    return copy_textures(sample_images, tmp_path_factory.mktemp("textures"), 8)
 
 
 @pytest.mark.skipif(_machine() != _TAKEN_ON, reason=f"the hashes are of {_TAKEN_ON}, this is {_machine()}")
