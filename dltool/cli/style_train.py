@@ -44,7 +44,7 @@ class _StyleWatcher(Watcher):
         match event:
             case Prepared():
                 self.say(event.line)
-            case EpochEnd():
+            case EpochEnd() if event.epoch:  # before the first there is no loss
                 self.say(describe_epoch(event))
             case _:
                 super().show(event)
