@@ -44,6 +44,9 @@ def test_what_is_taken_where_others_as_bright_are_quiet_was_texture() -> None:
     texture = noise * (np.arange(128) < 64)[:, None, None]
     assert shares_to_take((restored + texture).astype(np.uint8), restored, alike=True).max() < 0.05
     assert shares_to_take((restored + texture).astype(np.uint8), restored, alike=False)[..., :12, :].min() > 0.99
+    uneven = np.where((np.arange(128) < 64)[:, None, None], noise, (noise / 2).round())  # twice as much above
+    shares = shares_to_take((restored + uneven).astype(np.uint8), restored, alike=True)
+    assert 0.6 < shares[..., :12, :].mean() < 0.7 and shares[..., -12:, :].min() > 0.99
     # A camera's noise may well be stronger where it is brighter, and a JPEG's errors where the edges are.
     restored[:64] = 180
     assert shares_to_take((restored + texture).astype(np.uint8), restored, alike=True)[..., :12, :].min() > 0.99
