@@ -48,9 +48,9 @@ def main() -> None:
     """Run the three parts and print their tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=Path)
-    parser.add_argument("--pictures", type=int, help="the first N only")
-    parser.add_argument("--slow-pictures", type=int, default=3, help="pictures that bm3d sees")
-    parser.add_argument("--phone-pictures", type=int, default=3)
+    parser.add_argument("--images", type=int, help="the first N only")
+    parser.add_argument("--slow-images", type=int, default=3, help="images that bm3d sees")
+    parser.add_argument("--phone-images", type=int, default=3)
     parser.add_argument("--sigmas", type=float, nargs="*", default=[15, 25, 50])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
@@ -60,16 +60,16 @@ def main() -> None:
     arguments = parser.parse_args()
     set_threads(arguments.threads)
     device = select_device(arguments.device)
-    paths = find_images(arguments.data)[: arguments.pictures]
+    paths = find_images(arguments.data)[: arguments.images]
     photos = [read_image(path).pixels.astype(np.float32) / 255 for path in paths]
     bf16 = use_bf16("auto", device, cpu_gains=True)
     models = {ensemble: load_denoiser(arguments.model, device, bf16, ensemble) for ensemble in (False, True)}
     print(f"{len(photos)} pictures of {arguments.data}, {arguments.threads} threads, {device.type}", flush=True)
     results: dict[str, Any] = {"white": [], "pictures": len(photos), "threads": arguments.threads}
     for sigma in arguments.sigmas:
-        results["white"] += white_noise(photos, sigma, models, arguments.slow_pictures)
+        results["white"] += white_noise(photos, sigma, models, arguments.slow_images)
     results["clean"] = clean_photos(photos, models[False])
-    results["phone"] = phone_noise(photos[: arguments.phone_pictures], models[False], device, arguments.sheet)
+    results["phone"] = phone_noise(photos[: arguments.phone_images], models[False], device, arguments.sheet)
     if arguments.json:
         arguments.json.write_text(json.dumps(results, indent=2))
 
