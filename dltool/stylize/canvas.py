@@ -73,7 +73,7 @@ class Canvas:
     ) -> list[dict[str, Tensor]]:
         """What each style asks of an image of `size`, of which `content()` gave `content`."""
         settings = self._settings
-        side = max(1, round(max(size) * settings.style_scale))
+        side = self._style_side(size)
         grams = [targets.at(side, content.device, settings.gram, tile_side) for targets in self._styles]
         if settings.strength == 1:
             return grams
@@ -82,15 +82,24 @@ class Canvas:
         own = style_grams(network, content, settings.gram, tile_side, opacity)
         return [{name: own[name].lerp(matrix, settings.strength) for name, matrix in each.items()} for each in grams]
 
+    def calmness(self, size: tuple[int, int]) -> list[float]:
+        """Of each style at the size that it has in an image of `size`; 1 where the photo's chroma comes back."""
+        if self._settings.preserve_color is PreserveColor.LUMINANCE:
+            return [1.0] * len(self._styles)
+        return [targets.calmness(self._style_side(size)) for targets in self._styles]
+
     def motifs(self, network: FeatureNetwork, image: Tensor, size: tuple[int, int], tile_side: int | None) -> dict:
         """What each content layer's features of an image of `size`, as it is now, shall come near to."""
-        side = max(1, round(max(size) * self._settings.style_scale))
+        side = self._style_side(size)
         masks = self._at(self._mask if len(self._styles) > 1 else None, size)
         return motif_maps(network, image, self._styles, masks, side, tile_side)
 
     def masks(self, size: tuple[int, int]) -> list[Tensor | None]:
         """Where each style goes in an image of `size`: where the mask says so and something can be seen."""
         return self._at(self._times_opacity(self._mask), size)
+
+    def _style_side(self, size: tuple[int, int]) -> int:
+        return max(1, round(max(size) * self._settings.style_scale))
 
     def _at(self, mask: Tensor | None, size: tuple[int, int]) -> list[Tensor | None]:
         """The layers of a mask of the photo's size, of which None has as many as there are styles, at `size`."""
@@ -150,7 +159,11 @@ def joint_objective(
         canvas.grams(network, size, content, tile_side) for canvas, content in zip(canvases, contents, strict=True)
     ]
     masks = [None if mask is None else mask.to(device) for mask in canvases[0].masks(size)]
-    regions = [Region(_stacked(each), mask) for each, mask in zip(zip(*asked, strict=True), masks, strict=True)]
+    calm = torch.tensor([canvas.calmness(size) for canvas in canvases], device=device)
+    regions = [
+        Region(_stacked(each), mask, calmness)
+        for each, mask, calmness in zip(zip(*asked, strict=True), masks, calm.T, strict=True)
+    ]
     if hold is not None:
         margin = canvases[0].margin
         image, weight = (resize_tensor(margin.add(each), margin.outer_size(size)) for each in (hold.image, hold.weight))

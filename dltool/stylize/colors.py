@@ -101,6 +101,23 @@ def chroma(image: Tensor) -> Tensor:
     return image - luma(image)
 
 
+def chroma_variation(image: Tensor, opacity: Tensor | None = None) -> float:
+    """Mean squared difference of the chroma of neighbouring pixels, down and across, of a 1 × 3 × H × W image.
+
+    `opacity`, 1 × 1 × H × W, says how much each pixel counts.
+    """
+    colors = chroma(image)
+    counts = torch.ones_like(image[:, :1]) if opacity is None else opacity
+    variation = 0.0
+    for dim in (2, 3):
+        squares = colors.diff(dim=dim).square().mean(1, keepdim=True)
+        length = squares.shape[dim]
+        first, last = (counts.narrow(dim, start, length) for start in (0, counts.shape[dim] - length))
+        both = torch.minimum(first, last)
+        variation += ((squares * both).sum() / both.sum().clamp_min(1e-6)).item()
+    return variation
+
+
 def with_luminance(colors: Tensor, painted: Tensor) -> Tensor:
     """Return the image with the chroma (Cb, Cr) of `colors` and the luminance of `painted`, clamped to [0, 1]."""
     return (colors + luminance(painted) - luminance(colors)).clamp(0, 1)

@@ -42,11 +42,13 @@ class Losses(NamedTuple):
 class Region:
     """A style's target for the Gram matrices, and where in the image (1 × 1 × H × W in [0, 1]; None: everywhere).
 
-    Of every layer there is 1 × C × C for all images, or N × C × C, one for each.
+    Of every layer there is 1 × C × C for all images, or N × C × C, one for each. `calmness` multiplies the weight of
+    smooth colours, for all images or for each of N.
     """
 
     grams: dict[str, Tensor]
     mask: Tensor | None = None
+    calmness: Tensor | float = 1.0
 
 
 @dataclass(frozen=True)
@@ -154,11 +156,20 @@ class Objective:
         self._sizes = {name: (sum(rows[name].values()), sum(columns[name].values())) for name in self._layers}
         self._energies = {name: energy.clamp_min(1e-8) for name, energy in self._energies.items()}
         self._masks = [self._layer_masks(region.mask) for region in self._regions]
+        self._calmness = self._mean_calmness()
         self._parts = {
             (number, name): self._region_part(number, name)
             for number in range(len(self._regions))
             for name in self._network.style_layers
         }
+
+    def _mean_calmness(self) -> Tensor | float:
+        """Of all regions by their shares."""
+        if len(self._regions) == 1:
+            return self._regions[0].calmness
+        shares = [region.mask.sum() for region in self._regions]
+        weighted = sum(share * region.calmness for share, region in zip(shares, self._regions, strict=True))
+        return weighted / sum(shares).clamp_min(1e-6)
 
     def _layer_masks(self, mask: Tensor | None) -> dict[str, Tensor]:
         if mask is None:
@@ -294,7 +305,7 @@ class Objective:
             total = total + settings.tv_weight * _variation(tile, piece)
         chroma_weight = settings.chroma_weight * settings.strength  # at strength 0 the photo itself comes back
         if chroma_weight:
-            total = total + chroma_weight * _variation(tile, chroma(piece))
+            total = total + chroma_weight * self._calmness * _variation(tile, chroma(piece))
         if self._hold is not None:
             reference = tile.inner_pixels(tile.cut(self._hold.image))
             weight = tile.inner_pixels(tile.cut(self._hold.weight))

@@ -14,6 +14,8 @@ from dltool.images.tensors import resize_image, to_tensor
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 from dltool.stylize.colors import chroma, luminance
 from dltool.stylize.margin import Margin
+from dltool.stylize.objective import Objective, Region
+from dltool.stylize.targets import Painting, style_grams
 
 CPU = torch.device("cpu")
 QUICK = StylizeSettings(size=None, steps=24, scales=2)
@@ -61,3 +63,37 @@ def test_colours_vary_less_where_their_variation_counts(sample_images: Path) -> 
             image = finish(stylize(photo, StyleTargets(network, style), network, settings, CPU)).image
             grain[weight] = chroma(image).diff(dim=3).square().mean().item()
     assert grain[3.0] < 0.75 * grain[0.0]
+
+
+def test_a_calm_painting_asks_for_calm_colours(network: FeatureNetwork) -> None:
+    lively = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    calm = 0.5 + 0.1 * (lively - 0.5)
+    half_grey = torch.zeros(1, 1, 40, 48)
+    half_grey[..., :24] = 1
+    painted = torch.where(half_grey > 0, luminance(lively), lively)
+    of = {
+        "lively": StyleTargets(network, lively),
+        "calm": StyleTargets(network, calm),
+        "blend": StyleTargets(network, [Painting(lively), Painting(calm)]),
+        "grey where it can be seen": StyleTargets(network, [Painting(painted, 1, half_grey)]),
+    }
+    found = {name: targets.calmness(48) for name, targets in of.items()}
+    assert found["lively"] == found["blend"] == 1 < found["calm"] < 40 == found["grey where it can be seen"]
+
+
+def test_calmness_weighs_colours_of_each_image_and_of_regions_by_their_shares(network: FeatureNetwork) -> None:
+    image, photo, style = torch.rand(3, 2, 3, 32, 32, generator=torch.Generator().manual_seed(0)).unbind()
+    grams = style_grams(network, style[:1])
+    left = torch.zeros(1, 1, 32, 32)
+    left[..., :8] = 1
+
+    def totals(*regions: Region) -> list[float]:
+        return [losses.total for losses in Objective(network, photo, regions, StylizeSettings()).evaluate(image)[0]]
+
+    colors = chroma(image)
+    variation = sum(colors.diff(dim=dim).square().mean((1, 2, 3)) for dim in (2, 3))
+    alone = torch.tensor(totals(Region(grams, calmness=torch.tensor([5.0, 1.0])))) - torch.tensor(totals(Region(grams)))
+    torch.testing.assert_close(alone, 3 * variation * torch.tensor([4.0, 0.0]), rtol=1e-3, atol=1e-4)
+    plain = totals(Region(grams, left), Region(grams, 1 - left))
+    weighed = totals(Region(grams, left, 9.0), Region(grams, 1 - left))
+    torch.testing.assert_close(torch.tensor(weighed) - torch.tensor(plain), 3 * variation * 2, rtol=1e-3, atol=1e-4)
