@@ -42,6 +42,24 @@ def _no_downloads(tmp_path_factory: pytest.TempPathFactory) -> None:
     os.environ["http_proxy"] = os.environ["https_proxy"] = "http://127.0.0.1:9"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _done_once_or_not_at_all() -> Iterator[None]:
+    """The weights that come as packages are read from them once; no test's files need outlast a power cut."""
+    from dltool.backbones import lite, registry
+
+    read: dict[str, dict[str, object]] = {}
+
+    def packaged_weights(name: str, network: object) -> dict[str, object]:
+        if name not in read or not lite.LITES[name].is_installed:
+            read[name] = lite.packaged_weights(name, network)
+        return read[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "packaged_weights", packaged_weights)
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="module")
 def narrow_vgg() -> Iterator[None]:
     """VGGs whose classifiers are 16 units wide: of 4096 they draw 120 million numbers, for most tests in vain."""

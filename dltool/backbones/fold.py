@@ -16,10 +16,13 @@ def fold_batchnorm(model: nn.Module, sample: Tensor, keep: set[str]) -> nn.Modul
     (timm's `BatchNormAct2d`) or an identity, so that its output is still found under its name.
     """
     sample = sample.to(next(model.parameters()).device)
-    pairs = [(conv, norm) for conv, norm in _find_pairs(model, sample) if conv not in keep]
+    found, output = _find_pairs(model, sample)
+    pairs = [(conv, norm) for conv, norm in found if conv not in keep]
     if not pairs:
         return model
-    folded = copy.deepcopy(model)
+    modules = [model.get_submodule(name) for pair in pairs for name in pair]
+    replaced = [tensor for each in modules for tensor in (*each.parameters(False), *each.buffers(False))]
+    folded = copy.deepcopy(model, {id(tensor): tensor for tensor in replaced})  # which need no copies
     for conv_name, norm_name in pairs:
         conv, norm = folded.get_submodule(conv_name), folded.get_submodule(norm_name)
         weight, bias = fuse_conv_bn_weights(
@@ -29,12 +32,12 @@ def fold_batchnorm(model: nn.Module, sample: Tensor, keep: set[str]) -> nn.Modul
         parent, _, leaf = norm_name.rpartition(".")
         setattr(folded.get_submodule(parent), leaf, getattr(norm, "act", nn.Identity()))
     with torch.no_grad():
-        same = torch.allclose(model(sample), folded(sample), rtol=1e-3, atol=1e-3)
+        same = torch.allclose(output, folded(sample), rtol=1e-3, atol=1e-3)
     return folded if same else model
 
 
-def _find_pairs(model: nn.Module, sample: Tensor) -> list[tuple[str, str]]:
-    """Names of the convolutions and of the batch norms whose input is that convolution's very output."""
+def _find_pairs(model: nn.Module, sample: Tensor) -> tuple[list[tuple[str, str]], Tensor]:
+    """Names of the convolutions and of the batch norms whose input is that convolution's very output; the model's."""
     outputs: dict[int, tuple[str, Tensor]] = {}
     runs: dict[str, int] = {}
     pairs: dict[str, str] = {}
@@ -55,8 +58,8 @@ def _find_pairs(model: nn.Module, sample: Tensor) -> list[tuple[str, str]]:
     handles = [module.register_forward_hook(watch(name)) for name, module in watched]
     try:
         with torch.no_grad():
-            model(sample)
+            output = model(sample)
     finally:
         for handle in handles:
             handle.remove()
-    return [(conv, norm) for conv, norm in pairs.items() if runs[conv] == runs[norm] == 1]
+    return [(conv, norm) for conv, norm in pairs.items() if runs[conv] == runs[norm] == 1], output

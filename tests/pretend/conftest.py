@@ -4,14 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 
 from dltool.backbones.registry import create_backbone
 from dltool.featmap import gradients
 from dltool.finetune import linear_head
 from dltool.gan import loop as gan_loop
+from dltool.gan import quality
 from dltool.gan import settings as gan_settings
-from tests.pretend.runs import run_on_cpu
+from dltool.gan.features import Extractor
+from tests.pretend.runs import reference
 from tests.textures import copy_textures
 
 
@@ -26,7 +29,13 @@ def _little_work() -> Iterator[None]:
         patch.setattr(gan_settings, "SHORTEST_EPOCH", 60)
         patch.setattr(gan_loop, "_MEASURED", 120)
         patch.setattr(gan_loop, "_NEAREST_SAMPLES", 20)
+        patch.setattr(quality, "Extractor", _little_extractor)
         yield
+
+
+def _little_extractor(name: str, image_size: int, device: torch.device) -> Extractor:
+    """In the place of the one that training watches; that of `gan evaluate` is what it is."""
+    return Extractor("timm:lcnet_035:blocks.4", image_size, device, "none", side=64)
 
 
 @pytest.fixture(scope="session")
@@ -47,18 +56,19 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> tuple[object, ...]:
 def trained(tmp_path_factory: pytest.TempPathFactory, textures: Path) -> dict[str, Path]:
     """Runs of a classifier, a generator and an autoencoder, made on the CPU."""
     root = tmp_path_factory.mktemp("trained")
-    run_on_cpu("finetune", textures, *FEATURES, "-o", root / "classifier")
-    run_on_cpu("gan", "train", "digits", *GAN, "-o", root / "generator")
-    run_on_cpu("ae", "train", "digits", "--arch", "conv", *AE, "-o", root / "autoencoder")
-    return {path.name: path for path in root.iterdir()}
+    return {
+        "classifier": reference(root, "finetune", textures, *FEATURES, name="classifier"),
+        "generator": reference(root, "gan", "train", "digits", *GAN, "--arch", "mlp", name="generator"),
+        "autoencoder": reference(root, "ae", "train", "digits", "--arch", "conv", *AE, name="autoencoder"),
+    }
 
 
 _EXACT = ("--precision", "fp32", "--no-page")
-_SHORT = ("--epochs", 1, *_EXACT)
+SHORT = ("--epochs", 1, *_EXACT)
 FEATURES = ("--size", 32, *_EXACT, "--strategy", "features", "--head-l2", 0.01)
-FINETUNE = ("--size", 32, *_SHORT)
-GAN = ("--arch", "mlp", "--limit", 20, *_SHORT)
-AE = ("--limit", 40, *_SHORT)
+FINETUNE = ("--size", 32, *SHORT)
+GAN = ("--limit", 20, "--grid", 9, *SHORT)
+AE = ("--limit", 40, *SHORT)
 UNET = (
     "--arch",
     "unet",
@@ -71,3 +81,6 @@ UNET = (
     "--patch-size",
     32,
 )
+# Style transfer by a network of small fields, so that tiles of it are small.
+SHALLOW = "--backbone vgg11 --weights none --style-layers features.0,features.3 --content-layers features.3"
+SHALLOW += " --scales 1 --margin 0 --steps 2"

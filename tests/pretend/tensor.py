@@ -42,8 +42,10 @@ class Pretended(Tensor):
 
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        ours = next(each for each in _flat(args, kwargs or {}) if isinstance(each, cls))
-        return dispatch(ours.card, func, args, kwargs or {})
+        ours: list[Pretended] = []
+        for each in (*args, *(kwargs or {}).values()):
+            _host_of(each, ours, [])
+        return dispatch(ours[0].card, func, args, kwargs or {})
 
     @property
     def device(self) -> torch.device:
@@ -121,114 +123,136 @@ class OnCard(TorchDispatchMode):
         super().__init__()
         self._card = card
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # torch's wrapper against compilation, which costs every operation as much as this mode
+
     def __torch_dispatch__(self, func: Any, types: Any, args: tuple = (), kwargs: dict | None = None) -> Any:
-        outside = torch._C._current_graph_task_id() != self._card.backward_pass
-        if not kwargs and outside and not any(isinstance(each, Pretended) for each in _flat(args, {})):
-            return func(*args)  # most of what the CPU does for itself
+        if torch._C._current_graph_task_id() != self._card.backward_pass:
+            device = kwargs.get("device") if kwargs else None
+            if (device is None or torch.device(device).type != "cuda") and not (
+                any(map(_is_ours, args)) or (kwargs and any(map(_is_ours, kwargs.values())))
+            ):
+                return func(*args, **(kwargs or {}))  # most of what the CPU does for itself
         return dispatch(self._card, func, args, kwargs or {})
 
 
-def _flat(args: tuple, kwargs: dict[str, Any]) -> list[Any]:
-    """All that an operation is given; no list of torch's operations has lists in it."""
-    flat: list[Any] = []
-    for each in (*args, *kwargs.values()):
-        if isinstance(each, list | tuple):
-            flat.extend(each)
-        else:
-            flat.append(each)
-    return flat
+def _is_ours(each: Any) -> bool:
+    """Whether something that an operation is given is on the card, or a list with something that is."""
+    kind = type(each)
+    return kind is Pretended or ((kind is list or kind is tuple) and any(type(inner) is Pretended for inner in each))
 
 
-def _host_of(each: Any) -> Any:
-    if isinstance(each, Pretended):
+def _host_of(each: Any, ours: list[Pretended], others: list[Tensor]) -> Any:
+    """The same for the CPU; what tensors there are is added to the lists. Lists of torch's operations are flat."""
+    kind = type(each)
+    if kind is Pretended:
+        ours.append(each)
         return each.host
-    if isinstance(each, list | tuple):
-        return [inner.host if isinstance(inner, Pretended) else inner for inner in each]
+    if kind is list or kind is tuple:
+        return [_host_of(inner, ours, others) for inner in each]
+    if isinstance(each, Tensor):
+        others.append(each)
     return each
 
 
-@cache
-def _facts(func: Any) -> tuple[str, bool]:
-    """An operation's name, and whether it takes a generator."""
-    draws = any("Generator" in str(each.type) for each in func._schema.arguments)
-    return func._schema.name.removeprefix("aten::"), draws
+class _Facts:
+    """What does not change about an operation: its name, whether it draws random numbers, what it costs the card."""
+
+    def __init__(self, func: Any) -> None:
+        self.name = func._schema.name.removeprefix("aten::")
+        self.draws = any("Generator" in str(each.type) for each in func._schema.arguments)
+        self.is_kernel = not func.is_view and self.name not in _NO_KERNEL
+        self.waits = self.name in _WAITING
+        self.indexes = self.name in _INDEXING
+        self.crosses = self.name in ("_to_copy", "copy_")
+
+
+_facts = cache(_Facts)
 
 
 def dispatch(card: Counts, func: Any, args: tuple, kwargs: dict[str, Any]) -> Any:
     """Do one operation of torch, as on a machine with a card, and count it if the card has a part in it."""
-    name, draws = _facts(func)
-    flat = _flat(args, kwargs)
-    ours = [each for each in flat if isinstance(each, Pretended)]
+    facts = _facts(func)
+    ours: list[Pretended] = []
+    others: list[Tensor] = []
+    plain = [_host_of(each, ours, others) for each in args]
+    plain_kwargs = {key: _host_of(each, ours, others) for key, each in kwargs.items()} if kwargs else {}
     asked = kwargs.get("device")
     asked = None if asked is None else torch.device(asked)
     if ours and asked == CPU:
         asked = None  # by C++, for where it takes our tensors to be; who wants one on the CPU calls `to`
+    backward = torch._C._current_graph_task_id()
     if not ours and (asked is None or asked.type != "cuda"):
         made = func(*args, **kwargs)
         # In a backward pass C++ makes tensors of its own, on what it takes ours to be on.
-        makes = isinstance(made, Tensor) and not any(isinstance(each, Tensor) for each in flat)
-        return Pretended(made, card) if makes and torch._C._current_graph_task_id() == card.backward_pass else made
-    if torch._C._current_graph_task_id() != -1:
-        card.backward_pass = torch._C._current_graph_task_id()
-    others = [each for each in flat if isinstance(each, Tensor) and not isinstance(each, Pretended)]
-    if name not in ("_to_copy", "copy_"):
-        _check_devices(card, name, args, others)
-    generator = next((each for each in flat if isinstance(each, torch._C.Generator)), None) if draws else None
-    if generator is not None and not card.owns(generator):
-        raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({name})")
-    to_host = _count(card, func, name, args, kwargs, asked)
-    plain_kwargs = {key: _host_of(each) for key, each in kwargs.items()}
-    if asked is not None or "device" in kwargs:
+        makes = isinstance(made, Tensor) and not others
+        return Pretended(made, card) if makes and backward == card.backward_pass else made
+    if backward != -1:
+        card.backward_pass = backward
+    if others and not facts.crosses:
+        _check_devices(card, facts, args, others)
+    if facts.draws:
+        given = (*args, *kwargs.values())
+        generator = next((each for each in given if isinstance(each, torch._C.Generator)), None)
+        if generator is not None and not card.owns(generator):
+            raise RuntimeError(f"Expected a 'cuda' device type for generator but found 'cpu' ({facts.name})")
+    to_host = _count(card, facts, args, kwargs, asked)
+    if "device" in plain_kwargs:
         plain_kwargs["device"] = CPU
     plain_kwargs.pop("pin_memory", None)
-    found = func(*map(_host_of, args), **plain_kwargs)
-    if name == "copy_":
+    found = func(*plain, **plain_kwargs)
+    if facts.name == "copy_":
         return args[0]
-    if to_host:
-        return found
-    known = {id(each.host): each for each in ours}
-
-    def wrap(each: Any) -> Any:
-        if isinstance(each, list | tuple):
-            return type(each)(map(wrap, each))
-        if not isinstance(each, Tensor):
-            return each
-        return known[id(each)] if id(each) in known else Pretended(each, card)
-
-    return wrap(found)
+    return found if to_host else _wrapped(found, card, ours)
 
 
-def _check_devices(card: Counts, name: str, args: tuple, others: list[Tensor]) -> None:
+def _wrapped(found: Any, card: Counts, ours: list[Pretended]) -> Any:
+    """What an operation has returned, on the card; what it has changed in place is the tensor that it was given."""
+    if isinstance(found, Tensor):
+        for each in ours:
+            if each.host is found:
+                return each
+        return Pretended(found, card)
+    if isinstance(found, list | tuple):
+        own = {id(each.host): each for each in ours}
+        return type(found)(
+            (own[id(each)] if id(each) in own else Pretended(each, card)) if isinstance(each, Tensor) else each
+            for each in found
+        )
+    return found
+
+
+def _check_devices(card: Counts, facts: _Facts, args: tuple, others: list[Tensor]) -> None:
     """Raise what torch raises where tensors of both devices meet; numbers may, and indices, which are copied."""
     strangers = [each for each in others if each.ndim]
-    if name in _INDEXING and isinstance(args[0], Pretended):
+    if facts.indexes and isinstance(args[0], Pretended):
         places = [each for each in args[1] if each is not None and not isinstance(each, Pretended)]
         for _ in places:
             card.copy("index")
         strangers = [each for each in strangers if not any(each is place for place in places)]
     if strangers and torch._C._current_graph_task_id() == -1:
         raise RuntimeError(
-            f"Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! ({name})"
+            "Expected all tensors to be on the same device, but found at least two devices, cuda:0 and cpu! "
+            f"({facts.name})"
         )
 
 
-def _count(card: Counts, func: Any, name: str, args: tuple, kwargs: dict[str, Any], asked: torch.device | None) -> bool:
+def _count(card: Counts, facts: _Facts, args: tuple, kwargs: dict[str, Any], asked: torch.device | None) -> bool:
     """Count an operation; return whether its result is on the CPU."""
-    if name in ("_to_copy", "copy_"):
-        source = args[0] if name == "_to_copy" else args[1]
+    if facts.crosses:
+        source = args[0] if facts.name == "_to_copy" else args[1]
         target_is_ours = isinstance(args[0], Pretended) if asked is None else asked.type == "cuda"
-        streamed = bool(kwargs.get("non_blocking") or (name == "copy_" and len(args) > 2 and args[2]))
+        streamed = bool(kwargs.get("non_blocking") or (facts.name == "copy_" and len(args) > 2 and args[2]))
         if isinstance(source, Pretended) and not target_is_ours:
             card.fetch(streamed)
             return True
         if not isinstance(source, Pretended) and target_is_ours:
             card.send(streamed and getattr(source, "pretends_to_be_pinned", False))
             return False
-    if not func.is_view and name not in _NO_KERNEL:
-        card.kernel(name)
-    by_mask = name in _INDEXING and any(
-        each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1]
-    )
-    if name in _WAITING or (by_mask and not (name != "index" and args[2].numel() == 1)):
-        card.wait(name)
+    if facts.is_kernel:
+        card.kernel(facts.name)
+    by_mask = facts.indexes and any(each is not None and each.dtype in (torch.bool, torch.uint8) for each in args[1])
+    if facts.waits or (by_mask and not (facts.name != "index" and args[2].numel() == 1)):
+        card.wait(facts.name)
     return False

@@ -9,8 +9,8 @@ import torch
 from dltool.denoise.tiles import restore_in_tiles
 from dltool.events import finish
 from tests.pretend.card import CUDA, pretend_card
-from tests.pretend.conftest import AE, FINETUNE, GAN, UNET
-from tests.pretend.runs import assert_same, run_on_card, run_on_cpu, run_one_epoch
+from tests.pretend.conftest import AE, FINETUNE, GAN, SHALLOW, SHORT, UNET
+from tests.pretend.runs import assert_same, reference, run_on_card, run_on_cpu, run_one_epoch
 
 pytestmark = pytest.mark.usefixtures("narrow_vgg")
 
@@ -24,7 +24,7 @@ def training(command: str, textures: Path, small: tuple[object, ...], sample_ima
     return {
         "finetune": ("finetune", textures, *FINETUNE, "--strategy", "full", *small),
         "ae": ("ae", "train", sample_images / "photos", *UNET, *AE),
-        "gan": ("gan", "train", "digits", *GAN),
+        "gan": ("gan", "train", "digits", *GAN, "--arch", "mlp"),
     }[command]
 
 
@@ -32,7 +32,8 @@ def training(command: str, textures: Path, small: tuple[object, ...], sample_ima
 def test_a_card_that_only_emulates_bf16_computes_in_fp32_by_itself(
     tmp_path: Path, training: tuple[object, ...], command: str
 ):
-    words = [*training, "--precision", "auto"]
+    cnn = ("finetune", "digits", "--backbone", "cnn", "--limit", 60, *SHORT)
+    words = [*(cnn if command == "finetune" else training), "--precision", "auto"]
     for capability, expected in (((7, 5), "fp32"), ((8, 0), "bf16")):
         card, said = run_on_card(*words, "-o", tmp_path / expected, capability=capability)
         assert set(card.autocast) == ({torch.bfloat16} if expected == "bf16" else set())
@@ -45,7 +46,7 @@ def test_a_card_that_only_emulates_bf16_computes_in_fp32_by_itself(
 
 def test_so_does_style_transfer_with_vgg(tmp_path: Path, sample_images: Path):
     words = ["stylize", sample_images / "photos" / "cat.jpg", "-s", sample_images / "styles" / "retina.jpg"]
-    words += ["--size", 48, "--steps", 1, "--backbone", "vgg11", "--weights", "none", "--json", "--overwrite"]
+    words += ["--size", 48, *SHALLOW.split(), "--json", "--overwrite"]
     for capability, expected in (((7, 5), "fp32"), ((8, 0), "bf16")):
         _, said = run_on_card(*words, "-o", tmp_path / "a.png", capability=capability)
         assert f'"precision": "{expected}"' in said
@@ -57,14 +58,13 @@ def test_a_full_card_halves_the_batch_and_goes_on(tmp_path: Path, training: tupl
     assert card.exhausted == 1
     assert "out of memory: every batch" in said and "goes in 2 parts" in said
     if command == "ae":  # no batch norm, which sees other batches then
-        run_on_cpu(*training, "-o", tmp_path / "cpu")
-        assert_same(tmp_path / "cpu" / "model.safetensors", tmp_path / "full" / "model.safetensors")
+        whole = reference(tmp_path, *training)
+        assert_same(whole / "model.safetensors", tmp_path / "full" / "model.safetensors")
 
 
 def test_a_full_card_halves_the_tiles_of_style_transfer(tmp_path: Path, sample_images: Path):
     words = ["stylize", sample_images / "photos" / "cat.jpg", "-s", sample_images / "styles" / "retina.jpg"]
-    words += ["--size", 160, "--steps", 2, "--scales", 1, "--margin", 0, "--precision", "fp32", "--backbone", "vgg11"]
-    words += ["--weights", "none", "--style-layers", "features.0,features.3", "--content-layers", "features.3"]
+    words += ["--size", 160, *SHALLOW.split(), "--precision", "fp32"]
     card, _ = run_on_card(*words, "-o", tmp_path / "card.png", exhaust=5)
     assert card.exhausted == 1
     run_on_cpu(*words, "-o", tmp_path / "cpu.png")

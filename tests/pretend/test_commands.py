@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dltool.featmap.settings import Method
-from tests.pretend.conftest import AE, FEATURES, FINETUNE, GAN, UNET
+from tests.pretend.conftest import AE, FEATURES, FINETUNE, GAN, SHALLOW, UNET
 from tests.pretend.runs import assert_same, on_both, run_on_card, run_on_cpu
 
 pytestmark = pytest.mark.usefixtures("narrow_vgg")
@@ -66,20 +66,15 @@ def test_stylize(tmp_path: Path, sample_images: Path, words: str):
     assert_same(*on_both(tmp_path, *_stylize(sample_images, words), name="a.png"))
 
 
-# A network of small fields, so that tiles of it are small.
-_SHALLOW = "--backbone vgg11 --weights none --style-layers features.0,features.3 --content-layers features.3"
-_SHALLOW += " --scales 1 --precision fp32 --margin 0 --steps 2"
-
-
 def test_stylize_in_tiles(tmp_path: Path, sample_images: Path):
-    words = f"PHOTOS/cat.jpg -s sea_storm.jpg --max-memory 16MB --size 160 {_SHALLOW}"
+    words = f"PHOTOS/cat.jpg -s sea_storm.jpg --max-memory 16MB --size 160 --precision fp32 {SHALLOW}"
     assert_same(*on_both(tmp_path, *_stylize(sample_images, words), name="a.png"))
 
 
 def test_stylize_several_together_and_frames(tmp_path: Path, sample_images: Path, textures: Path):
-    words = f"{textures}/gravel -s sea_storm.jpg {_SHALLOW} --no-page"
+    words = f"{textures}/gravel -s sea_storm.jpg --precision fp32 {SHALLOW} --no-page"
     assert_same(*on_both(tmp_path, *_stylize(sample_images, words)))
-    frames = f"{tmp_path}/cpu/run --frames -s sea_storm.jpg {_SHALLOW}"
+    frames = f"{tmp_path}/cpu/run --frames -s sea_storm.jpg --precision fp32 {SHALLOW}"
     assert_same(*on_both(tmp_path, *_stylize(sample_images, frames), name="frames"))
 
 
