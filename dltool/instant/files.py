@@ -52,7 +52,7 @@ class StyleBox:
         Raises:
             DataError: the mask cannot be read.
             ModelError: a style is missing, damaged, or of another command.
-            SettingsError: styles that were not learnt together cannot be blended.
+            SettingsError: styles that were not learnt together cannot be blended, nor strokes be of any size.
         """
         self._styles = {style.name: style for style in styles}
         self._settings = settings
@@ -71,7 +71,7 @@ class StyleBox:
             regions = self.mask is not None and self.mask.has_labels
             if regions and len(style.paintings) != len(self.mask.layers):
                 raise SettingsError("--mask: a region for each painting is needed; give the paintings' own model files")
-            self._name, self._paint = name, mixed(style, regions, self._device)
+            self._name, self._paint = name, mixed(style, regions, self._device, self._settings.style_scale)
         return self._paint
 
     def restyle(self, photo: DecodedImage, name: str) -> np.ndarray:

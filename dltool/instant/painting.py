@@ -36,13 +36,17 @@ class Paint:
     colors: tuple[ColorStatistics, ...]
 
 
-def mixed(style: TrainedStyle, regions: bool, device: torch.device) -> Paint:
-    """Paint of a blend; with `regions` one of each of its paintings instead, in their order."""
+def mixed(style: TrainedStyle, regions: bool, device: torch.device, scale: float = 1.0) -> Paint:
+    """Paint of a blend; with `regions` one of each of its paintings instead, in their order.
+
+    Raises:
+        SettingsError: strokes of that `scale` were not learnt.
+    """
     network = style.network.to(device, memory_format=torch.channels_last)
-    if regions:
-        return Paint(network, torch.eye(len(style.weights), device=device), tuple(p.colors for p in style.paintings))
-    shares = torch.tensor([style.weights], dtype=torch.float32, device=device)
-    return Paint(network, shares / shares.sum(), (style.colors,))
+    shares = torch.eye(len(style.weights)) if regions else torch.tensor([style.weights])
+    shares = torch.kron(shares / shares.sum(1, keepdim=True), style.scale_shares(scale))
+    colors = tuple(painting.colors for painting in style.paintings) if regions else (style.colors,)
+    return Paint(network, shares.to(device), colors)
 
 
 @torch.inference_mode()

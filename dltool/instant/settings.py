@@ -6,7 +6,7 @@ from typing import Annotated
 
 from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
-from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options
+from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options, read_numbers
 
 # The photos of a checkout, which are learnt from unless others are named.
 SAMPLE_PHOTOS = Path(__file__).parents[2] / "sample_images" / "photos"
@@ -20,6 +20,8 @@ class InstantSettings:
     Attributes:
         paintings: one style each.
         size: longest side of paintings and photos while they are learnt from, so of the images that look best.
+        scales: sizes of the paintings, and so of their strokes, in units of `size`, that `--style-scale` can then
+            choose between; each costs training.
         crop: side of the squares that are cut from photos, a multiple of 8.
         steps: of the optimizer.
         batch_size: pairs of overlapping crops in a step.
@@ -33,6 +35,17 @@ class InstantSettings:
 
     paintings: Annotated[tuple[Path, ...], Option("The paintings, a style each.", metavar="PAINTING...", argument=True)]
     size: Annotated[int, Option("Longest side of the paintings and photos.", min=64, panel="Training")] = 512
+    scales: Annotated[
+        tuple[float, ...],
+        Option(
+            "Sizes of strokes, for --style-scale to choose.",
+            min=0.1,
+            metavar="SIZE,…",
+            shown="1",
+            panel="Training",
+            read=read_numbers,
+        ),
+    ] = ()
     crop: Annotated[int, Option("Side of the squares that are cut from photos.", min=32, panel="Training")] = 192
     steps: Annotated[int, Option("Steps of training.", min=1, panel="Training")] = 4000
     batch_size: Annotated[int, Option("Pairs of crops in a step.", min=1, panel="Training")] = 2
@@ -50,6 +63,9 @@ class InstantSettings:
         check_options(self)
         if self.crop % 8 or self.crop > self.size:
             raise SettingsError(f"--crop {self.crop}: a multiple of 8 up to --size {self.size} is needed")
+        object.__setattr__(self, "scales", self.scales or (1.0,))
+        if 1 not in self.scales or list(self.scales) != sorted(set(self.scales)):
+            raise SettingsError("--scales: rising numbers are needed, 1 among them")
         stems = [path.stem for path in self.paintings]
         if len(set(stems)) < len(stems):
             raise SettingsError("PAINTING: each needs a name of its own, which its model file gets")

@@ -3,10 +3,11 @@
 import base64
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -34,12 +35,16 @@ class Painted:
 
 @dataclass(frozen=True)
 class TrainedStyle:
-    """A network and the paintings that it knows, in its order; `weights` say how much of each is painted."""
+    """A network and the paintings that it knows, in its order; `weights` say how much of each is painted.
+
+    Of every painting it has a style for each of `scales`, the sizes of the strokes.
+    """
 
     network: StyleNetwork = field(repr=False)
     arguments: dict[str, Any]
     paintings: tuple[Painted, ...]
     weights: tuple[float, ...]
+    scales: tuple[float, ...] = (1.0,)
     settings: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
 
@@ -54,21 +59,37 @@ class TrainedStyle:
         parts = zip(self.paintings, self.weights, strict=True)
         return mix_statistics([(painting.colors, weight) for painting, weight in parts])
 
+    def scale_shares(self, scale: float) -> Tensor:
+        """Shares of the styles of the two of `scales` next to a size of strokes, by its logarithm.
+
+        Raises:
+            SettingsError: strokes of that size were not learnt.
+        """
+        if not self.scales[0] <= scale <= self.scales[-1]:
+            known = f"{self.scales[0]:g} to {self.scales[-1]:g}" if len(self.scales) > 1 else "1 alone"
+            asked = f"--style-scale {scale:g}"
+            raise SettingsError(f"{asked}: {self.name} has learnt {known}; see --scales of `dltool style train`")
+        rows = np.eye(len(self.scales))
+        shares = [np.interp(np.log(scale), np.log(self.scales), row) for row in rows]
+        return torch.tensor(shares, dtype=torch.float32)
+
     def to_file(self, metrics: Mapping[str, Any], tensors: Mapping[str, Tensor] | None = None) -> ModelFile:
         """What `save_model` writes, in half precision; `tensors` instead of the network's own."""
         known = dict(self.network.state_dict() if tensors is None else tensors)
-        arguments = self.arguments | {"paintings": [_described(painting) for painting in self.paintings]}
+        paintings = [_described(painting) for painting in self.paintings]
+        arguments = self.arguments | {"paintings": paintings, "scales": list(self.scales)}
         halves = {name: tensor.half() for name, tensor in known.items()}
         return ModelFile(COMMAND, "style", arguments, halves, metrics=dict(metrics), settings=self.settings)
 
     def only(self, number: int) -> "TrainedStyle":
         """The same network for one of its paintings alone, which then can still be blended with the others."""
-        network = StyleNetwork(**self.arguments | {"styles": 1})
+        count = len(self.scales)
+        arguments = self.arguments | {"styles": count}
+        network = StyleNetwork(**arguments)
         tensors = self.network.state_dict()
-        own = {name: tensors[name][number : number + 1] if _is_styles(name) else tensors[name] for name in tensors}
-        network.load_state_dict(own)
-        arguments = self.arguments | {"styles": 1}
-        return TrainedStyle(network, arguments, (self.paintings[number],), (1.0,), self.settings, self.metrics)
+        rows = slice(number * count, (number + 1) * count)
+        network.load_state_dict({name: tensors[name][rows] if _is_styles(name) else tensors[name] for name in tensors})
+        return replace(self, network=network, arguments=arguments, paintings=(self.paintings[number],), weights=(1.0,))
 
 
 def describe_painting(name: str, pixels: Any, colors: ColorStatistics) -> Painted:
@@ -90,7 +111,8 @@ def load_style(path: Path | str) -> TrainedStyle:
     arguments = dict(file.arguments)
     try:
         paintings = tuple(_painted(each) for each in arguments.pop("paintings"))
-        if len(paintings) != arguments["styles"] or not paintings:
+        scales = tuple(float(scale) for scale in arguments.pop("scales", (1.0,)))
+        if not paintings or not scales or len(paintings) * len(scales) != arguments["styles"]:
             raise ValueError("paintings")
     except (AttributeError, KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{path}: its description is damaged (paintings)") from error
@@ -98,7 +120,8 @@ def load_style(path: Path | str) -> TrainedStyle:
     with torch.random.fork_rng(devices=[]):
         network = restored_module(lambda: StyleNetwork(**arguments), arguments, tensors, path)
     network.eval().requires_grad_(False)
-    return TrainedStyle(network, arguments, paintings, (1.0,) * len(paintings), file.settings, file.metrics)
+    weights = (1.0,) * len(paintings)
+    return TrainedStyle(network, arguments, paintings, weights, scales, file.settings, file.metrics)
 
 
 def blend(styles: Sequence[tuple[TrainedStyle, float]]) -> TrainedStyle:
@@ -119,14 +142,14 @@ def blend(styles: Sequence[tuple[TrainedStyle, float]]) -> TrainedStyle:
             )
     paintings = tuple(painting for style, _ in styles for painting in style.paintings)
     weights = tuple(share * weight / sum(s.weights) for s, weight in styles for share in s.weights)
-    arguments = first.arguments | {"styles": len(paintings)}
+    arguments = first.arguments | {"styles": len(paintings) * len(first.scales)}
     network = StyleNetwork(**arguments)
     known = [style.network.state_dict() for style, _ in styles]
     network.load_state_dict(
         {name: torch.cat([each[name] for each in known]) if _is_styles(name) else tensors[name] for name in tensors}
     )
     network.eval().requires_grad_(False)
-    return TrainedStyle(network, arguments, paintings, weights, first.settings, first.metrics)
+    return replace(first, network=network, arguments=arguments, paintings=paintings, weights=weights)
 
 
 def _is_styles(name: str) -> bool:

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from dltool.autoencoder.data import Loaded, load_images
@@ -48,9 +49,12 @@ class Prepared:
         """Data, network and training in words."""
         train, held_out = len(self.data.splits["train"]), len(self.data.splits["val"])
         count, settings = len(self.settings.paintings), self.settings
+        styles = f"{count} style{'s' if count > 1 else ''}"
+        if len(settings.scales) > 1:
+            styles += f" at {len(settings.scales)} sizes"
         return (
-            f"{count} style{'s' if count > 1 else ''}, {self.parameters:,} parameters; {train} photos and {held_out} "
-            f"to look at; {settings.steps} steps of {settings.batch_size} pairs of {settings.crop} px crops"
+            f"{styles}, {self.parameters:,} parameters; {train} photos and {held_out} to look at; "
+            f"{settings.steps} steps of {settings.batch_size} pairs of {settings.crop} px crops"
         )
 
 
@@ -104,7 +108,7 @@ def train_style(
         DataError, ModelError, DeviceError, SettingsError: each with one line that says what to do.
         DltoolError: the loss is not finite.
     """
-    images = [resize_image(read_image(path, settings.size), settings.size).pixels for path in settings.paintings]
+    images = [_read_painting(path, settings) for path in settings.paintings]
     exclude = context.run and context.run.path
     loaded = yield from load_images(data, context.workers, fit=partial(fit_photo, settings=settings), exclude=exclude)
     if context.run is not None:
@@ -116,14 +120,17 @@ def train_style(
         describe_painting(path.stem, pixels, color_statistics(tensor))
         for path, pixels, tensor in zip(settings.paintings, images, tensors, strict=True)
     ]
-    arguments = {"styles": len(described)}
+    arguments = {"styles": len(described) * len(settings.scales)}
     with seeded(settings.seed, "weights"):
         network = StyleNetwork(**arguments)
     network.to(context.device, memory_format=torch.channels_last)
-    trained = TrainedStyle(network, arguments, tuple(described), (1.0,) * len(described), as_plain(settings))
+    weights = (1.0,) * len(described)
+    trained = TrainedStyle(network, arguments, tuple(described), weights, settings.scales, as_plain(settings))
     bf16 = use_bf16(settings.precision, context.device, cpu_gains=False)
     with FeatureNetwork(create_backbone(DEFAULT_BACKBONE), context.device, bf16=bf16) as judge:
-        grams = [StyleTargets(judge, tensor).at(settings.size, context.device) for tensor in tensors]
+        targets = [StyleTargets(judge, tensor) for tensor in tensors]
+        sizes = [round(settings.size * scale) for scale in settings.scales]
+        grams = [target.at(size, context.device) for target in targets for size in sizes]
         trainer = StyleTrainer(trained, judge, grams, loaded.splits, settings, context)
         loop = TrainingLoop(_plan(network, settings), trainer, session)
         yield Prepared(loaded, sum(parameter.numel() for parameter in network.parameters()), settings)
@@ -137,6 +144,13 @@ def train_style(
     network.to("cpu").eval()
     models = _write(trained, context)
     return InstantResult(trained, loaded, models, len(session.history), loop.best["epoch"], session.elapsed)
+
+
+def _read_painting(path: Path, settings: InstantSettings) -> np.ndarray:
+    """At the largest size that is learnt, without being enlarged for it."""
+    largest = round(settings.size * settings.scales[-1])
+    image = read_image(path, largest)
+    return resize_image(image, min(largest, max(settings.size, *image.size))).pixels
 
 
 def _epochs(settings: InstantSettings) -> int:

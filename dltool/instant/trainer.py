@@ -70,7 +70,8 @@ class StyleTrainer(Trainer):
         random = numpy_generator(self._settings.seed, "pair", epoch, number)
         train, side = self._photos["train"], self._settings.crop
         index = int(random.integers(len(train)))
-        style = number % len(self._trained.paintings)
+        painting, scales = number % len(self._trained.paintings), len(self._trained.scales)
+        style = painting * scales + (number // len(self._trained.paintings)) % scales
         shift = random.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2)
         pixels = reflect_to(to_channels(fit_photo(train.pixels(index), self._settings), 3), side + _LARGEST_SHIFT)
         if random.random() < 0.5:
@@ -79,7 +80,7 @@ class StyleTrainer(Trainer):
         first = [int(random.integers(span)) + max(0, -int(by)) for span, by in zip(spans, shift, strict=True)]
         places = (first, [start + int(by) for start, by in zip(first, shift, strict=True)])
         crops = torch.stack([pixels[:, top : top + side, left : left + side] for top, left in places])
-        matrix, offset = color_map(self._colors(index), self._trained.paintings[style].colors)
+        matrix, offset = color_map(self._colors(index), self._trained.paintings[painting].colors)
         moving = torch.cat((matrix, offset[:, None]), 1).float()
         return crops.float() / 255, moving, torch.tensor(style), torch.from_numpy(shift)
 
@@ -92,7 +93,7 @@ class StyleTrainer(Trainer):
         photos = pairs.flatten(0, 1).contiguous()
         styles = styles.repeat_interleave(2)
         colored = apply_colors(photos, moving.repeat_interleave(2, 0))
-        share_of = torch.nn.functional.one_hot(styles, len(self._trained.paintings)).float()
+        share_of = torch.nn.functional.one_hot(styles, self._trained.network.styles).float()
         painted = self._trained.network(colored.contiguous(memory_format=torch.channels_last), share_of)
         regions = [Region({name: grams[styles] for name, grams in self._grams.items()})]
         objective = Objective(self._judge, photos, regions, self._loss)
@@ -134,8 +135,9 @@ class StyleTrainer(Trainer):
             height, width = (max(8, length // 16 * 8) for length in photo.shape[2:])
             photo = nn.functional.interpolate(photo, (height, width), mode="area").to(self._device)
             own = color_statistics(photo)
-            for number, painting in enumerate(self._trained.paintings):
-                share_of = nn.functional.one_hot(torch.tensor([number]), len(self._trained.paintings)).float()
+            for order, painting in enumerate(self._trained.paintings):
+                number = order * len(self._trained.scales) + self._trained.scales.index(1)
+                share_of = nn.functional.one_hot(torch.tensor([number]), self._trained.network.styles).float()
                 matrix, offset = color_map(own, painting.colors)
                 colored = apply_colors(photo, torch.cat((matrix, offset[:, None]), 1).float()[None].to(self._device))
                 with torch.no_grad():

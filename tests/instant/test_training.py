@@ -4,17 +4,19 @@ import base64
 import io
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from dltool.errors import DataError, ModelError, SettingsError
+from dltool.instant.painting import mixed, paint
 from dltool.instant.settings import InstantSettings, TrainingPhotos
 from dltool.instant.style_file import blend, load_style
 from dltool.instant.trainer import difference
 from dltool.training.events import StepEnd
 from dltool.training.model_file import ModelFile, load_model, save_model
-from tests.instant.conftest import train
+from tests.instant.conftest import CPU, train
 
 
 def test_a_stopped_training_ends_bit_equal(run: Path, paintings, sample_images: Path, tmp_path: Path) -> None:
@@ -57,9 +59,25 @@ def test_styles_of_one_training_blend_and_others_do_not(run: Path, tmp_path: Pat
         blend([(swirls, 1.0), (storm, 1.0)])
 
 
+def test_strokes_of_several_sizes_are_learnt_and_chosen(paintings, sample_images: Path, tmp_path: Path) -> None:
+    train(paintings, sample_images / "photos", tmp_path / "run", scales=(0.5, 1.0, 2.0), steps=6)
+    both, storm = load_style(tmp_path / "run"), load_style(tmp_path / "run" / "sea_storm.safetensors")
+    assert (both.network.styles, storm.network.styles, storm.scales) == (6, 3, (0.5, 1.0, 2.0))
+    image = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
+    fine, between, broad = (paint(image, mixed(storm, False, CPU, scale)) for scale in (0.5, 0.75, 2.0))
+    assert (fine != between).any() and (between != broad).any()
+    torch.testing.assert_close(storm.scale_shares(0.5**0.5), torch.tensor([0.5, 0.5, 0.0]))
+    regions = mixed(both, True, CPU, 2.0)
+    assert regions.shares.tolist() == [[0, 0, 1, 0, 0, 0], [0, 0, 0, 0, 0, 1]] and len(regions.colors) == 2
+    again = blend([(storm, 1.0)])
+    assert (paint(image, mixed(again, False, CPU, 0.75)) == between).all()
+    with pytest.raises(SettingsError, match=r"--style-scale 3: sea_storm has learnt 0\.5 to 2"):
+        mixed(storm, False, CPU, 3.0)
+
+
 def test_a_damaged_description_is_told(run: Path, tmp_path: Path) -> None:
     file = load_model(run / "sea_storm.safetensors")
-    for change in ({"paintings": []}, {"styles": 2}, {"channels": 95}):
+    for change in ({"paintings": []}, {"styles": 2}, {"scales": [0.5, 1]}, {"scales": "x"}, {"channels": 95}):
         broken = ModelFile("style", "style", file.arguments | change, file.tensors)
         save_model(tmp_path / "broken.safetensors", broken)
         with pytest.raises(ModelError, match=r"broken\.safetensors"):
@@ -78,6 +96,9 @@ def test_two_crops_agree_where_they_overlap() -> None:
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match="--crop 36: a multiple of 8"):
         InstantSettings((Path("a.jpg"),), crop=36)
+    for scales in ((0.5, 2.0), (2.0, 1.0)):
+        with pytest.raises(SettingsError, match=r"--scales: rising numbers are needed, 1 among them"):
+            InstantSettings((Path("a.jpg"),), scales=scales)
     with pytest.raises(SettingsError, match="each needs a name of its own"):
         InstantSettings((Path("a/x.jpg"), Path("b/x.png")))
     with pytest.raises(DataError, match=r"--photos .*none: no such folder"):
