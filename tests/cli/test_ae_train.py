@@ -45,7 +45,7 @@ def strange(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_a_strange_folder_comes_back_right_or_named(strange: Path, tmp_path: Path) -> None:
+def test_a_strange_folder_comes_back_right_or_named(strange: Path, tmp_path: Path, real_charts: None) -> None:
     run = tmp_path / "run"
     result = run_inside("ae", "train", strange, "-o", run, *QUICK, *PLACE, "--noise", "gaussian:0-55/255", "--json")
     assert result.exit_code == 1, result.output

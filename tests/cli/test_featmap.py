@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from dltool.images.colormap import overlay
-from tests.cli.run import run_inside, run_process
+from tests.cli.run import run_inside
 
 SMALL = ("--backbone", "squeezenet1_0", "--weights", "none", "--size", "64", "--threads", "1")
 
@@ -22,8 +22,8 @@ def cat(sample_images):
 
 
 def test_bundled_backbone_draws_maps_and_calls_the_cat_a_cat(cat, tmp_path) -> None:
-    result = run_process("featmap", cat, "-o", tmp_path / "out", "--gif", "--raw", "--json")
-    assert result.returncode == 0, result.stderr
+    result = featmap(cat, "-o", tmp_path / "out", "--gif", "--raw", "--json")
+    assert result.exit_code == 0, result.stderr
     document = json.loads(result.stdout)
     (item,) = document["items"]
     assert "cat" in item["top"][0]["class"]
@@ -63,7 +63,7 @@ def test_first_convolution_of_a_trained_vgg16(cat, tmp_path, test_data) -> None:
 
 def test_explanations_side_by_side_with_scores(cat, tmp_path) -> None:
     out = tmp_path / "out"
-    words = ("-m", "gradcam,saliency", "-c", "tiger cat", "-c", "287", "--contrast", "--score", "--raw", "--size", 96)
+    words = ("-m", "gradcam,saliency", "-c", "tiger cat", "-c", "287", "--contrast", "--score", "--raw", "--size", 64)
     result = featmap(cat, "-o", out, *words, "--threads", 1, "--json")
     assert result.exit_code == 0, result.output
     entries = [e for e in json.loads((out / "manifest.json").read_text())["pictures"] if e["kind"] == "overlay"]

@@ -29,6 +29,7 @@ FAMILIES = {
 }
 
 
+@pytest.mark.usefixtures("narrow_vgg")
 @pytest.mark.parametrize(("name", "size"), FAMILIES.items())
 def test_layers_are_listed_and_the_last_map_drawn(name: str, size: int | None, sample_images, tmp_path) -> None:
     words = ("--backbone", name, "--weights", "none", "--threads", "1", *(("--size", size) if size else ()))

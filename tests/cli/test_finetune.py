@@ -133,7 +133,7 @@ def test_all_kinds_of_files_are_predicted_alike(run: Path, data: Path, tmp_path:
     assert others == pytest.approx([first, first], abs=1e-4)
 
 
-def test_evaluate_draws_and_scores_all_checkpoints(run: Path, data: Path, tmp_path: Path) -> None:
+def test_evaluate_draws_and_scores_all_checkpoints(run: Path, data: Path, tmp_path: Path, real_charts: None) -> None:
     result = run_inside("evaluate", run, data, "--all-checkpoints", "-o", tmp_path / "ev", "--split", "all", "--json")
     document = json.loads(result.stdout)
     assert list(document["checkpoints"]) == ["epoch-001", "epoch-002", "epoch-003", "average"]
@@ -260,7 +260,9 @@ def test_compare_reports_every_way(data: Path, tmp_path: Path) -> None:
     named = tmp_path / "named"
     for old, new in (("brick", "teapots"), ("grass", "daisies")):
         shutil.copytree(data / old, named / new)
-    result = run_inside("finetune", named, "-o", tmp_path / "run", *FAST, "--compare", "--epochs", 1, "--json")
+    result = run_inside(
+        "finetune", named, "-o", tmp_path / "run", *FAST, "--size", 32, "--compare", "--epochs", 1, "--json"
+    )
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     rows = {row["name"]: row for row in document["comparison"]}
@@ -286,11 +288,12 @@ def test_sigterm_saves_and_leaves_with_143(tmp_path: Path) -> None:
     assert state["epoch"] >= 1
 
 
-def test_as_a_process_stdout_is_the_document_alone(data: Path, tmp_path: Path) -> None:
-    done = run_process("finetune", data, "-o", tmp_path / "run", *FAST, "--json", "--threads", 1)
-    assert done.returncode == 0, done.stderr
+def test_as_a_process_stdout_is_the_document_alone(tmp_path: Path) -> None:
+    words = ("--backbone", "cnn", "--limit", 60, "--epochs", 1, "--no-page", "--workers", 0, "--device", "cpu")
+    done = run_process("finetune", "digits", "-o", tmp_path / "run", *words, "--json", "--threads", 1)
+    assert done.returncode in (0, 1), done.stderr  # 1: after one epoch it is no better than guessing
     assert json.loads(done.stdout)["command"] == "finetune"
-    assert "strategy: features; a linear probe" in done.stderr
+    assert "strategy: scratch" in done.stderr
 
 
 def test_overwrite_keeps_the_old_model_until_there_is_a_new_one(run: Path, data: Path, tmp_path: Path) -> None:

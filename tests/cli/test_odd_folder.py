@@ -76,7 +76,7 @@ def _link_and_plug(folder: Path) -> None:
         ("predict", "m.safetensors", "--sort", "out"),
         ("stylize", "-s", "photo.jpg", "--size", "64", "--steps", "2", "-o", "out", "--no-page"),
         ("ae", "denoise", "-o", "out"),
-        ("featmap", "--channels", "1", "-o", "out", "--no-page"),
+        ("featmap", "--channels", "1", "--layer", "blocks.1.0", "-o", "out", "--no-page"),
         ("cluster", "-k", "2", "--features", "pixels", "-o", "out", "--no-page"),
         ("finetune", "--backbone", "cnn", "--size", "32", "--epochs", "1", "-o", "out", "--no-page"),
     ],
