@@ -110,7 +110,8 @@ def _report(console: Console, settings: EvaluateSettings, data: EvaluationData, 
         console.result(f"{tested.name} on test: accuracy {describe_accuracy(tested.metrics)}")
     top5 = f"top-5 {100 * best.metrics['top5_accuracy']:.1f} %, " if "top5_accuracy" in best.metrics else ""
     console.result(f"{top5}calibration error (ECE) {100 * best.metrics['ece']:.1f} %, loss {best.metrics['loss']:.4f}")
-    shown = {name: getattr(settings, name) for name in ("model", "split", "tta", "precision")} | {"data": data.source}
+    shown = {"model": settings.model, "split": settings.split, "tta": settings.tta, "precision": best.precision}
+    shown["data"] = data.source
     names = ("accuracy", "balanced_accuracy", "macro_f1", "loss")
     checkpoints = {one.name: {name: one.metrics[name] for name in names} for one in done.evaluations}
     document = console.document(

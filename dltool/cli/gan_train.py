@@ -72,7 +72,8 @@ class _GanWatcher(Watcher):
 def _report(console: Console, folder: RunFolder, result: GanResult, device: str) -> None:
     """Results into the run's folder and on stdout."""
     console.unreadable = result.decided.data.unreadable
-    report_run(console, folder.path, as_plain(result.decided.settings), device, result.figures)
+    settings = as_plain(result.decided.settings) | {"precision": "bf16" if result.decided.bf16 else "fp32"}
+    report_run(console, folder.path, settings, device, result.figures)
     console.result(result.line)
     console.result(f"model {folder.model}")
 

@@ -39,6 +39,7 @@ def run(console: Console, typed: Typed, settings: PredictSettings, outputs: Outp
             report_planned(console, jobs, reported, True, _figures, classes={})
             return
         scorer = Scorer(classifier, device, wants_bf16(settings.precision, classifier))
+        reported["precision"] = scorer.precision
 
         def show(end: FileDone) -> None:
             ends.append(end)

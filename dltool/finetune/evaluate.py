@@ -59,13 +59,17 @@ class Chosen:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A model's figures on a split whose labels are indices into the model's classes; `logits` is N × classes."""
+    """A model's figures on a split whose labels are indices into the model's classes; `logits` is N × classes.
+
+    `precision` is `bf16` or `fp32`, what they were computed in.
+    """
 
     name: str
     metrics: dict[str, Any]
     logits: Tensor
     split: Split
     class_names: tuple[str, ...]
+    precision: str
 
 
 @dataclass(frozen=True)
@@ -242,7 +246,7 @@ def _evaluate(name: str, scorer: Scorer, split: Split, tta: bool) -> Generator[S
     events = scorer.score_split(split, tta)
     logits = yield from mapped(events, lambda event: Scored(name, event.done, event.total))
     metrics = classification_metrics(logits, torch.from_numpy(split.labels), class_names)
-    return Evaluation(name, metrics, logits, split, class_names)
+    return Evaluation(name, metrics, logits, split, class_names, scorer.precision)
 
 
 def load_checkpoints(run: Path) -> Iterator[tuple[str, TrainedClassifier]]:

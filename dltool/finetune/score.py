@@ -25,7 +25,11 @@ def wants_bf16(precision: str, classifier: TrainedClassifier) -> bool:
 
 
 class Scorer:
-    """A trained classifier as a function from images to logits."""
+    """A trained classifier as a function from images to logits.
+
+    Attributes:
+        precision: `bf16` or `fp32`, what they are computed in; the small networks know only fp32.
+    """
 
     def __init__(
         self,
@@ -46,6 +50,7 @@ class Scorer:
         self._device = device
         self._workers = workers
         self._small = classifier.small
+        self.precision = "bf16" if bf16 and not self._small else "fp32"
         module = classifier.module.eval()
         self._head = module.head.to(device)
         self._familiar = module.familiar.to(device) if module.familiar is not None else None

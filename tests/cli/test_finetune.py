@@ -131,6 +131,7 @@ def test_all_kinds_of_files_are_predicted_alike(run: Path, data: Path, tmp_path:
     )
     first, *others = [item["predictions"][0]["probability"] for item in document["items"]]
     assert others == pytest.approx([first, first], abs=1e-4)
+    assert document["settings"]["precision"] == "fp32"  # what `auto` has come to
 
 
 def test_evaluate_draws_and_scores_all_checkpoints(run: Path, data: Path, tmp_path: Path, real_charts: None) -> None:

@@ -32,7 +32,9 @@ def test_predict_and_evaluate(tmp_path: Path, textures: Path, trained: dict[str,
     run_on_cpu(*asked, "--csv", tmp_path / "cpu.csv")
     run_on_card(*asked, "--csv", tmp_path / "card.csv")
     assert (tmp_path / "cpu.csv").read_bytes() == (tmp_path / "card.csv").read_bytes()
-    assert_same(*on_both(tmp_path, "evaluate", trained["classifier"], textures, "--no-cache", "--no-page"))
+    cpu, card = on_both(tmp_path, "evaluate", trained["classifier"], textures, "--no-cache", "--no-page")
+    assert_same(cpu, card)
+    assert json.loads((card / "results.json").read_text())["settings"]["precision"] == "fp32"
 
 
 def test_featmap_why(tmp_path: Path, sample_images: Path):
