@@ -4,10 +4,11 @@
     python benchmarks/stylize_speed.py --together 1,2,4,8 [--sizes 96,128,192,256] [--device cpu]
 
 The textbook loop is what most tutorials do: full resolution from the first step, float32 in contiguous memory, the
-whole network up to its last layer, torch's L-BFGS as it comes, started from the photo. Both sides are judged by the
-loss of the image that would be written, clamped to [0, 1], in float32; dltool is given more steps until it is at the
-textbook loop's loss or below. Each side runs in a process of its own, so that the peak of memory is its own; seconds
-are of the optimization alone, imports and weights excluded, but for the command, which is the whole `dltool stylize`.
+whole network up to its last layer, torch's L-BFGS as it comes, started from the photo. Its loss is content and style
+alone, so dltool has --chroma-weight 0 and --margin 0 here. Both sides are judged by the loss of the image that would be
+written, clamped to [0, 1], in float32; dltool is given more steps until it is at the textbook loop's loss or below.
+Each side runs in a process of its own, so that the peak of memory is its own; seconds are of the optimization alone,
+imports and weights excluded, but for the command, which is the whole `dltool stylize`.
 Needs the photo, the painting and (for VGG-16) the weights that DLTOOL_TEST_DATA points to.
 
 With --together instead: how long a step of one image takes when N images of one size (w x 3/4 w) go through
@@ -184,7 +185,7 @@ def _dltool(network: str, size: int, evaluations: int, goal: float) -> dict:
     with FeatureNetwork(create_backbone(network, WEIGHTS[network]), device, bf16=None) as features:
         for steps in (evaluations * share // 12 for share in (4, 6, 8, 10, 12, 14, 16, 20, 24)):
             started = time.perf_counter()
-            settings = StylizeSettings(size=size, steps=steps)
+            settings = StylizeSettings(size=size, steps=steps, chroma_weight=0, margin=0)
             result = finish(stylize(content, StyleTargets(features, style), features, settings, device))
             seconds, peak = time.perf_counter() - started, _peak_megabytes()
             with torch.no_grad():
