@@ -29,7 +29,7 @@ from tests.images.clips import RATE, SIZE, STEP, panned_frames, sound_of, write_
 
 pytest.importorskip("av", reason="PyAV is not installed")
 CPU = torch.device("cpu")
-COUNT = 2 * RATE  # two seconds
+COUNT = 3 * RATE  # three seconds
 
 
 @pytest.fixture(scope="module")
