@@ -15,6 +15,8 @@ def fold_batchnorm(model: nn.Module, sample: Tensor, keep: set[str]) -> nn.Modul
     model is returned unchanged if the folded one does not give the same output. A norm becomes its own activation
     (timm's `BatchNormAct2d`) or an identity, so that its output is still found under its name.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return model  # without a pass, which is long through all of a VGG
     sample = sample.to(next(model.parameters()).device)
     found, output = _find_pairs(model, sample)
     pairs = [(conv, norm) for conv, norm in found if conv not in keep]

@@ -73,16 +73,16 @@ class Extractor:
             network = backbone.module if self._layer else remove_classifier(backbone, "--extractor")[0]
             missing = [tensor for tensor in backbone.missing if tensor in network.state_dict()]
             require_tensors(network, missing, [self._layer or ""], sample, weights)
-            folded = fold_batchnorm(network.eval(), sample, set())
+            folded = fold_batchnorm(network.eval(), sample, set()).requires_grad_(False)
+            self._network: nn.Module = folded.to(device, memory_format=torch.channels_last)
+            self._taps = Taps(self._network, [self._layer]) if self._layer else None
+            with self._taps or nullcontext():
+                self.dim = self._forward(sample.to(torch.uint8)).shape[1]
         except (RuntimeError, ValueError, AssertionError) as error:
             if is_out_of_memory(error):
                 raise
             reason = " ".join(str(error).split())[:100]
             raise SettingsError(f"--input-size {self.side}: {backbone_name} cannot take it ({reason})") from error
-        self._network: nn.Module = folded.requires_grad_(False).to(device, memory_format=torch.channels_last)
-        self._taps = Taps(self._network, [self._layer]) if self._layer else None
-        with self._taps or nullcontext():
-            self.dim = self._forward(torch.zeros(1, 3, self.side, self.side, dtype=torch.uint8)).shape[1]
 
     @property
     def resizing(self) -> str:

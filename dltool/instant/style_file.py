@@ -59,6 +59,10 @@ class TrainedStyle:
         parts = zip(self.paintings, self.weights, strict=True)
         return mix_statistics([(painting.colors, weight) for painting, weight in parts])
 
+    def rows(self, painting: int) -> range:
+        """The network's styles of the painting of that number, one for each of `scales`."""
+        return range(painting * len(self.scales), (painting + 1) * len(self.scales))
+
     def scale_shares(self, scale: float) -> Tensor:
         """Shares of the styles of the two of `scales` next to a size of strokes, by its logarithm.
 
@@ -83,11 +87,10 @@ class TrainedStyle:
 
     def only(self, number: int) -> "TrainedStyle":
         """The same network for one of its paintings alone, which then can still be blended with the others."""
-        count = len(self.scales)
-        arguments = self.arguments | {"styles": count}
+        arguments = self.arguments | {"styles": len(self.scales)}
         network = StyleNetwork(**arguments)
         tensors = self.network.state_dict()
-        rows = slice(number * count, (number + 1) * count)
+        rows = list(self.rows(number))
         network.load_state_dict({name: tensors[name][rows] if _is_styles(name) else tensors[name] for name in tensors})
         return replace(self, network=network, arguments=arguments, paintings=(self.paintings[number],), weights=(1.0,))
 

@@ -70,8 +70,8 @@ class StyleTrainer(Trainer):
         random = numpy_generator(self._settings.seed, "pair", epoch, number)
         train, side = self._photos["train"], self._settings.crop
         index = int(random.integers(len(train)))
-        painting, scales = number % len(self._trained.paintings), len(self._trained.scales)
-        style = painting * scales + (number // len(self._trained.paintings)) % scales
+        scale, painting = divmod(number, len(self._trained.paintings))
+        style = self._trained.rows(painting)[scale % len(self._trained.scales)]
         shift = random.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2)
         pixels = reflect_to(to_channels(fit_photo(train.pixels(index), self._settings), 3), side + _LARGEST_SHIFT)
         if random.random() < 0.5:
@@ -136,7 +136,7 @@ class StyleTrainer(Trainer):
             photo = nn.functional.interpolate(photo, (height, width), mode="area").to(self._device)
             own = color_statistics(photo)
             for order, painting in enumerate(self._trained.paintings):
-                number = order * len(self._trained.scales) + self._trained.scales.index(1)
+                number = self._trained.rows(order)[self._trained.scales.index(1)]
                 share_of = nn.functional.one_hot(torch.tensor([number]), self._trained.network.styles).float()
                 matrix, offset = color_map(own, painting.colors)
                 colored = apply_colors(photo, torch.cat((matrix, offset[:, None]), 1).float()[None].to(self._device))

@@ -81,9 +81,8 @@ class FeatureNetwork:
         sample = torch.rand(1, 3, crop, crop, generator=torch.Generator().manual_seed(0))
         require_tensors(module, backbone.missing, names, sample, backbone.weights)
         _check_maps(module, sample, self._modules)
-        if any(isinstance(each, nn.BatchNorm2d) for each in module.modules()):  # a pass through all of VGG is long
-            module = fold_batchnorm(module, sample, keep=set(names))
-        self._module = module.to(device, memory_format=torch.channels_last)
+        folded = fold_batchnorm(module, sample, keep=set(names))
+        self._module = folded.to(device, memory_format=torch.channels_last)
         self._taps = Taps(self._module, names)
 
     def __enter__(self) -> "FeatureNetwork":
