@@ -163,8 +163,7 @@ def _show_dry_run(
         RunFolder(place.output).check(place.overwrite, files_read(data, settings))
     with console.progress() as progress:
         watcher = Watcher(progress, console.quiet)
-        looking = load_labelled(data, None, machine.reading_threads, place.output)
-        report = follow(looking, watcher.show)
+        report = follow(load_labelled(data, None, machine.reading_threads, place.output), watcher.show)
     for line in describe_data(report):
         console.result(line)
     console.result(f"would write {place.output}/ (dry run: nothing is written)")

@@ -20,6 +20,7 @@ def run(
     """Train, or say what would be trained."""
     if place.resume:
         settings, data = stored_settings(place, settings, data, typed)
+    settings.expect_paintings()
     typed.refuse(data.without_effect())
     read = files_read(data, settings)
     if place.dry_run:

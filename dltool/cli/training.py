@@ -93,7 +93,7 @@ def stored_settings(place: RunOutput, settings: _Settings, data: _Data, typed: T
     run = RunFolder(place.output)
     config = run.read_config()
     chosen = {name: getattr(settings, name) for name in vars(settings) if name in typed}
-    stored = {n: v for n, v in config["data"].items() if n in vars(data) and n not in typed and n != "source"}
+    stored = {n: v for n, v in config["data"].items() if n in vars(data) and n not in typed}
     try:
         restored, data = type(settings)(**config["settings"]), replace(data, **stored)
     except (TypeError, ValueError, AttributeError, KeyError, SettingsError) as error:

@@ -33,7 +33,10 @@ class InstantSettings:
         seed: of the first weights, of crops and of their order.
     """
 
-    paintings: Annotated[tuple[Path, ...], Option("The paintings, a style each.", metavar="PAINTING...", argument=True)]
+    paintings: Annotated[
+        tuple[Path, ...],
+        Option("The paintings, a style each; --resume knows its own.", metavar="PAINTING...", argument=True),
+    ] = ()
     size: Annotated[int, Option("Longest side of the paintings and photos.", min=64, panel="Training")] = 512
     scales: Annotated[
         tuple[float, ...],
@@ -69,6 +72,15 @@ class InstantSettings:
         stems = [path.stem for path in self.paintings]
         if len(set(stems)) < len(stems):
             raise SettingsError("PAINTING: each needs a name of its own, which its model file gets")
+
+    def expect_paintings(self) -> None:
+        """A resumed run knows its own; every other one must be given some.
+
+        Raises:
+            SettingsError: there are none.
+        """
+        if not self.paintings:
+            raise SettingsError("PAINTING: at least one is needed")
 
 
 @dataclass(frozen=True)

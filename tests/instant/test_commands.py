@@ -1,6 +1,7 @@
 """`dltool style train`, `stylize` and `export` with trained styles, as they are typed."""
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,15 @@ def test_training_is_planned_and_its_options_checked(paintings, sample_images: P
     assert not (tmp_path / "run").exists()
     done = run_inside("style", "train", tmp_path / "none.jpg", "-o", tmp_path / "run")
     assert done.exit_code == 3 and "none.jpg" in done.stderr
+    done = run_inside("style", "train", "-o", tmp_path / "run")
+    assert done.exit_code == 2 and "PAINTING: at least one is needed" in done.stderr
+
+
+def test_a_training_goes_on_by_resume_alone(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    done = run_inside("style", "train", "-o", tmp_path / "run", "--resume", "--json")
+    assert done.exit_code == 0, done.output
+    assert len(json.loads(done.stdout)["settings"]["paintings"]) == 2
 
 
 def test_a_style_is_exported_for_images_of_any_size(run: Path, tmp_path: Path) -> None:
