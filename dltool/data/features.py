@@ -43,6 +43,9 @@ class FeatureExtractor:
 
     Batch norms are folded into convolutions and memory is laid out channels-last; the result is the same function up
     to rounding, in about half the time.
+
+    Attributes:
+        key: hash of everything that features depend on but for the image.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class FeatureExtractor:
         self._bf16 = bf16
         self._body = self._prepare(body)
         self._cache = cache
-        self._key = _body_key(body, preprocessing, device, bf16)
+        self.key = _body_key(body, preprocessing, device, bf16)
         self._stores: dict[bool, ContentStore] = {}
 
     def _prepare(self, body: nn.Module) -> nn.Module:
@@ -77,7 +80,7 @@ class FeatureExtractor:
     def store(self, flipped: bool = False) -> ContentStore:
         """The rows known for this body and preprocessing, of images as they are or mirrored."""
         if flipped not in self._stores:
-            folder = self._cache / "features" / f"{self._key}{'-flipped' if flipped else ''}" if self._cache else None
+            folder = self._cache / "features" / f"{self.key}{'-flipped' if flipped else ''}" if self._cache else None
             self._stores[flipped] = ContentStore(folder)
         return self._stores[flipped]
 

@@ -7,9 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from dltool import __version__
 from dltool.backbones import DEFAULT_BACKBONE
 from dltool.data.features import Extracted
-from dltool.data.splits import Dataset, units_of
+from dltool.data.splits import Dataset, content_hash, units_of
+from dltool.data.store import ContentStore
 from dltool.finetune.features_run import fit_features
 from dltool.finetune.linear_head import HeadFit
 from dltool.finetune.probe import Probe, run_probe
@@ -17,6 +19,8 @@ from dltool.finetune.score import Scorer
 from dltool.finetune.settings import SMALL_NETWORKS, FinetuneSettings, Strategy, complete, describe_unused
 from dltool.finetune.setup import Body, Workbench, new_classifier, start_head
 from dltool.finetune.strategy import TINY_SAMPLES, TINY_SIDE, Decision, choose_strategy
+from dltool.settings import as_plain
+from dltool.training import distributed
 from dltool.training.events import Notice
 
 _PROBED = 3000
@@ -58,8 +62,25 @@ def decide(bench: Workbench, body: Body) -> Generator[Extracted | Decided | Noti
     return decided
 
 
+def tried_in_vain(bench: Workbench, body: Body, digest: str) -> ContentStore:
+    """Logits of val by what an earlier run trained on the very same data and settings, where `judge` did not keep it.
+
+    They lie beside the features. Empty where an outcome hangs on more than data, settings and body: on the clock, or
+    on an own model's head.
+
+    Args:
+        body: that was probed.
+        digest: of the data.
+    """
+    folder = None
+    if bench.cache is not None and not (bench.settings.time or bench.continuation or distributed.world_size() > 1):
+        what = f"{__version__}|{body.extractor.key}|{digest}|{bench.bf16}|{as_plain(bench.settings)}"
+        folder = bench.cache / "compared" / content_hash(what.encode())
+    return ContentStore(folder)
+
+
 def judge(
-    bench: Workbench, body: Body, asked: FinetuneSettings, decided: Decided, logits: Tensor
+    bench: Workbench, body: Body, asked: FinetuneSettings, decided: Decided, logits: Tensor, when: str = "measured"
 ) -> Generator[Extracted | HeadFit | Notice, None, tuple[bool, Decided]]:
     """Hold what was trained against a head on frozen features, both learnt from train and measured on val.
 
@@ -67,6 +88,7 @@ def judge(
         body: that was probed; its features are those of the head.
         asked: the settings before a strategy was decided.
         logits: of val by what was trained.
+        when: the reason's word for it.
 
     Returns:
         Whether that is better by more than the standard error of the difference in loss; and what is decided now, with
@@ -92,7 +114,7 @@ def judge(
     chosen = decided.settings if kept else settings
     better = "better by more" if kept else "not better by more"
     reason = (
-        f"{decided.reason}; measured on the same {len(val)} images of val, {' and '.join(figures)}: the dearer one is "
+        f"{decided.reason}; {when} on the same {len(val)} images of val, {' and '.join(figures)}: the dearer one is "
         f"{better} than the standard error ({error:.3f}), so {chosen.strategy} is kept"
     )
     return kept, Decided(chosen, reason, decided.probe)

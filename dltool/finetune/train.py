@@ -25,7 +25,7 @@ from dltool.device import use_bf16
 from dltool.finetune.choices import choose_backbone, choose_fit
 from dltool.finetune.classifier_file import TrainedClassifier
 from dltool.finetune.continuation import describe_start, describe_trained, find_continuation, write_trained
-from dltool.finetune.decide import Decided, choose_network, decide, judge
+from dltool.finetune.decide import Decided, choose_network, decide, judge, tried_in_vain
 from dltool.finetune.features_run import EVERYTHING, fit_features, held_out_metrics, is_convex
 from dltool.finetune.linear_head import CrossValidated, HeadFit
 from dltool.finetune.metrics import classification_metrics
@@ -206,6 +206,13 @@ def _run_backbone(
         body = Body(backbone, settings, context, bool(settings.multiscale))
     if is_convex(settings):
         return (yield from _run_convex(bench, body, decided, session, context))
+    if judged:
+        in_vain = tried_in_vain(bench, probed, _digest(bench.dataset))
+        if not in_vain.missing(splits["val"].hashes):
+            logits = in_vain.rows(splits["val"].hashes)
+            kept, judgement = yield from judge(bench, probed, asked, decided, logits, "measured by an earlier run")
+            if not kept:
+                return (yield from _run_cheaper(bench, probed, judgement, session, context))
     classifier = new_classifier(bench, body)
     matches: dict[str, list[str]] = {}
     if settings.strategy is not Strategy.SCRATCH:
@@ -225,11 +232,20 @@ def _run_backbone(
     if judged:
         logits = yield from scorer.score_split(splits["val"])
         kept, decided = yield from judge(bench, probed, asked, decided, logits)
-        yield decided
         if not kept:
-            bench.settings = decided.settings
-            return (yield from _run_convex(bench, probed, decided, session, context))
+            in_vain.add(splits["val"].hashes, logits)
+            return (yield from _run_cheaper(bench, probed, decided, session, context))
+        yield decided
     return (yield from _finish(bench, classifier, scorer, decided, session, context, matches, phase.name))
+
+
+def _run_cheaper(
+    bench: Workbench, body: Body, decided: Decided, session: Session, context: RunContext
+) -> Generator[Event, None, FinetuneResult]:
+    """Go on with what was judged, which is not what the bench has been set to."""
+    yield decided
+    bench.settings = decided.settings
+    return (yield from _run_convex(bench, body, decided, session, context))
 
 
 def _run_convex(

@@ -1,6 +1,7 @@
 """Whole runs on small real data: strategies, what stays frozen, resuming, lack of memory, numbers gone bad."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,10 @@ def tensors_of(folder: Path) -> dict[str, torch.Tensor]:
     return load_classifier(folder)[0].module.state_dict()
 
 
+def phases(events: list[Any]) -> list[str]:
+    return [event.name for event in events if isinstance(event, PhaseStart)]
+
+
 def test_auto_on_textures_explains_itself_and_is_right(textures: Path, cache: Path, tmp_path: Path) -> None:
     events = events_of(textures, quick(), tmp_path / "run", cache=cache)
     result = result_of(events)
@@ -59,7 +64,8 @@ def test_auto_keeps_the_cheaper_way_where_the_dearer_gains_nothing(
 ) -> None:
     dearer = Decision(Strategy.PARTIAL, "the rule says so")
     monkeypatch.setattr("dltool.finetune.decide.choose_strategy", lambda *_: dearer)
-    events = events_of(textures, quick(unfreeze=1, epochs=1, head_epochs=1), tmp_path / "run", cache=cache)
+    settings = quick(unfreeze=1, epochs=1, head_epochs=1)
+    events = events_of(textures, settings, tmp_path / "run", cache=cache)
     first, second = [event for event in events if isinstance(event, Decided)]
     assert (first.settings.strategy, second.settings.strategy) == (Strategy.PARTIAL, Strategy.FEATURES)
     assert "the rule says so; measured on the same 6 images of val, features has a loss of 0." in second.reason
@@ -68,6 +74,14 @@ def test_auto_keeps_the_cheaper_way_where_the_dearer_gains_nothing(
     assert result.decision == second and result.cross_validation["samples"] == 36
     trained = tensors_of(tmp_path / "run")
     assert all(torch.equal(trained[name], tensor) for name, tensor in body_tensors().items())
+    again = events_of(textures, settings, tmp_path / "again", cache=cache)
+    assert phases(again) == ["head"] and result_of(again).history == ()
+    reason = result_of(again).decision.reason
+    assert reason == second.reason.replace("measured on", "measured by an earlier run on")
+    same = tensors_of(tmp_path / "again")
+    assert all(torch.equal(trained[name], tensor) for name, tensor in same.items())
+    other = events_of(textures, replace(settings, epochs=2), cache=cache)
+    assert phases(other) == ["head", "body", "head"]
 
 
 def test_features_leave_the_backbone_bit_for_bit(textures: Path, cache: Path, tmp_path: Path) -> None:
