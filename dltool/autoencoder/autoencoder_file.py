@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from dltool.autoencoder.anomaly import NormalImages, from_tensors, to_tensors
+from dltool.autoencoder import anomaly, codes
+from dltool.autoencoder.anomaly import NormalImages
+from dltool.autoencoder.codes import CodeMixture
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.errors import ModelError
 from dltool.training.model_file import ModelFile, load_model, model_path, restored_module
@@ -26,6 +28,7 @@ class TrainedAutoencoder:
             images and how many.
         metrics: on held-out images.
         normal: what the images of training look like, for telling others from them.
+        codes: where those of a variational one lie; None: as the normal distribution has them.
     """
 
     module: nn.Module = field(repr=False)
@@ -34,6 +37,7 @@ class TrainedAutoencoder:
     settings: dict[str, Any] = field(default_factory=dict)
     metrics: dict[str, Any] = field(default_factory=dict)
     normal: NormalImages | None = field(default=None, repr=False)
+    codes: CodeMixture | None = field(default=None, repr=False)
 
     @property
     def channels(self) -> int:
@@ -49,7 +53,8 @@ class TrainedAutoencoder:
 
     def to_file(self, metrics: dict[str, Any], tensors: dict[str, torch.Tensor] | None = None) -> ModelFile:
         """What `save_model` writes; `tensors` instead of the module's own."""
-        own = (dict(self.module.state_dict()) if tensors is None else tensors) | to_tensors(self.normal)
+        own = dict(self.module.state_dict()) if tensors is None else tensors
+        own = own | anomaly.to_tensors(self.normal) | codes.to_tensors(self.codes)
         return ModelFile(COMMAND, self.arch, self.arguments, own, metrics=metrics, settings=self.settings)
 
 
@@ -61,14 +66,14 @@ def load_autoencoder(path: Path | str) -> TrainedAutoencoder:
     """
     path = model_path(path)
     file = load_model(path, COMMAND)
-    normal = from_tensors(file.tensors)
+    kept = anomaly.from_tensors(file.tensors), codes.from_tensors(file.tensors)
     if file.arguments.get("in_channels") not in (1, 3):
         raise ModelError(f"{path}: its description is damaged (in_channels)")
     with torch.random.fork_rng(devices=[]):  # its first weights are thrown away and must not cost the caller randomness
         build = partial(create_autoencoder, file.architecture, **file.arguments)
         module = restored_module(build, file.arguments, file.tensors, path)
     module.eval().requires_grad_(False)
-    return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics, normal)
+    return TrainedAutoencoder(module, file.architecture, file.arguments, file.settings, file.metrics, *kept)
 
 
 def take_over(module: nn.Module, path: Path) -> None:

@@ -16,6 +16,7 @@ from dltool.autoencoder.batches import (
     WholeSource,
     whole_images,
 )
+from dltool.autoencoder.codes import CodeMixture, learn_codes
 from dltool.autoencoder.data import ImageData, Loaded, load_images
 from dltool.autoencoder.health import Health, look_at
 from dltool.autoencoder.heldout import HeldOut, crops_of, restore
@@ -169,7 +170,7 @@ def train_autoencoder(
         loop.resume(state)
     if not (yield from loop.run()):
         return None
-    trained = replace(trained, normal=task.learn_normal(held_out))
+    trained = replace(trained, normal=task.learn_normal(held_out), codes=task.learn_codes())
     loss = LOSSES[settings.loss]  # type: ignore[index]
     metrics = {"val": held_out.measure(task.model, context.device, loss)}
     if "test" in loaded.splits:
@@ -245,6 +246,14 @@ class _Task:
         images = torch.cat(held_out.batches()).float() / 255
         restored = restore(self.model, images, next(self.model.parameters()).device)
         return learn_normal(self.source.images.cpu(), images, restored)
+
+    def learn_codes(self) -> CodeMixture | None:
+        """Where the codes of a variational network lie."""
+        if not self.settings.variational:
+            return None
+        assert isinstance(self.model, Autoencoder) and isinstance(self.source, WholeSource)
+        images = torch.cat(self.held_out("val"))
+        return learn_codes(self.model, self.source.images.cpu(), images, self.settings.seed)
 
     def held_out(self, split: str) -> tuple[Tensor, ...]:
         """The images of `val` or `test` that are measured."""

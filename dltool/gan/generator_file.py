@@ -1,11 +1,13 @@
 """A trained generator with all that drawing from it needs, in memory and as a model file."""
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from dltool.errors import ModelError, SettingsError
 from dltool.gan.networks import Generator, build_generator
@@ -19,12 +21,14 @@ class TrainedGenerator:
 
     Attributes:
         metrics, settings: of the run that made it.
+        place: makes what the module takes of N × latent_dim normal noise; a walk is then between such places.
     """
 
     module: Generator
     class_names: tuple[str, ...]
     metrics: dict[str, Any]
     settings: dict[str, Any]
+    place: Callable[[Tensor], Tensor] = lambda noise: noise
 
     @property
     def spec(self) -> NetworkSpec:

@@ -96,7 +96,7 @@ def write_samples(
     if job.exists:
         yield FileDone(job, "skipped")
         return
-    noise = latent(plan.seeds, generator.spec.latent_dim, settings.truncation)
+    noise = generator.place(latent(plan.seeds, generator.spec.latent_dim, settings.truncation))
     if plan.kind is SampleKind.WALK:
         noise = walk(noise, settings.frames)
         # A walk stays in one class; a grid shows them in turn.
@@ -129,7 +129,8 @@ def _draw_files(
         if should_stop():
             return
         part = left[start : start + _GRID]
-        noise = latent([plan.seeds[index] for index in part], generator.spec.latent_dim, settings.truncation)
+        seeds = [plan.seeds[index] for index in part]
+        noise = generator.place(latent(seeds, generator.spec.latent_dim, settings.truncation))
         images = generate(generator.module, noise, None if labels is None else labels[part])
         for index, image in zip(part, images, strict=True):
             error = _write(image, plan.jobs[index], settings.scale or 1)
