@@ -27,6 +27,8 @@ _FEWEST_WRONG = 0.002  # of the pixels, white ones and black ones each
 _AT_ONCE = 1 << 18  # pixels whose neighbours are looked at together
 _CROWDED = 2.0  # times as many wrong neighbours as errors that know nothing of each other have
 _UNLIKE = 4.0  # more white than black ones, or the reverse: a drawing's lines rather than errors
+_NEARLY = 1 / 20  # of the range: pixels that are nearly black or white, as strong noise makes them and errors do not
+_FEW_NEARLY = 0.15  # for each wrong one
 
 
 def is_drawn(pixels: np.ndarray) -> bool:
@@ -126,23 +128,35 @@ def local_level(taken: Tensor) -> Tensor:
 def wrong_pixels(pixels: np.ndarray) -> np.ndarray | None:
     """H × W: which pixels are black or white alone among others, as faulty sensors and transmission leave them.
 
-    None where there are too few of them, not both kinds, or more of them side by side than by chance, as in drawings.
+    None where there are too few of them, not both kinds, more of them side by side than by chance, as in drawings, or
+    many that are nearly black or white, as where strong noise has been cut off at both ends.
     """
     white = np.iinfo(pixels.dtype).max
-    extreme = ((pixels == white) | (pixels == 0)).any(2)
-    if extreme.mean() < _FEWEST_WRONG:
+    extreme = (pixels == white) | (pixels == 0)
+    if extreme.any(2).mean() < _FEWEST_WRONG:
         return None
-    salt, pepper = np.zeros(pixels.shape[:2], bool), np.zeros(pixels.shape[:2], bool)
-    for rows, columns in _parts(extreme):
-        own, middle = pixels[rows, columns], np.median(_around(pixels, rows, columns), axis=-1)
-        salt[rows, columns] = ((own == white) & (middle < (1 - _JUMP) * white)).any(1)
-        pepper[rows, columns] = ((own == 0) & (middle > _JUMP * white)).any(1)
+    salt, pepper = _alone(pixels, extreme)
     shares = salt.mean(), pepper.mean()
     if min(shares) < _FEWEST_WRONG or max(shares) > _UNLIKE * min(shares):
         return None
     wrong = salt | pepper
+    nearly = ((pixels >= (1 - _NEARLY) * white) | (pixels <= _NEARLY * white)) & ~extreme
+    if np.logical_or(*_alone(pixels, nearly)).sum() > _FEW_NEARLY * wrong.sum():
+        return None
     beside = sum(_around(wrong[..., None], *part).sum() for part in _parts(wrong)) / wrong.sum()
     return None if beside > _CROWDED * 8 * wrong.mean() else wrong
+
+
+def _alone(pixels: np.ndarray, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """H × W each: the pixels of which a chosen value, of H × W × C, is far above or below its neighbours' median."""
+    white = np.iinfo(pixels.dtype).max
+    above, below = np.zeros(pixels.shape[:2], bool), np.zeros(pixels.shape[:2], bool)
+    for rows, columns in _parts(chosen.any(2)):
+        own, middle = pixels[rows, columns], np.median(_around(pixels, rows, columns), axis=-1)
+        light, here = own > white / 2, chosen[rows, columns]
+        above[rows, columns] = (here & light & (middle < (1 - _JUMP) * white)).any(1)
+        below[rows, columns] = (here & ~light & (middle > _JUMP * white)).any(1)
+    return above, below
 
 
 def replace_wrong(pixels: np.ndarray, wrong: np.ndarray) -> np.ndarray:

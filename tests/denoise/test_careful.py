@@ -68,9 +68,10 @@ def test_salt_and_pepper_is_found_and_replaced(photo: np.ndarray) -> None:
 
 
 def test_photos_text_and_white_noise_have_no_wrong_pixels(photo: np.ndarray) -> None:
-    noise = np.random.default_rng(2).normal(0, 25, photo.shape)
+    noise = np.random.default_rng(2).normal(0, 1, photo.shape)
+    noisy = [(photo + sigma * noise).clip(0, 255).astype(np.uint8) for sigma in (25, 50, 80)]
     yellow = np.where(_text() < 128, [255, 255, 0], [20, 0, 30]).astype(np.uint8)
-    for image in (photo, _text(), yellow, (photo + noise).clip(0, 255).astype(np.uint8)):
+    for image in (photo, _text(), yellow, *noisy):
         assert wrong_pixels(image) is None
 
 
