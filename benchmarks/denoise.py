@@ -154,7 +154,7 @@ def as_phone(photo: DecodedImage, sigma: float, seed: int) -> np.ndarray:
 def _restore_with(denoiser: Denoiser) -> Restore:
     def restore(image: DecodedImage) -> DecodedImage:
         tensor = torch.from_numpy(image).permute(2, 0, 1).unsqueeze(0).contiguous()
-        return denoiser(tensor).squeeze(0).permute(1, 2, 0).numpy()
+        return denoiser.for_noise_of(image)(tensor).squeeze(0).permute(1, 2, 0).numpy()
 
     return restore
 

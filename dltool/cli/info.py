@@ -10,7 +10,7 @@ import torch
 from dltool import __version__
 from dltool.backbones.lite import LITES
 from dltool.cli.console import Console
-from dltool.denoise.denoiser import SHIPPED_DENOISER
+from dltool.denoise.denoiser import SHIPPED_DENOISER, SHIPPED_WHITE
 from dltool.device import available_devices, describe_device, has_fast_bf16
 from dltool.settings import Typed
 
@@ -48,7 +48,7 @@ def run(console: Console, typed: Typed) -> None:
         "cache": cache,
         "weights": [
             *({"name": name, "source": lite.package} for name, lite in LITES.items() if lite.is_installed),
-            _weights(SHIPPED_DENOISER),
+            *map(_weights, (SHIPPED_DENOISER, SHIPPED_WHITE)),
             *(_weights(file) for file in (sorted(cache.glob("*.pth")) if cache.is_dir() else [])),
         ],
     }

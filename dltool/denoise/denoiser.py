@@ -4,16 +4,19 @@ from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from dltool.autoencoder.autoencoder_file import load_autoencoder
 from dltool.autoencoder.photo_noise import CameraJpeg
+from dltool.denoise.noise_level import is_white
 from dltool.device import expect_equal_shapes
 from dltool.errors import ModelError
 
-# The model that `ae denoise` uses unless told otherwise.
+# The model that `ae denoise` uses unless told otherwise, and the one that stands beside it for white noise.
 SHIPPED_DENOISER = Path(__file__).parent / "weights" / "denoiser.safetensors"
+SHIPPED_WHITE = SHIPPED_DENOISER.with_name("white.safetensors")
 
 
 class Denoiser:
@@ -31,6 +34,7 @@ class Denoiser:
         bf16: bool = False,
         ensemble: bool = False,
         knows_photos: bool = False,
+        white: "Denoiser | None" = None,
     ) -> None:
         """Take a trained network.
 
@@ -38,12 +42,14 @@ class Denoiser:
             ensemble: average over the image's eight flips and turns, at eight times the time.
             knows_photos: it was taught the noise of photographs, which channels and neighbouring pixels share; without
                 that it takes such noise for texture.
+            white: another one that knows white noise better.
         """
         self.device = device
         expect_equal_shapes(device)
         self._network = network.eval().to(device, memory_format=torch.channels_last)
         self.in_channels = in_channels
         self.knows_photos = knows_photos
+        self._white = white
         self._bf16 = bf16
         self._symmetries = SYMMETRIES if ensemble else SYMMETRIES[:1]
 
@@ -52,7 +58,11 @@ class Denoiser:
         digest = blake2b(f"{self._bf16} {len(self._symmetries)}".encode(), digest_size=16)
         for tensor in self._network.state_dict().values():
             digest.update(tensor.cpu().contiguous().numpy().tobytes())
-        return digest.hexdigest()
+        return digest.hexdigest() + (self._white.fingerprint() if self._white else "")
+
+    def for_noise_of(self, image: np.ndarray) -> "Denoiser":
+        """The one that knows the noise of an image, H × W × C, uint8, uint16 or floats in [0, 1], best."""
+        return self._white if self._white is not None and is_white(image) else self
 
     @torch.inference_mode()
     def __call__(self, image: Tensor) -> Tensor:
@@ -86,7 +96,8 @@ def load_denoiser(path: Path, device: torch.device, bf16: bool = False, ensemble
             f"{path}: a '{trained.arch}' sees pictures of {width} x {height} pixels only; denoising needs a 'unet'"
         )
     knows_photos = CameraJpeg.name in str(trained.settings.get("noise", ""))
-    return Denoiser(trained.module, trained.channels, device, bf16, ensemble, knows_photos)
+    white = load_denoiser(SHIPPED_WHITE, device, bf16, ensemble) if path == SHIPPED_DENOISER else None
+    return Denoiser(trained.module, trained.channels, device, bf16, ensemble, knows_photos, white)
 
 
 def _turn(quarters: int, flip: bool) -> tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]]:

@@ -10,6 +10,11 @@ _MEDIAN_OF_NORMAL = 0.6744897501960817  # median of |x| for a standard normal x
 _ROUNDING = 1e-6  # of float32 sums, of the largest value
 _BLOCK = 16  # coefficients, one for every second pixel
 _QUIET_PERCENT = 15
+_LEAST_WHITE = 2 / 255  # below it, texture and rounding are as strong
+# What white noise of one level in all channels has; a camera's or a JPEG's is off by a factor of two or more.
+_IN_CHANNELS = 0.85, 1.7  # noise floor over that of the colour differences, where next to no texture is
+_AT_HALF_SIZE = 0.88, 1.2
+_CUT_OFF = 0.1  # of the values black or white: noise that ends there so often is no longer white
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,23 @@ def color_differences(image: np.ndarray) -> np.ndarray:
     """Red and blue minus green over √2, H × W × 2 float32: photos have little texture there, but all of the noise."""
     values = image.astype(np.float32)
     return (values[..., ::2] - values[..., 1:2]) / np.float32(np.sqrt(2))
+
+
+def is_white(image: np.ndarray) -> bool:
+    """Whether the noise of an H × W × 3 image is white: equal in the channels, and unlike between neighbouring pixels.
+
+    Noise that the channels share is weaker in their differences; noise that pixels share is stronger at half the size;
+    and where a file's range cut much of it off, it has another law. `image` holds uint8, uint16, or floats in 0 to 1.
+    """
+    white = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0
+    if image.shape[2] != 3 or ((image == 0) | (image == white)).mean() > _CUT_OFF:
+        return False
+    colors = color_differences(image) / np.float32(white)
+    own = noise_floor(colors)
+    if own < _LEAST_WHITE:
+        return False
+    in_channels, at_half_size = noise_floor(image) / own, 2 * noise_floor(halve(colors)) / own
+    return _IN_CHANNELS[0] < in_channels < _IN_CHANNELS[1] and _AT_HALF_SIZE[0] < at_half_size < _AT_HALF_SIZE[1]
 
 
 def halve(image: np.ndarray) -> np.ndarray:

@@ -104,8 +104,9 @@ def _apply_network(
     pixels: np.ndarray, denoiser: Denoiser, noise: NoiseLevel, settings: DenoiseSettings
 ) -> Generator[TileDone, None, tuple[np.ndarray, float]]:
     """What a trained network makes of an image, and the level of the noise that had to be drowned for it."""
-    ready = _for_pixels(denoiser, pixels, noise, settings)
-    result = yield from _apply(pixels, ready, settings, denoiser.device, denoiser.knows_photos)
+    fitting = denoiser.for_noise_of(pixels)
+    ready = _for_pixels(fitting, pixels, noise, settings)
+    result = yield from _apply(pixels, ready, settings, denoiser.device, fitting.knows_photos)
     may_dither = settings.dither is Dither.AUTO and not denoiser.knows_photos
     dither = choose_dither(pixels, result, settings) if may_dither else 0.0
     if dither > 0:

@@ -1,12 +1,20 @@
 """The noise level told from an image alone."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from dltool.denoise.noise_level import color_differences, estimate_noise, estimate_sigma, halve, noise_floor
+from dltool.denoise.noise_level import (
+    color_differences,
+    estimate_noise,
+    estimate_sigma,
+    halve,
+    is_white,
+    noise_floor,
+)
 
 
 @pytest.fixture(scope="module")
@@ -81,3 +89,35 @@ def test_colour_differences_hold_noise_but_no_grey_texture(photo: np.ndarray):
     grey = np.repeat(photo[..., :1], 3, axis=2)
     assert noise_floor(color_differences(grey)) == 0
     assert noise_floor(color_differences(_add(grey, 20))) == pytest.approx(20 / 255, rel=0.1)
+
+
+@pytest.mark.parametrize(
+    ("sigma", "kind"), [(5, np.uint8), (15, np.uint8), (15, np.uint16), (15, np.float32), (50, np.float32)]
+)
+def test_white_noise_is_known_as_such(photo: np.ndarray, sigma: float, kind: type):
+    noisy = _add(photo, sigma)
+    white = 1 if kind is np.float32 else np.iinfo(kind).max
+    noisy = noisy if white == 1 else (noisy * white).round().clip(0, white)
+    assert is_white(noisy.astype(kind))
+
+
+@pytest.mark.parametrize("kind", ["none", "luminance", "shared by neighbours", "jpeg", "halved", "grey", "cut off"])
+def test_other_noise_is_not_taken_for_white(photo: np.ndarray, kind: str):
+    random, noise = np.random.default_rng(0), np.zeros(photo.shape)
+    match kind:
+        case "luminance":
+            noise += random.normal(0, 20 / 255, (*photo.shape[:2], 1))
+        case "shared by neighbours":
+            white = random.normal(0, 20 / 255, photo.shape)
+            noise = (white + np.roll(white, 1, 0) + np.roll(white, 1, 1) + np.roll(white, 1, (0, 1))) / 2
+        case "jpeg" | "halved" | "grey":
+            noise = random.normal(0, 25 / 255, photo.shape)
+        case "cut off":
+            noise = random.normal(0, 80 / 255, photo.shape)
+    noisy = ((photo + noise) * 255).round().clip(0, 255).astype(np.uint8)
+    if kind == "jpeg":
+        Image.fromarray(noisy).save(file := io.BytesIO(), "JPEG", quality=90)
+        noisy = np.asarray(Image.open(file))
+    elif kind == "halved":
+        noisy = np.asarray(Image.fromarray(noisy).resize((photo.shape[1] * 2 // 3, photo.shape[0] * 2 // 3)))
+    assert not is_white(noisy[..., :1] if kind == "grey" else noisy)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from dltool.autoencoder.networks import create_autoencoder
 from dltool.denoise.careful import limit_energy
-from dltool.denoise.denoiser import SHIPPED_DENOISER, SYMMETRIES, Denoiser, load_denoiser
+from dltool.denoise.denoiser import SHIPPED_DENOISER, SHIPPED_WHITE, SYMMETRIES, Denoiser, load_denoiser
 from dltool.denoise.measure import measure_quality
 from dltool.denoise.noise_level import NoiseLevel, estimate_noise
 from dltool.denoise.settings import DenoiseSettings, Dither, compare_path
@@ -29,7 +29,7 @@ from dltool.errors import ModelError, SettingsError
 from dltool.events import finish
 from dltool.images.quality import psnr, ssim
 from dltool.training.model_file import ModelFile, save_model
-from tests.denoise.denoisers import CPU, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
+from tests.denoise.denoisers import CPU, Smooth, noisy_pixels, photo_pixels, save_smoother, smooth_denoiser
 
 
 @pytest.fixture(scope="module")
@@ -237,8 +237,19 @@ def test_the_shipped_denoiser_is_blind_to_the_level(clean: np.ndarray, sigma: fl
     denoiser = load_denoiser(SHIPPED_DENOISER, CPU)
     restored = measure_quality(_run(noisy, denoiser).pixels, clean).psnr
     assert restored > measure_quality(noisy, clean).psnr + gain
-    assert SHIPPED_DENOISER.stat().st_size <= 8_000_000
+    assert sum(path.stat().st_size for path in (SHIPPED_DENOISER, SHIPPED_WHITE)) <= 8_000_000
     assert measure_quality(_run(clean, denoiser).pixels, clean).psnr > 36
+
+
+def test_white_noise_has_a_network_of_its_own(clean: np.ndarray):
+    class Black(torch.nn.Module):
+        def forward(self, images: Tensor) -> Tensor:
+            return 0 * images
+
+    denoiser = Denoiser(Smooth(), 3, CPU, knows_photos=True, white=Denoiser(Black(), 3, CPU))
+    shared = (clean + np.random.default_rng(0).normal(0, 25, (*clean.shape[:2], 1))).round().clip(0, 255)
+    assert _run(noisy_pixels(clean, 25), denoiser).pixels.mean() < 1
+    assert _run(shared.astype(np.uint8), denoiser).pixels.mean() > 50
 
 
 def test_color_noise_makes_grey_noise_white_and_leaves_with_the_mean():

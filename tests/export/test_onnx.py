@@ -137,7 +137,7 @@ def test_eight_bits_say_what_the_denoiser_loses(tmp_path: Path, sample_images: P
     settings = ExportSettings(Path("denoiser"), tmp_path / "m.onnx", int8=True, data=str(sample_images / "photos"))
     rounded = finish(export_model(settings)).rounded
     assert rounded.before > 30 and 0 < rounded.before - rounded.after < 0.6
-    assert len(rounded.content) < 0.4 * SHIPPED_DENOISER.stat().st_size
+    assert len(rounded.content) < 0.8 * SHIPPED_DENOISER.stat().st_size  # which is in half precision
 
 
 def test_what_cannot_be_exported_so(tmp_path: Path) -> None:
