@@ -3,7 +3,8 @@
 A feed-forward network for a style is Johnson et al., "Perceptual losses for real-time style transfer" (2016); several
 styles in one by instance norms with a scale and a shift for each are Dumoulin et al., "A learned representation for
 artistic style" (2017). Here every statistic over the image is taken at an eighth of its size, where even a large image
-is small, so that the rest can go strip by strip and no seam shows.
+is small, so that the rest can go strip by strip and no seam shows. What is drawn is added to the image, of whose own
+detail only a part is kept, chosen place by place: a painting without fine texture could not be had by adding alone.
 """
 
 import torch
@@ -13,6 +14,8 @@ from torch import Tensor, nn
 # The image's sides are continued to multiples of it.
 STRIDE = 8
 _FINE = 4
+# Octaves of the image's own detail that may be left out, from the finest on.
+_BANDS = 3
 _EPSILON = 1e-5
 
 
@@ -41,15 +44,25 @@ class StyleNetwork(nn.Module):
         self.details = nn.ModuleList(Block(fine_channels, 5, styles, normed=False) for _ in range(fine_blocks))
         self.last = nn.Conv2d(fine_channels, 3 * _FINE**2, 3)
         self.smooth = nn.Conv2d(3, 3, 3)
+        self.keep = nn.Conv2d(fine_channels, _BANDS, 1)
         nn.init.zeros_(self.smooth.bias)
+        nn.init.constant_(self.keep.bias, 2.0)
         with torch.no_grad():  # so that it begins near the image itself
             self.smooth.weight.mul_(0.3)
+            self.keep.weight.mul_(0.1)
 
     @property
     def halo(self) -> int:
         """By how many pixels, a multiple of STRIDE, a strip must be continued for `paint` to be as in the whole."""
-        reach = 1 + _FINE * (1 + 1 + sum(block.reach for block in self.details))  # smooth, last, first, details
+        reach = 1 + _FINE * (1 + 1 + sum(block.reach for block in self.details))  # smooth, last or keep, first, details
         return -(-reach // STRIDE) * STRIDE
+
+    @property
+    def mixing(self) -> list[Tensor]:
+        """The weights within that mix channels, whose steps Muon takes."""
+        outer = (self.first, self.last, self.smooth)
+        layers = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d) and layer not in outer)
+        return [layer.weight for layer in layers if layer.groups == 1]
 
     def forward(self, images: Tensor, style: Tensor) -> Tensor:
         """Paint images whose sides are multiples of STRIDE; results may reach beyond [0, 1].
@@ -79,8 +92,10 @@ class StyleNetwork(nn.Module):
         fine = fine + F.pixel_shuffle(self.up(strokes), STRIDE // _FINE)
         for block in self.details:
             fine = block(fine, style)
-        drawn = F.pixel_shuffle(self.last(padded(F.relu(fine), 1)), _FINE)
-        return images + self.smooth(padded(drawn, 1))
+        fine = F.relu(fine)
+        drawn = F.pixel_shuffle(self.last(padded(fine, 1)), _FINE)
+        kept = enlarged(torch.sigmoid(self.keep(fine)), _FINE)
+        return with_less_detail(images, kept) + self.smooth(padded(drawn, 1))
 
 
 class Block(nn.Module):
@@ -113,3 +128,19 @@ class Block(nn.Module):
 def padded(maps: Tensor, by: int) -> Tensor:
     """Continue maps at their borders by their outermost values."""
     return F.pad(maps, (by, by, by, by), mode="replicate")
+
+
+def with_less_detail(images: Tensor, kept: Tensor) -> Tensor:
+    """Of each octave of the detail of N × C × H × W images only the share `kept`, N × octaves × H × W, finest first."""
+    finer, result = images, torch.zeros_like(images)
+    for octave in range(kept.shape[1]):
+        side = 2 ** (octave + 1)
+        coarser = enlarged(F.avg_pool2d(images, side), side)
+        result = result + kept[:, octave : octave + 1] * (finer - coarser)
+        finer = coarser
+    return result + finer
+
+
+def enlarged(maps: Tensor, factor: int) -> Tensor:
+    """Maps at so many times their size."""
+    return F.interpolate(maps, scale_factor=factor, mode="bilinear", align_corners=False)

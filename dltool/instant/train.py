@@ -30,6 +30,7 @@ from dltool.training.context import RunContext
 from dltool.training.events import EpochEnd, Notice, StepEnd, Stopped
 from dltool.training.loop import TrainingLoop
 from dltool.training.model_file import save_model
+from dltool.training.muon import Muon
 from dltool.training.schedule import cosine
 from dltool.training.seeds import epoch_order, seeded
 from dltool.training.session import Session
@@ -162,7 +163,7 @@ def _plan(network: StyleNetwork, settings: InstantSettings) -> Plan:
     return Plan(
         module=network,
         parameters=list(network.parameters()),
-        optimizer=torch.optim.Adam(network.parameters(), lr=settings.lr, betas=(0.9, 0.99)),
+        optimizer=Muon(network, settings.lr, inner=network.mixing),
         schedule=partial(cosine, warmup=0.02),
         order=lambda epoch: epoch_order(pairs, settings.seed, epoch),
         batch_size=settings.batch_size,

@@ -9,6 +9,7 @@ import torch
 from dltool.images.read import read_image
 from dltool.images.tensors import to_tensor
 from dltool.instant import painting
+from dltool.instant.network import with_less_detail
 from dltool.instant.painting import Paint, mixed, paint
 from dltool.instant.style_file import load_style
 from dltool.instant.whole import WholeStyle, inverse_root
@@ -92,3 +93,15 @@ def test_the_module_for_export_paints_alike(photo: np.ndarray, one: Paint, run: 
     matrix = torch.tensor([[4.0, 1.0, 0.2], [1.0, 3.0, 0.1], [0.2, 0.1, 1e-3]], dtype=torch.float64)[None] + 0.05
     root = inverse_root(matrix)
     assert torch.allclose(root @ matrix @ root, torch.eye(3, dtype=torch.float64), atol=1e-6)
+
+
+def test_detail_is_kept_octave_by_octave() -> None:
+    images = torch.rand(1, 3, 32, 40, generator=torch.Generator().manual_seed(0))
+    stripes = (torch.arange(40) % 2).expand(1, 3, 32, 40).float()  # the finest octave alone
+    all_kept, none, coarser = (
+        torch.tensor(kept).view(1, 3, 1, 1).expand(1, 3, 32, 40) for kept in ([1.0, 1, 1], [0.0, 0, 0], [0.0, 1, 1])
+    )
+    torch.testing.assert_close(with_less_detail(images, all_kept), images)
+    for kept in (none, coarser):
+        torch.testing.assert_close(with_less_detail(stripes, kept), torch.full_like(stripes, 0.5))
+    assert with_less_detail(images, none).std() < 0.6 * with_less_detail(images, coarser).std() < 0.6 * images.std()
