@@ -99,5 +99,5 @@ def test_info_lists_weights_in_the_cache(tmp_path: Path, monkeypatch: pytest.Mon
     (tmp_path / "hub" / "checkpoints" / "vgg16-397923af.pth").write_bytes(b"0" * 2_000_000)
     weights = json.loads(run_inside("info", "--json").stdout)["weights"]
     assert [entry["name"] for entry in weights[:2]] == ["efficientnet_lite0", "efficientnet_lite2"]
-    assert [entry["name"] for entry in weights[2:]] == ["denoiser", "vgg16-397923af"]
-    assert weights[3]["megabytes"] == 2.0
+    assert [entry["name"] for entry in weights[2:]] == ["denoiser", "white", "vgg16-397923af"]
+    assert weights[-1]["megabytes"] == 2.0
