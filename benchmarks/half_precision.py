@@ -1,6 +1,8 @@
 """A model file as those that come with dltool are kept: in half precision, and of the paths in it the last names only.
 
-python benchmarks/half_precision.py RUN_OR_FILE OUTPUT.safetensors
+    python benchmarks/half_precision.py RUN_OR_FILE OUTPUT.safetensors
+
+Networks compute with single precision all the same.
 """
 
 import argparse

@@ -11,7 +11,7 @@ _ROUNDING = 1e-6  # of float32 sums, of the largest value
 _BLOCK = 16  # coefficients, one for every second pixel
 _QUIET_PERCENT = 15
 _LEAST_WHITE = 2 / 255  # below it, texture and rounding are as strong
-# What white noise of one level in all channels has; a camera's or a JPEG's is off by a factor of two or more.
+# What white noise of one level in all channels has; a camera's or a JPEG's is off in one by a factor of two or more.
 _IN_CHANNELS = 0.85, 1.7  # noise floor over that of the colour differences, where next to no texture is
 _AT_HALF_SIZE = 0.88, 1.2
 _CUT_OFF = 0.1  # of the values black or white: noise that ends there so often is no longer white
@@ -85,12 +85,11 @@ def is_white(image: np.ndarray) -> bool:
     white = np.iinfo(image.dtype).max if np.issubdtype(image.dtype, np.integer) else 1.0
     if image.shape[2] != 3 or ((image == 0) | (image == white)).mean() > _CUT_OFF:
         return False
-    colors = color_differences(image) / np.float32(white)
-    own = noise_floor(colors)
-    if own < _LEAST_WHITE:
-        return False
-    in_channels, at_half_size = noise_floor(image) / own, 2 * noise_floor(halve(colors)) / own
-    return _IN_CHANNELS[0] < in_channels < _IN_CHANNELS[1] and _AT_HALF_SIZE[0] < at_half_size < _AT_HALF_SIZE[1]
+    colors = color_differences(image)
+    own = noise_floor(colors) / white
+    if own < _LEAST_WHITE or not _AT_HALF_SIZE[0] < 2 * noise_floor(halve(colors)) / white / own < _AT_HALF_SIZE[1]:
+        return False  # most photos; the floor of all channels takes longest
+    return _IN_CHANNELS[0] < noise_floor(image) / own < _IN_CHANNELS[1]
 
 
 def halve(image: np.ndarray) -> np.ndarray:
