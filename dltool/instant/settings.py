@@ -8,8 +8,9 @@ from dltool.data.settings import DataSettings
 from dltool.errors import DataError, SettingsError
 from dltool.settings import Option, Precision, PrecisionOption, Seed, TrainingTime, check_options, read_numbers
 
-# The photos of a checkout, which are learnt from unless others are named.
-SAMPLE_PHOTOS = Path(__file__).parents[2] / "sample_images" / "photos"
+# The photos that are learnt from unless others are named: those of a checkout, which a wheel holds as well.
+_CHECKOUT = Path(__file__).parents[2] / "sample_images" / "photos"
+SAMPLE_PHOTOS = _CHECKOUT if _CHECKOUT.is_dir() else Path(__file__).parents[1] / "sample_photos"
 SHIPPED_STYLES = Path(__file__).parent / "styles"
 
 
@@ -93,7 +94,7 @@ class TrainingPhotos(DataSettings):
             "A folder of photos to learn from.",
             flags=("--photos",),
             metavar="FOLDER",
-            shown="the sample photos of a checkout",
+            shown="the sample photos",
             panel="Data",
         ),
     ] = ""
