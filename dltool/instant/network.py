@@ -5,7 +5,11 @@ styles in one by instance norms with a scale and a shift for each are Dumoulin e
 artistic style" (2017). Here every statistic over the image is taken at an eighth of its size, where even a large image
 is small, so that the rest can go strip by strip and no seam shows. What is drawn is added to the image, of whose own
 detail only a part is kept, chosen place by place: a painting without fine texture could not be had by adding alone.
+Waves over the image are laid beneath the strokes, so that there is something to draw in an empty sky, too, as in
+Bergmann et al., "Learning texture manifolds with the periodic spatial GAN" (2017).
 """
+
+import math
 
 import torch
 import torch.nn.functional as F
@@ -16,6 +20,9 @@ STRIDE = 8
 _FINE = 4
 # Octaves of the image's own detail that may be left out, from the finest on.
 _BANDS = 3
+# Lengths of the shortest and the longest wave, in pixels of the strokes, and how many there are.
+_SHORTEST, _LONGEST, _WAVES = 2.5, 32.0, 16
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))
 _EPSILON = 1e-5
 
 
@@ -29,26 +36,29 @@ class StyleNetwork(nn.Module):
     def __init__(
         self,
         styles: int = 1,
-        channels: int = 96,
+        channels: int = 80,
         blocks: int = 6,
         kernel: int = 7,
-        fine_channels: int = 48,
-        fine_blocks: int = 2,
+        fine_channels: int = 64,
+        fine_blocks: int = 3,
     ) -> None:
         super().__init__()
         self.styles = styles
         self.first = nn.Conv2d(3 * _FINE**2, fine_channels, 3)
         self.down = nn.Conv2d(4 * fine_channels, channels, 1)
+        self.waves = nn.Conv2d(_WAVES, channels, 1, bias=False)
         self.strokes = nn.ModuleList(Block(channels, kernel, styles, normed=True) for _ in range(blocks))
         self.up = nn.Conv2d(channels, 4 * fine_channels, 1)
         self.details = nn.ModuleList(Block(fine_channels, 5, styles, normed=False) for _ in range(fine_blocks))
         self.last = nn.Conv2d(fine_channels, 3 * _FINE**2, 3)
         self.smooth = nn.Conv2d(3, 3, 3)
         self.keep = nn.Conv2d(fine_channels, _BANDS, 1)
+        self.register_buffer("frequencies", _frequencies(), persistent=False)
         nn.init.zeros_(self.smooth.bias)
         nn.init.constant_(self.keep.bias, 2.0)
         with torch.no_grad():  # so that it begins near the image itself
             self.smooth.weight.mul_(0.3)
+            self.waves.weight.mul_(0.3)
             self.keep.weight.mul_(0.1)
 
     @property
@@ -64,14 +74,15 @@ class StyleNetwork(nn.Module):
         layers = (layer for layer in self.modules() if isinstance(layer, nn.Conv2d) and layer not in outer)
         return [layer.weight for layer in layers if layer.groups == 1]
 
-    def forward(self, images: Tensor, style: Tensor) -> Tensor:
+    def forward(self, images: Tensor, style: Tensor, origins: Tensor | None = None) -> Tensor:
         """Paint images whose sides are multiples of STRIDE; results may reach beyond [0, 1].
 
         Args:
             style: N × styles, the share of each in every image.
+            origins: N × 2, where in the waves each image begins, in pixels of the strokes; at (0, 0) if not given.
         """
         fine = self.look(images)
-        return self.paint(images, fine, self.lay_out(self.reduce(fine), style), style)
+        return self.paint(images, fine, self.lay_out(self.reduce(fine), style, origins), style)
 
     def look(self, images: Tensor) -> Tensor:
         """Features at a quarter of the size."""
@@ -81,8 +92,14 @@ class StyleNetwork(nn.Module):
         """Features at an eighth of the size."""
         return self.down(F.pixel_unshuffle(fine, STRIDE // _FINE))
 
-    def lay_out(self, coarse: Tensor, style: Tensor) -> Tensor:
+    def lay_out(self, coarse: Tensor, style: Tensor, origins: Tensor | None = None) -> Tensor:
         """The strokes, at an eighth of the size; of all of an image at once, for the sake of the statistics."""
+        begin = coarse.new_zeros(1, 2) if origins is None else origins
+        lengths = enumerate(coarse.shape[2:])
+        rows, columns = (begin[:, along, None] + torch.arange(length, device=begin.device) for along, length in lengths)
+        down, right = self.frequencies.T[..., None]
+        phases = (down * rows[:, None])[..., None] + (right * columns[:, None])[..., None, :]
+        coarse = coarse + self.waves(phases.sin().to(coarse.dtype))
         for block in self.strokes:
             coarse = block(coarse, style)
         return coarse
@@ -123,6 +140,14 @@ class Block(nn.Module):
             shift = shift - mean * scale
         seen = torch.addcmul(shift[..., None, None], seen, scale[..., None, None])
         return maps + self.narrow(F.relu(self.widen(seen)))
+
+
+def _frequencies() -> Tensor:
+    """Of each wave, waves × 2: radians a pixel down and to the right; in all directions, no two alike in length."""
+    numbers = torch.arange(_WAVES)
+    lengths = _SHORTEST * (_LONGEST / _SHORTEST) ** (numbers / (_WAVES - 1))
+    angles = _GOLDEN_ANGLE * numbers
+    return 2 * math.pi / lengths[:, None] * torch.stack((angles.sin(), angles.cos()), 1)
 
 
 def padded(maps: Tensor, by: int) -> Tensor:

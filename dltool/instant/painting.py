@@ -20,6 +20,8 @@ from dltool.stylize.colors import (
 from dltool.stylize.settings import PreserveColor
 
 _STRIP_PIXELS = 1 << 20
+# From one seed's place in the waves to the next one's, in pixels of the strokes.
+_STEP_OF_SEED = (43.7, 71.3)
 
 
 @dataclass(frozen=True)
@@ -29,15 +31,19 @@ class Paint:
     Attributes:
         shares: regions × styles.
         colors: of each region's style.
+        origin: 1 × 2, where in the network's waves an image begins.
     """
 
     network: StyleNetwork
     shares: Tensor
     colors: tuple[ColorStatistics, ...]
+    origin: Tensor
 
 
-def mixed(style: TrainedStyle, regions: bool, device: torch.device, scale: float = 1.0) -> Paint:
+def mixed(style: TrainedStyle, regions: bool, device: torch.device, scale: float = 1.0, seed: int = 0) -> Paint:
     """Paint of a blend; with `regions` one of each of its paintings instead, in their order.
+
+    Another `seed` lays other strokes where the image itself asks for none.
 
     Raises:
         SettingsError: strokes of that `scale` were not learnt.
@@ -46,7 +52,8 @@ def mixed(style: TrainedStyle, regions: bool, device: torch.device, scale: float
     shares = torch.eye(len(style.weights)) if regions else torch.tensor([style.weights])
     shares = torch.kron(shares / shares.sum(1, keepdim=True), style.scale_shares(scale))
     colors = tuple(painting.colors for painting in style.paintings) if regions else (style.colors,)
-    return Paint(network, shares.to(device), colors)
+    origin = torch.tensor([_STEP_OF_SEED]) * (seed % 1000)
+    return Paint(network, shares.to(device), colors, origin.to(device))
 
 
 @torch.inference_mode()
@@ -124,7 +131,7 @@ class _Canvas:
             coarse = self._network.reduce(self._network.look(self._colored(top, bottom, STRIDE)))
             above = min(top, STRIDE) // STRIDE
             parts.append(coarse[..., above : above - (top - bottom) // STRIDE, :])
-        return self._network.lay_out(torch.cat(parts, 2), self._paint.shares)
+        return self._network.lay_out(torch.cat(parts, 2), self._paint.shares, self._paint.origin)
 
     def draw(self, strokes: Tensor, top: int, bottom: int) -> Tensor:
         """Rows of the painted image, regions × 3 × h × W."""

@@ -54,7 +54,7 @@ class InstantSettings:
     steps: Annotated[int, Option("Steps of training.", min=1, panel="Training")] = 4000
     batch_size: Annotated[int, Option("Pairs of crops in a step.", min=1, panel="Training")] = 2
     lr: Annotated[float, Option("Peak of the learning rate.", above=0, max=1, panel="Training")] = 2e-3
-    content_weight: Annotated[float, Option("Of keeping what is in the photo.", min=0, panel="Loss")] = 0.15
+    content_weight: Annotated[float, Option("Of keeping what is in the photo.", min=0, panel="Loss")] = 0.2
     chroma_weight: Annotated[float, Option("Of smoothness of the colours alone.", min=0, panel="Loss")] = 3.0
     steady_weight: Annotated[
         float, Option("Of painting the same thing alike wherever it is in the image.", min=0, panel="Loss")

@@ -29,7 +29,12 @@ from dltool.training.trainer import Batch, Measured, Share, Trainer
 
 # Pairs of crops in an epoch, after which the network is looked at.
 EPOCH_PAIRS = 800
+# Of a pair's second crop against the first, if it shows nearly the same; half of the pairs do, for steadiness, and the
+# others show two places of a photo, from which more is learnt.
 _LARGEST_SHIFT = 24
+_NEAR = 0.5
+# Where in the waves a pair begins: anywhere within so many pixels of the strokes.
+_ORIGINS = 1000.0
 _SHOWN = 3
 
 
@@ -60,41 +65,43 @@ class StyleTrainer(Trainer):
         self._shown: list[tuple[Tensor, str, Losses]] = []
 
     def batches(self, shares: Sequence[Share]) -> Iterator[Batch]:
-        """Pairs of crops, N × 2 × 3 × crop × crop in [0, 1], the photos' colour maps, styles, and the pairs' shifts."""
+        """Pairs of crops, N × 2 × 3 × crop × crop in [0, 1], the photos' colour maps, styles, shifts and origins."""
         for share in shares:
             rows = [self._pair(share.epoch, int(number)) for number in share.samples]
             yield tuple(torch.stack(column).to(self._device) for column in zip(*rows, strict=True))
 
     def _pair(self, epoch: int, number: int) -> tuple[Tensor, ...]:
-        """Two crops of a photo that overlap, as a function of seed, epoch and the sample's number alone."""
+        """Two crops of a photo, as a function of seed, epoch and the sample's number alone."""
         random = numpy_generator(self._settings.seed, "pair", epoch, number)
         train, side = self._photos["train"], self._settings.crop
         index = int(random.integers(len(train)))
         scale, painting = divmod(number, len(self._trained.paintings))
         style = self._trained.rows(painting)[scale % len(self._trained.scales)]
-        shift = random.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2)
         pixels = reflect_to(to_channels(fit_photo(train.pixels(index), self._settings), 3), side + _LARGEST_SHIFT)
         if random.random() < 0.5:
             pixels = pixels.flip(2)
-        spans = [length - side - abs(int(by)) + 1 for length, by in zip(pixels.shape[1:], shift, strict=True)]
-        first = [int(random.integers(span)) + max(0, -int(by)) for span, by in zip(spans, shift, strict=True)]
-        places = (first, [start + int(by) for start, by in zip(first, shift, strict=True)])
-        crops = torch.stack([pixels[:, top : top + side, left : left + side] for top, left in places])
+        room = np.array(pixels.shape[1:]) - side
+        first, second = random.integers(room + 1, size=(2, 2))
+        if random.random() < _NEAR:
+            second = (first + random.integers(-_LARGEST_SHIFT, _LARGEST_SHIFT + 1, 2)).clip(0, room)
+        crops = torch.stack([pixels[:, top : top + side, left : left + side] for top, left in (first, second)])
         matrix, offset = color_map(self._colors(index), self._trained.paintings[painting].colors)
         moving = torch.cat((matrix, offset[:, None]), 1).float()
-        return crops.float() / 255, moving, torch.tensor(style), torch.from_numpy(shift)
+        origin = torch.from_numpy(random.random(2) * _ORIGINS).float()
+        return crops.float() / 255, moving, torch.tensor(style), torch.from_numpy(second - first), origin
 
     def _photo_colors(self, index: int) -> ColorStatistics:
         pixels = to_channels(fit_photo(self._photos["train"].pixels(index), self._settings), 3)
         return color_statistics(pixels[None, :, ::2, ::2].float() / 255)
 
     def loss(self, batch: Batch, share: Share) -> Tensor:
-        pairs, moving, styles, shifts = batch
+        pairs, moving, styles, shifts, origins = batch
         photos = pairs.flatten(0, 1).contiguous()
         styles = styles.repeat_interleave(2)
         colored = apply_colors(photos, moving.repeat_interleave(2, 0))
         share_of = torch.nn.functional.one_hot(styles, self._trained.network.styles).float()
-        painted = self._trained.network(colored.contiguous(memory_format=torch.channels_last), share_of)
+        colored = colored.contiguous(memory_format=torch.channels_last)
+        painted = self._trained.network(colored, share_of, origins.repeat_interleave(2, 0))
         regions = [Region({name: grams[styles] for name, grams in self._grams.items()})]
         objective = Objective(self._judge, photos, regions, self._loss)
         losses, gradient = objective.evaluate(painted.detach().contiguous())
@@ -103,8 +110,8 @@ class StyleTrainer(Trainer):
         total = passed_on - passed_on.detach() + sum(each.total for each in losses)
         if self._settings.steady_weight:
             both = zip(painted.unflatten(0, (-1, 2)), shifts, strict=True)
-            unsteady = sum(difference(*pair, shift) for pair, shift in both)
-            total = total + 2 * self._settings.steady_weight * unsteady
+            near = [difference(*pair, shift) for pair, shift in both if shift.abs().max() <= _LARGEST_SHIFT]
+            total = total + 2 / _NEAR * self._settings.steady_weight * sum(near)
         return total * share.weight / 2
 
     @torch.no_grad()

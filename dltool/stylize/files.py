@@ -271,7 +271,7 @@ def read_painted_start(settings: StylizeSettings, device: torch.device) -> Paint
     Raises:
         ModelError: it is damaged.
     """
-    return mixed(load_style(settings.init), False, device) if settings.starts_painted else None
+    return mixed(load_style(settings.init), False, device, seed=settings.seed) if settings.starts_painted else None
 
 
 def read_photo(path: Path, size: int | None) -> DecodedImage:

@@ -25,7 +25,7 @@ from dltool.stylize.settings import (
 from dltool.stylize.styles import Style, parse_styles
 
 # What of the settings trained styles know, too.
-_INSTANT = {"size", "strength", "preserve_color", "style_scale"}
+_INSTANT = {"size", "strength", "preserve_color", "style_scale", "seed"}
 
 
 @dataclass(frozen=True)

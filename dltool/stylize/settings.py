@@ -178,7 +178,7 @@ class StylizeSettings:
         content_layer_weights, style_layer_weights: one for each layer, empty for equal ones. With `loss` relative
             only their proportions count.
         loss, gram: how features become the two losses; see LossForm and GramForm.
-        seed: of the noise start and of untrained weights.
+        seed: of the noise start, of untrained weights, and of where a trained style lays strokes of its own.
     """
 
     size: Annotated[

@@ -31,7 +31,7 @@ def test_a_folder_is_painted_and_what_is_broken_is_told(photos: Path, run: Path,
     done = run_inside("stylize", photos, "-s", run, "-o", tmp_path / "out", "--size", 64, "--json")
     document = json.loads(done.stdout)
     assert done.exit_code == 1 and document["counts"] == {"done": 2, "skipped": 0, "failed": 1}
-    assert set(document["settings"]) == {"size", "strength", "preserve_color", "style_scale", "style", "mask"}
+    assert set(document["settings"]) == {"size", "strength", "preserve_color", "style_scale", "seed", "style", "mask"}
     painted = Image.open(tmp_path / "out" / "deep" / "cat.png")
     assert max(painted.size) == 64
     cut = Image.open(tmp_path / "out" / "cut.png")

@@ -46,6 +46,18 @@ def test_strips_are_the_whole(photo: np.ndarray, regions: Paint) -> None:
     assert (found - expected).abs().max() < 1e-4
 
 
+def test_an_empty_sky_gets_strokes(one: Paint) -> None:
+    sky = np.full((64, 96, 3), (120, 150, 200), np.uint8)
+    blocks = [part.mean((0, 1)) for rows in np.split(paint(sky, one), 8) for part in np.split(rows, 12, 1)]
+    assert np.std(blocks, 0).max() > 0.5  # without waves beneath the strokes each block would be like every other
+
+
+def test_another_seed_lays_other_strokes(photo: np.ndarray, run: Path) -> None:
+    style = load_style(run / "night_swirls.safetensors")
+    first, again, other = (paint(photo, mixed(style, False, CPU, seed=seed)).astype(int) for seed in (3, 3, 4))
+    assert (first == again).all() and np.abs(first - other).mean() > 0.5
+
+
 def test_strength_and_mask_keep_the_photo(photo: np.ndarray, one: Paint) -> None:
     full = paint(photo, one)
     assert np.abs(full.astype(int) - photo).mean() > 10

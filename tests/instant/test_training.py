@@ -13,7 +13,8 @@ from dltool.errors import DataError, ModelError, SettingsError
 from dltool.instant.painting import mixed, paint
 from dltool.instant.settings import InstantSettings, TrainingPhotos
 from dltool.instant.style_file import blend, load_style
-from dltool.instant.trainer import difference
+from dltool.instant.trainer import StyleTrainer, difference
+from dltool.training.context import RunContext
 from dltool.training.events import StepEnd
 from dltool.training.model_file import ModelFile, load_model, save_model
 from tests.instant.conftest import CPU, train
@@ -91,6 +92,23 @@ def test_two_crops_agree_where_they_overlap() -> None:
         one, other = image[:, 10:30, 10:30], image[:, top + down : top + down + 20, left + right : left + right + 20]
         assert difference(one, other, torch.tensor([down, right])) == 0
         assert difference(one, other, torch.tensor([down + 1, right])) > 0.01
+
+
+def test_half_of_the_pairs_show_nearly_the_same(run: Path) -> None:
+    class Photos(list):
+        def pixels(self, index: int) -> np.ndarray:
+            return self[index]
+
+    photos = Photos([np.random.default_rng(0).integers(0, 256, (120, 240, 3), np.uint8)])
+    settings = InstantSettings(size=240, crop=96)
+    trainer = StyleTrainer(load_style(run), None, [{}], {"train": photos}, settings, RunContext(CPU))
+    shifts = []
+    for number in range(60):
+        crops, _, _, shift, _ = trainer._pair(0, number)
+        shifts.append(int(shift.abs().max()))
+        if shifts[-1] < 90:
+            assert difference(*crops, shift) == 0
+    assert 25 < sum(shift <= 24 for shift in shifts) < 50 and max(shifts) > 60
 
 
 def test_settings_that_make_no_sense_are_refused(tmp_path: Path) -> None:
