@@ -38,6 +38,13 @@ def test_a_folder_is_painted_and_what_is_broken_is_told(photos: Path, run: Path,
     assert cut.mode == "RGBA" and np.asarray(cut)[0, 0, 3] == 0
 
 
+def test_a_seed_is_told_to_the_style(photos: Path, run: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        words = ("--size", 64, "--seed", seed, "-o", tmp_path / f"{seed}.png")
+        assert run_inside("stylize", photos / "deep" / "cat.png", "-s", run, *words).exit_code == 0
+    assert (tmp_path / "0.png").read_bytes() != (tmp_path / "1.png").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
